@@ -31,6 +31,9 @@ TEST_PROGS :=
 TEST_SCRIPTS :=
 OBJS       :=
 
+# Objects of sources; before the modules, whose prerequisites use it.
+objs = $(patsubst %.c,$(O)/%.o,$(1))
+
 include wire/module.mk vision/module.mk libnpu/module.mk models/module.mk client/module.mk
 include train/module.mk daemon/module.mk systemd/module.mk udev/module.mk docs/module.mk tests/module.mk
 
@@ -40,8 +43,6 @@ help:
 	@sed -n 's/^## \(.*\)/  \1/p' $(MAKEFILE_LIST)
 
 # ---- shared rules: a module lists objects as $(call objs,a.c b.c), archives and programs as plain prerequisites ----
-objs = $(patsubst %.c,$(O)/%.o,$(1))
-
 $(O)/%.o: %.c
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) $(CFLAGS_$(basename $(subst /,_,$<))) -MMD -MP -c -o $@ $<
