@@ -18,7 +18,7 @@
 #define WIRE_MAJOR 1 /* another major has another socket name */
 #define WIRE_MINOR 0 /* messages and fields are appended, never changed; ids are never reused */
 
-/* Limits: each is enforced by encoder and decoder, and has a test at the limit. */
+/* Limits: each is enforced by encoder and decoder (the rate by wire_check_subscribe()), and has a test at the limit. */
 #define WIRE_HEADER_SIZE   16
 #define WIRE_IN_MAX        256   /* bytes of one frame from a client, header included */
 #define WIRE_RESULT_MAX    12128 /* bytes of the largest binary RESULT: 16 + 80 + 16 faces * 752 */
@@ -27,11 +27,12 @@
 #define WIRE_LANDMARKS_MAX 78 /* 68 face points, then 10 iris points */
 #define WIRE_AUS_MAX       32
 #define WIRE_ZONES_MAX     8
-#define WIRE_RATE_MAX_MHZ  1000000 /* fastest rate limit one can ask for, in Hz/1000: 1 kHz */
-#define WIRE_NAME_MAX      32      /* bytes of a name field, NUL included */
-#define WIRE_PATH_MAX      64      /* bytes of a source or device field, NUL included */
-#define WIRE_TEXT_MAX      128     /* bytes of a text for people, NUL included */
-#define WIRE_VALUE_MAX     1.0e6f  /* no float on the wire is larger than this in magnitude, NaN or infinite */
+#define WIRE_RATE_MAX_MHZ  1000000  /* fastest rate limit one can ask for, in Hz/1000: 1 kHz */
+#define WIRE_NAME_MAX      32       /* bytes of a name field, NUL included */
+#define WIRE_PATH_MAX      64       /* bytes of a source or device field, NUL included */
+#define WIRE_TEXT_MAX      128      /* bytes of a text for people, NUL included */
+#define WIRE_VALUE_MAX     1.0e6f   /* no float on the wire is larger than this in magnitude, NaN or infinite */
+#define WIRE_PIXEL_MAX     65536.0f /* no box edge is further from the frame's corner, in px */
 
 /* Who may send a type is told by wire_type_senders(). */
 enum wire_type {
@@ -323,7 +324,7 @@ int wire_peek(const uint8_t *buf, size_t len, size_t max, struct wire_header *re
 
 /* Decodes one whole frame of `size` bytes (header.size). Says nothing of who may send it: see wire_type_senders().
  * Returns 0; -EBADMSG if the payload is too short, inconsistent, above a count limit, has bad text, a float that is not
- * finite or above WIRE_VALUE_MAX, or an enum that is out of range where no newer peer could send another;
+ * finite or above WIRE_VALUE_MAX;
  * -EOPNOTSUPP if the type is unknown (ret_msg then has type, flags and serial: answer WIRE_E_UNKNOWN_TYPE or skip it).
  * On -EBADMSG ret_msg holds type and serial if the header could be read, its members are undefined. */
 int wire_decode(const uint8_t *frame, size_t size, struct wire_msg *ret_msg);
@@ -333,6 +334,10 @@ int wire_decode(const uint8_t *frame, size_t size, struct wire_msg *ret_msg);
  * Returns 0 and the frame's size, -ENOSPC if `cap` is too small (WIRE_OUT_MAX is always enough, WIRE_RESULT_MAX for
  * binary), -EINVAL if the message breaks a rule that the decoder would refuse, -EOPNOTSUPP for an unknown type. */
 int wire_encode(uint8_t *buf, size_t cap, const struct wire_msg *msg, size_t *ret_size);
+
+/* The server's check of a SUBSCRIBE: 0, or -EINVAL (answer WIRE_E_INVALID) for no topic at all, a rate above
+ * WIRE_RATE_MAX_MHZ or an unknown encoding. Unknown topic and field bits are no error: grant what is known. */
+int wire_check_subscribe(const struct wire_subscribe *subscribe);
 
 /* Changes dropped_since_last in an encoded RESULT, binary or JSON, so that a result formatted once serves all clients.
  * Returns 0, or -EINVAL if `frame` is not a RESULT made by wire_encode(). */
