@@ -40,7 +40,7 @@ include train/module.mk daemon/module.mk systemd/module.mk udev/module.mk docs/m
 all: $(PROGS)
 
 help:
-	@sed -n 's/^## \(.*\)/  \1/p' $(MAKEFILE_LIST)
+	@sed -n 's/^## \(.*\)/  make \1/p' $(firstword $(MAKEFILE_LIST))
 
 # ---- shared rules: a module lists objects as $(call objs,a.c b.c), archives and programs as plain prerequisites ----
 $(O)/%.o: %.c
@@ -62,3 +62,50 @@ $(O)/tests/%: $(O)/tests/unit/%.o
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_$*) -lcmocka -lm -lpthread
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
+
+# ---- what people call ----
+.PHONY: build-deps check-deps lint-deps tests check check-gcc check-clang lint demo bench clean
+SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
+RUN_TESTS = O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
+
+## demo          install what is missing, build, and show live gaze from a camera or the sample clip
+demo: build-deps
+	@$(MAKE) --no-print-directory -s all
+	@O=$(O) scripts/demo.sh
+
+## all           build every program and library into $(O) (build/)
+## check         install what is missing, build with gcc and clang, run all tests
+check: check-deps
+	@rm -f $(O)/totals.json && mkdir -p $(O)
+	@$(MAKE) --no-print-directory -s CC=gcc all tests
+	@$(MAKE) --no-print-directory -s CC=clang O=$(O)/clang OPT='$(SANITIZE)' all tests
+	@$(MAKE) --no-print-directory -s check-gcc
+	@$(MAKE) --no-print-directory -s check-clang
+	@$(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
+
+tests: $(TEST_PROGS)
+
+check-gcc:
+	@$(call RUN_TESTS,$(O)) --jobs 2 --label 'gcc ' $(TEST_PROGS)
+	@$(call RUN_TESTS,$(O)) --label 'system ' $(TEST_SCRIPTS)
+
+# The unit tests again under address and undefined-behaviour sanitizers. Leaks inside OpenCL drivers are not ours.
+check-clang:
+	@LSAN_OPTIONS=suppressions=tests/lsan.supp:print_suppressions=0 \
+	$(call RUN_TESTS,$(O)/clang) --jobs 2 --label 'clang+asan+ubsan ' $(TEST_PROGS:$(O)/%=$(O)/clang/%)
+
+## lint          clang-format, clang-tidy, cppcheck, shellcheck, mandoc
+lint: lint-deps
+	@$(MAKE) --no-print-directory -s all
+	@scripts/lint.sh $(O)
+
+build-deps:
+	@scripts/packages.sh build
+check-deps:
+	@scripts/packages.sh build check
+lint-deps:
+	@scripts/packages.sh lint
+
+## clean         remove $(O)
+clean:
+	rm -rf $(O)
