@@ -76,7 +76,7 @@ static void put_floats(struct out *o, const float *v, unsigned count, unsigned d
     put(o, "]", 1);
 }
 
-/* A text field as a JSON string; other than a wire text (see wire.h) it is cut at the first byte that is not clean. */
+/* A text field as a JSON string; bytes that no wire text has (see wire.h) become `?`. */
 static void put_string(struct out *o, const char *field, size_t cap)
 {
     char clean[WIRE_TEXT_MAX];

@@ -1,0 +1,120 @@
+/* Hostile bytes to gaze wire, without a fuzzer: truncations and every single-byte mutation of each golden frame, random
+ * bytes, and the corpus of tests/fuzz. Run under the address sanitizer it proves that nothing is read out of bounds. */
+#include <dirent.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "tests/wire/samples.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static struct wire_msg msg;
+static uint8_t bytes[WIRE_OUT_MAX];
+
+static void put_size(uint8_t *p, size_t size)
+{
+    for (int i = 0; i < 4; i++)
+        p[i] = (uint8_t)(size >> (8 * i));
+}
+
+static size_t sample_bytes(unsigned i)
+{
+    size_t size = 0;
+
+    wire_sample_get(wire_samples[i].name, &msg);
+    assert_int_equal(wire_encode(bytes, sizeof(bytes), &msg, &size), 0);
+    return size;
+}
+
+/* Cut frames whose header admits it are refused (JSON text is only checked for its final newline). */
+static void test_truncations(void **state)
+{
+    for (unsigned i = 0; i < wire_sample_count; i++) {
+        size_t size = sample_bytes(i);
+
+        for (size_t cut = WIRE_HEADER_SIZE; cut < size; cut++) {
+            uint8_t *frame = malloc(cut);
+
+            memcpy(frame, bytes, cut);
+            put_size(frame, cut);
+            assert_int_equal(wire_decode(frame, cut, &msg), -EBADMSG);
+            LLVMFuzzerTestOneInput(frame, cut);
+            free(frame);
+        }
+    }
+}
+
+static void test_mutations(void **state)
+{
+    for (unsigned i = 0; i < wire_sample_count; i++) {
+        size_t size = sample_bytes(i);
+        unsigned step = size > 3000 ? 85 : size > 300 ? 5 : 1; /* fewer values in the large frames */
+
+        for (size_t at = 0; at < size; at++)
+            for (unsigned delta = 1; delta < 256; delta += step) {
+                bytes[at] = (uint8_t)(bytes[at] + delta);
+                LLVMFuzzerTestOneInput(bytes, size);
+                bytes[at] = (uint8_t)(bytes[at] - delta);
+            }
+    }
+}
+
+/* Random payloads under valid headers: every type is reached with every small size. */
+static void test_random(void **state)
+{
+    static const uint16_t types[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 0xf001, 0xf002, 0xf003, 0xffff};
+    unsigned seed = 12345;
+
+    for (unsigned n = 0; n < 60000; n++) {
+        size_t size = 16 + (unsigned)rand_r(&seed) % 600;
+        uint16_t type = types[(unsigned)rand_r(&seed) % (sizeof(types) / sizeof(types[0]))];
+
+        for (size_t k = 0; k < size; k++)
+            bytes[k] = rand_r(&seed) % 3 ? 0 : (uint8_t)rand_r(&seed);
+        put_size(bytes, size);
+        bytes[4] = (uint8_t)type;
+        bytes[5] = (uint8_t)(type >> 8);
+        memset(bytes + 12, 0, 4);
+        LLVMFuzzerTestOneInput(bytes, size);
+        LLVMFuzzerTestOneInput(bytes + 1, size - 1);
+    }
+}
+
+static void test_corpus(void **state)
+{
+    static const char folder[] = "tests/fuzz/corpus/wire";
+    DIR *dir = opendir(folder);
+    struct dirent *e;
+    unsigned count = 0;
+
+    assert_non_null(dir);
+    while ((e = readdir(dir))) {
+        char path[512];
+
+        if (e->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
+        LLVMFuzzerTestOneInput(bytes, wire_read_file(path, bytes, sizeof(bytes)));
+        count++;
+    }
+    closedir(dir);
+    assert_true(count >= 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_truncations),
+        cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_random),
+        cmocka_unit_test(test_corpus),
+    };
+
+    return cmocka_run_group_tests_name("wire_fuzz", tests, NULL, NULL);
+}
