@@ -1,0 +1,171 @@
+// Runs gaze_vit on the faces of a frame: eye strips, network, gaze back into the camera frame.
+#include "models/gaze_vit.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+
+#include "models/model_file.h"
+#include "vision/normalise.h"
+#include "vision/warp.h"
+
+#define PLAN_SIZES      2
+#define STRIP_DEVIATION 6.0f // grey levels: what counts as flat
+#define POSE_GAIN       2.0f // radians to input units
+
+struct gaze_plan {
+    int batch;
+    struct net net;
+    npu_plan *plan;
+    npu_val image, pose, angles, log_sigma, feature;
+};
+
+struct gaze_vit {
+    struct gaze_plan plans[PLAN_SIZES];
+    float pixels[GAZE_VIT_MAX_BATCH][GAZE_VIT_PIXELS], pose[GAZE_VIT_MAX_BATCH][GAZE_VIT_POSE];
+    float angles[GAZE_VIT_MAX_BATCH][2], log_sigma[GAZE_VIT_MAX_BATCH];
+    float feature[GAZE_VIT_MAX_BATCH][GAZE_VIT_FEATURES];
+    struct eye_strip strips[GAZE_VIT_MAX_BATCH];
+};
+
+int gaze_vit_strip(const struct camera *camera, const struct point points[FACE_LANDMARKS], struct eye_strip *ret_strip)
+{
+    const struct point corners[4] = {points[FACE_RIGHT_EYE_OUTER], points[FACE_RIGHT_EYE_INNER],
+                                     points[FACE_LEFT_EYE_INNER], points[FACE_LEFT_EYE_OUTER]};
+    return eye_strip_make(camera, camera_ray(camera, face_origin_px(points)), NULL, corners, EYE_STRIP_ROLL_CORNERS,
+                          EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, ret_strip);
+}
+
+void gaze_vit_standardise(float pixels[GAZE_VIT_PIXELS])
+{
+    warp_standardise(pixels, GAZE_VIT_PIXELS, STRIP_DEVIATION);
+}
+
+void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_VIT_POSE])
+{
+    struct head_angles a = head_angles_from_rotation(head_in_strip);
+    ret_pose[0] = POSE_GAIN * (float)a.pitch_rad;
+    ret_pose[1] = POSE_GAIN * (float)a.yaw_rad;
+    ret_pose[2] = POSE_GAIN * (float)a.roll_rad;
+}
+
+static int open_plan(npu_dev *dev, const char *path, int batch, struct gaze_plan *p, char *message)
+{
+    const struct gaze_vit_config *c = &gaze_vit_config;
+    p->batch = batch;
+    int r = net_init(&p->net, false);
+    if (r < 0)
+        return r;
+    npu_graph *g = p->net.graph;
+    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
+    p->image = npu_input(g, "image", NPU_F32, 4, image);
+    p->pose = npu_input(g, "pose", NPU_F32, 2, pose);
+    npu_val tokens = gaze_vit_pose(&p->net, c, gaze_vit_tokens(&p->net, c, p->image), p->pose);
+    p->feature = gaze_vit_bottleneck(&p->net, c, gaze_vit_encode(&p->net, c, tokens));
+    p->angles = gaze_vit_angles(&p->net, p->feature);
+    p->log_sigma = gaze_vit_log_sigma(&p->net, p->feature);
+    npu_output(g, "feature", p->feature);
+    npu_output(g, "angles", p->angles);
+    npu_output(g, "log_sigma", p->log_sigma);
+    return model_plan_open(dev, g, path, "gaze_vit", &p->plan, message);
+}
+
+int gaze_vit_open(npu_dev *dev, const char *path, struct gaze_vit **ret_vit, char *message)
+{
+    struct gaze_vit *v = calloc(1, sizeof(*v));
+    if (!v)
+        return -ENOMEM;
+    static const int batch[PLAN_SIZES] = {1, GAZE_VIT_MAX_BATCH};
+    for (int i = 0; i < PLAN_SIZES; i++) {
+        int r = open_plan(dev, path, batch[i], &v->plans[i], message);
+        if (r < 0) {
+            gaze_vit_close(v);
+            return r;
+        }
+    }
+    *ret_vit = v;
+    return 0;
+}
+
+struct gaze_vit *gaze_vit_close(struct gaze_vit *v)
+{
+    if (!v)
+        return NULL;
+    for (int i = 0; i < PLAN_SIZES; i++) {
+        npu_plan_free(v->plans[i].plan);
+        net_clear(&v->plans[i].net);
+    }
+    free(v);
+    return NULL;
+}
+
+static int prepare(struct gaze_vit *v, int index, const struct image *frame, const struct camera *camera,
+                   const struct face_landmarks *face)
+{
+    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
+    struct eye_strip *strip = &v->strips[index];
+    int r = gaze_vit_strip(camera, face->points, strip);
+    if (r >= 0)
+        r = warp_to_f32(frame, &strip->strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
+                        v->pixels[index]);
+    if (r < 0)
+        return r;
+    gaze_vit_standardise(v->pixels[index]);
+    struct mat3 head = mat3_mul(&strip->rotation, &face->head);
+    gaze_vit_pose_input(&head, v->pose[index]);
+    return 0;
+}
+
+static int run_plan(struct gaze_vit *v, struct gaze_plan *p)
+{
+    size_t n = (size_t)p->batch;
+    int r = npu_plan_write_val(p->plan, p->image, v->pixels, n * sizeof(v->pixels[0]));
+    if (r >= 0)
+        r = npu_plan_write_val(p->plan, p->pose, v->pose, n * sizeof(v->pose[0]));
+    if (r >= 0)
+        r = npu_plan_run(p->plan);
+    if (r >= 0)
+        r = npu_plan_read_val(p->plan, p->angles, v->angles, n * sizeof(v->angles[0]));
+    if (r >= 0)
+        r = npu_plan_read_val(p->plan, p->log_sigma, v->log_sigma, n * sizeof(v->log_sigma[0]));
+    if (r >= 0)
+        r = npu_plan_read_val(p->plan, p->feature, v->feature, n * sizeof(v->feature[0]));
+    return r;
+}
+
+static void interpret(const struct gaze_vit *v, int index, const struct camera *camera,
+                      const struct face_landmarks *face, struct gaze_estimate *out)
+{
+    const struct eye_strip *strip = &v->strips[index];
+    out->strip = (struct angles){.pitch_rad = v->angles[index][1], .yaw_rad = v->angles[index][0]};
+    out->gaze = mat3_apply_transposed(&strip->rotation, gaze_from_angles(out->strip));
+    out->normalised = out->strip;
+    struct mat3 turn;
+    struct vec3 ray = camera_ray(camera, face_origin_px(face->points));
+    if (normalise_rotation(ray, mat3_column(&face->head, 0), &turn) >= 0)
+        out->normalised = gaze_to_angles(mat3_apply(&turn, out->gaze));
+    out->sigma_rad = expf(fminf(v->log_sigma[index], 1));
+    out->frame_px_per_strip_px = (float)strip->frame_px_per_strip_px;
+    for (int i = 0; i < GAZE_VIT_FEATURES; i++)
+        out->feature[i] = v->feature[index][i];
+}
+
+int gaze_vit_run(struct gaze_vit *v, const struct image *frame, const struct camera *camera,
+                 const struct face_landmarks *faces, int count, struct gaze_estimate *ret)
+{
+    for (int done = 0; done < count;) {
+        int n = count - done < GAZE_VIT_MAX_BATCH ? count - done : GAZE_VIT_MAX_BATCH;
+        for (int i = 0; i < n; i++) {
+            int r = prepare(v, i, frame, camera, &faces[done + i]);
+            if (r < 0)
+                return r;
+        }
+        int r = run_plan(v, &v->plans[n > 1]);
+        if (r < 0)
+            return r;
+        for (int i = 0; i < n; i++)
+            interpret(v, i, camera, &faces[done + i], &ret[done + i]);
+        done += n;
+    }
+    return 0;
+}
