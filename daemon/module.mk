@@ -1,1 +1,2 @@
 # daemon
+include daemon/worker.mk

@@ -1,0 +1,277 @@
+// File sources: framing of MJPEG and Y4M, pacing, folders, and files that are nothing.
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "daemon/clip.h"
+#include "daemon/source.h"
+#include "vision/jpeg.h"
+#include "vision/png.h"
+
+static char folder[] = "/tmp/gazed-test-XXXXXX";
+static char message[SOURCE_MESSAGE_SIZE];
+static uint8_t *picture; // one encoded JPEG
+static size_t picture_size;
+
+static const char *at(const char *name)
+{
+    static char path[256];
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    return path;
+}
+
+static void put(const char *name, const void *data, size_t size, int times)
+{
+    FILE *f = fopen(at(name), "wb");
+    assert_non_null(f);
+    for (int i = 0; i < times; i++)
+        assert_int_equal(fwrite(data, 1, size, f), size);
+    assert_int_equal(fclose(f), 0);
+}
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static int open_file(const char *name, const struct source_settings *settings, struct source **ret_source)
+{
+    char spec[300];
+    snprintf(spec, sizeof(spec), "file:%s", at(name));
+    message[0] = 0;
+    return source_open(spec, settings, ret_source, message);
+}
+
+static int setup(void **state)
+{
+    if (!mkdtemp(folder))
+        return -1;
+    struct image im;
+    if (image_alloc(64, 48, 3, &im) < 0)
+        return -1;
+    for (int i = 0; i < im.stride * im.height; i++)
+        im.data[i] = (uint8_t)(i * 7);
+    int r = jpeg_encode(&im, 90, &picture, &picture_size);
+    if (r == 0)
+        r = png_write(&im, at("b.png"));
+    image_free(&im);
+    return r;
+}
+
+static int teardown(void **state)
+{
+    char command[300];
+    snprintf(command, sizeof(command), "rm -rf '%s'", folder);
+    free(picture);
+    return system(command);
+}
+
+static void mjpeg_frames_are_found_and_looped(void **state)
+{
+    put("clip.mjpeg", picture, picture_size, 3);
+    struct source_settings settings = {.fast = true};
+    struct source *s;
+    struct frame f;
+    assert_int_equal(open_file("clip.mjpeg", &settings, &s), 0);
+    assert_string_equal(s->info.format, "MJPG");
+    assert_int_equal(source_start(s, message), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(source_next(s, now_ns(), &f), 0);
+        assert_int_equal(f.size, picture_size);
+        assert_memory_equal(f.data, picture, picture_size);
+        assert_int_equal(f.sequence, i + 1);
+        source_release(s, &f);
+    }
+    assert_int_equal(source_next(s, now_ns(), &f), -ENODATA);
+    source_close(s);
+
+    settings.loop = true;
+    assert_int_equal(open_file("clip.mjpeg", &settings, &s), 0);
+    assert_int_equal(source_start(s, message), 0);
+    for (int i = 0; i < 10; i++) {
+        assert_int_equal(source_next(s, now_ns(), &f), 0);
+        source_release(s, &f);
+    }
+    source_close(s);
+}
+
+static void pacing_keeps_the_rate_and_drops_late_frames(void **state)
+{
+    put("clip.mjpeg", picture, picture_size, 30);
+    struct source_settings settings = {.fps = 100, .loop = true};
+    struct source *s;
+    struct frame f;
+    assert_int_equal(open_file("clip.mjpeg", &settings, &s), 0);
+    int64_t start = now_ns();
+    assert_int_equal(source_start(s, message), 0);
+    int got = 0;
+    while (got < 20) {
+        struct pollfd p = {.fd = s->fd, .events = POLLIN};
+        assert_int_equal(poll(&p, 1, 2000), 1);
+        int r = source_next(s, now_ns(), &f);
+        if (r == -EAGAIN)
+            continue;
+        assert_int_equal(r, 0);
+        assert_true(f.capture_ns <= now_ns());
+        source_release(s, &f);
+        got++;
+    }
+    assert_true(now_ns() - start >= 180 * 1000000); // 20 frames at 100/s can't come faster
+    usleep(200000);
+    assert_int_equal(source_next(s, now_ns(), &f), 0);
+    assert_true(s->info.dropped >= 15); // those that nobody fetched in 0.2 s
+    assert_true(now_ns() - f.capture_ns < 50 * 1000000);
+    source_close(s);
+}
+
+static void y4m_luma_comes_out(void **state)
+{
+    static const char header[] = "YUV4MPEG2 W6 H4 F25:1 Ip C420jpeg\n";
+    uint8_t bytes[256];
+    size_t n = sizeof(header) - 1;
+    memcpy(bytes, header, n);
+    for (int k = 0; k < 2; k++) {
+        memcpy(bytes + n, "FRAME\n", 6);
+        for (int i = 0; i < 36; i++)
+            bytes[n + 6 + (size_t)i] = (uint8_t)(100 * k + i);
+        n += 42;
+    }
+    put("clip.y4m", bytes, n, 1);
+    struct source_settings settings = {.fast = true};
+    struct source *s;
+    struct frame f;
+    assert_int_equal(open_file("clip.y4m", &settings, &s), 0);
+    assert_int_equal(source_start(s, message), 0);
+    assert_int_equal((int)s->info.fps, 25);
+    for (int k = 0; k < 2; k++) {
+        assert_int_equal(source_next(s, now_ns(), &f), 0);
+        assert_int_equal(f.format, FRAME_GREY);
+        assert_int_equal(f.width, 6);
+        assert_int_equal(f.height, 4);
+        assert_int_equal(f.size, 24);
+        assert_int_equal(f.data[23], 100 * k + 23);
+        source_release(s, &f);
+    }
+    source_close(s);
+
+    static const struct {
+        const char *header;
+        int r;
+    } cases[] = {
+        {"YUV4MPEG2 W0 H4\n", -EBADMSG},      {"YUV4MPEG2 W6\n", -EBADMSG},  {"YUV4MPEG2 W6 H4 C420p10\n", -EOPNOTSUPP},
+        {"YUV4MPEG2 W99999 H4\n", -EMSGSIZE}, {"YUV4MPEG2 W6 H4", -EBADMSG}, {"YUV4MPEG2 Wx Hy\n", -EBADMSG},
+        {"YUV4MPEG2 W6 H4 Cmono F30:0\n", 0}, {"YUV4MPEG2 W6 H4\n", 0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct y4m y;
+        assert_int_equal(clip_parse_y4m((const uint8_t *)cases[i].header, strlen(cases[i].header), &y), cases[i].r);
+    }
+}
+
+static void framing_survives_every_cut_and_garbage(void **state)
+{
+    uint8_t *two = malloc(2 * picture_size + 7);
+    memcpy(two, "garbage", 7);
+    memcpy(two + 7, picture, picture_size);
+    memcpy(two + 7 + picture_size, picture, picture_size);
+    for (size_t cut = 0; cut <= 2 * picture_size + 7; cut++) {
+        size_t offset = 0, start, size;
+        int found = 0;
+        uint8_t *exact = malloc(cut + 1); // so that reading past the end is seen by the sanitizer
+        memcpy(exact, two, cut);
+        exact = realloc(exact, cut ? cut : 1);
+        while (clip_next_jpeg(exact, cut, &offset, &start, &size)) {
+            assert_int_equal(size, picture_size);
+            found++;
+        }
+        assert_int_equal(found, cut >= 2 * picture_size + 7 ? 2 : cut >= picture_size + 7 ? 1 : 0);
+        free(exact);
+    }
+    free(two);
+}
+
+static void folders_are_sorted_and_broken_pictures_passed_over(void **state)
+{
+    assert_int_equal(mkdir(at("pictures"), 0755), 0);
+    put("pictures/c.jpg", picture, picture_size, 1);
+    put("pictures/a.jpg", picture, picture_size, 1);
+    put("pictures/aa.jpg", "", 0, 1);
+    put("pictures/readme.txt", "x", 1, 1);
+    char command[600];
+    snprintf(command, sizeof(command), "cp '%s/b.png' '%s/pictures/b.png'", folder, folder);
+    assert_int_equal(system(command), 0);
+
+    struct source_settings settings = {.fast = true};
+    struct source *s;
+    struct frame f;
+    assert_int_equal(open_file("pictures", &settings, &s), 0);
+    assert_int_equal(source_start(s, message), 0);
+    static const enum frame_format expected[] = {FRAME_JPEG, FRAME_RGB24, FRAME_JPEG};
+    int got = 0;
+    for (;;) {
+        int r = source_next(s, now_ns(), &f);
+        if (r == -ENODATA)
+            break;
+        if (r == -EAGAIN)
+            continue; // aa.jpg, empty
+        assert_int_equal(r, 0);
+        assert_int_equal(f.format, expected[got++]);
+        source_release(s, &f);
+    }
+    assert_int_equal(got, 3);
+    assert_int_equal(s->info.bad, 1);
+    source_close(s);
+}
+
+static void what_is_no_picture_is_told(void **state)
+{
+    put("empty.jpg", "", 0, 1);
+    put("text.jpg", "hello, world", 12, 1);
+    put("cut.jpg", picture, picture_size / 2, 1);
+    assert_int_equal(mkdir(at("nothing"), 0755), 0);
+    static const struct {
+        const char *name;
+        int r;
+        const char *text;
+    } cases[] = {
+        {"empty.jpg", -EBADMSG, "empty"},  {"text.jpg", -EBADMSG, "neither"}, {"cut.jpg", -EBADMSG, "truncated"},
+        {"absent.jpg", -ENOENT, "absent"}, {"nothing", -ENOENT, "has no"},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct source *s = NULL;
+        assert_int_equal(open_file(cases[i].name, NULL, &s), cases[i].r);
+        assert_non_null(strstr(message, cases[i].text));
+        assert_null(s);
+    }
+    struct source *s = NULL;
+    assert_int_equal(source_open("webcam", NULL, &s, message), -EINVAL);
+    assert_non_null(strstr(message, "v4l2"));
+    assert_int_equal(source_open("file:", NULL, &s, message), -EINVAL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mjpeg_frames_are_found_and_looped),
+        cmocka_unit_test(pacing_keeps_the_rate_and_drops_late_frames),
+        cmocka_unit_test(y4m_luma_comes_out),
+        cmocka_unit_test(framing_survives_every_cut_and_garbage),
+        cmocka_unit_test(folders_are_sorted_and_broken_pictures_passed_over),
+        cmocka_unit_test(what_is_no_picture_is_told),
+    };
+    return cmocka_run_group_tests(tests, setup, teardown);
+}
