@@ -1,0 +1,136 @@
+/* ctx.c - the context: which devices there are, opening one by id or by kind. */
+#include "libnpu/ctx.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include "libnpu/dev.h"
+
+int npu_ctx_fail(struct npu_ctx *c, int r, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    vsnprintf(c->error, sizeof c->error, fmt, ap);
+    va_end(ap);
+    return r;
+}
+
+const char *npu_ctx_error(const npu_ctx *c)
+{
+    return c->error;
+}
+
+int npu_ctx_n_devices(const npu_ctx *c)
+{
+    return c->n_devices;
+}
+
+int npu_ctx_device(const npu_ctx *c, int index, struct npu_dev_info *ret_info)
+{
+    if (index < 0 || index >= c->n_devices)
+        return -ERANGE;
+    *ret_info = c->device[index];
+    return 0;
+}
+
+/* Where program binaries are kept if the caller leaves it to us; NULL = nowhere. */
+static char *default_cache_dir(void)
+{
+    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    char *dir = NULL;
+
+    if (xdg && xdg[0] == '/')
+        return asprintf(&dir, "%s/gazed", xdg) < 0 ? NULL : dir;
+    if (home && home[0] == '/')
+        return asprintf(&dir, "%s/.cache/gazed", home) < 0 ? NULL : dir;
+    return NULL;
+}
+
+int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
+{
+    npu_ctx *c = calloc(1, sizeof *c);
+
+    if (!c)
+        return -ENOMEM;
+    if (!cache_dir)
+        c->cache_dir = default_cache_dir();
+    else if (cache_dir[0])
+        c->cache_dir = strdup(cache_dir);
+    npu_dev_ref_info(&c->device[c->n_devices++]);
+    *ret_ctx = c;
+    return 0;
+}
+
+npu_ctx *npu_ctx_free(npu_ctx *c)
+{
+    if (c) {
+        free(c->cache_dir);
+        free(c);
+    }
+    return NULL;
+}
+
+static const char *const kind_names[] = {"ref", "cpu", "gpu", "npu"};
+
+static bool wanted(const struct npu_dev_info *i, const char *which)
+{
+    if (strcmp(which, i->id) == 0 || strcmp(which, kind_names[i->kind]) == 0)
+        return true;
+    return strcmp(which, "cl") == 0 && strncmp(i->id, "cl", 2) == 0;
+}
+
+/* The best usable device that answers to `which` (NULL: any): NPU, GPU, CPU, ref. */
+static const struct npu_dev_info *choose(const npu_ctx *c, const char *which)
+{
+    const struct npu_dev_info *best = NULL;
+
+    for (int i = 0; i < c->n_devices; i++) {
+        const struct npu_dev_info *d = &c->device[i];
+
+        if (d->usable && (!which || wanted(d, which)) && (!best || d->kind > best->kind))
+            best = d;
+    }
+    return best;
+}
+
+static int no_device(npu_ctx *c, const char *which)
+{
+    char found[800] = "";
+    size_t n = 0;
+
+    for (int i = 0; i < c->n_devices && n < sizeof found; i++) {
+        const struct npu_dev_info *d = &c->device[i];
+
+        n += (size_t)snprintf(found + n, sizeof found - n, "%s%s (%s%s%s)", i ? ", " : "", d->id, d->name,
+                              d->usable ? "" : "; ", d->why_not);
+    }
+    return npu_ctx_fail(c, -ENODEV, "no usable device \"%s\"; found: %s", which, found);
+}
+
+int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev)
+{
+    const struct npu_dev_info *i = choose(c, which && strcmp(which, "auto") != 0 ? which : NULL);
+    int r;
+
+    if (!i)
+        return no_device(c, which ? which : "auto");
+    r = npu_dev_ref_open(c, i, ret_dev);
+    if (r == 0)
+        c->n_open++;
+    return r;
+}
+
+npu_dev *npu_dev_close(npu_dev *d)
+{
+    if (d) {
+        d->ctx->n_open--;
+        d->ops->close(d);
+    }
+    return NULL;
+}
+
+const struct npu_dev_info *npu_dev_get_info(const npu_dev *d)
+{
+    return &d->info;
+}

@@ -1,0 +1,59 @@
+/* plan.h - how a plan is kept (internal to libnpu). */
+#ifndef NPU_PLAN_H
+#define NPU_PLAN_H
+
+#include "libnpu/lower.h"
+
+struct npu_fence {
+    struct npu_plan *plan;
+};
+
+struct npu_step {
+    int32_t node;
+    bool constant;                /* computed from frozen values only: runs when a parameter was written */
+    int first_launch, n_launches; /* in plan->lower.launch */
+    double ms_sum;                /* if profiled */
+    uint64_t runs;
+};
+
+struct npu_bank {
+    size_t size;
+    bool persistent;
+};
+
+struct npu_plan {
+    struct npu_dev *dev;
+    struct npu_graph *graph;
+    struct npu_plan_opts opts;
+    size_t guard; /* bytes of guard before and after every placement (tests) */
+    char error[512];
+    struct npu_place *place; /* place[v - 1]; values without memory have bank -1 */
+    int n_steps;
+    struct npu_step *step;
+    struct npu_bank *bank;
+    int n_banks;
+    struct npu_lower lower;
+    struct npu_fence fence;
+    bool in_flight, params_dirty;
+    double last_run_ms;
+    int64_t submitted_ns;
+    struct npu_plan_stats stats;
+    void *dev_plan; /* the device's own */
+};
+
+int npu_plan_fail(struct npu_plan *p, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+int64_t npu_now_ns(void);                                             /* CLOCK_MONOTONIC */
+struct npu_place npu_plan_place(const struct npu_plan *p, npu_val v); /* of the value's memory; bank -1 if none */
+
+/* npu_plan_new with guard bytes round every placement (a multiple of 64; 0 = none). */
+int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct npu_plan_opts *opts, size_t guard,
+                         struct npu_plan **ret_plan);
+/* Fills all memory with NaN (0xff bytes), the guards with 0xa5; before inputs are written. */
+int npu_plan_poison(struct npu_plan *p);
+/* -EFAULT if a guard was overwritten; npu_plan_error names the value. */
+int npu_plan_check_guards(struct npu_plan *p);
+
+/* place.c: gives every value, scratch and packed buffer its place. */
+int npu_plan_place_all(struct npu_plan *p);
+
+#endif
