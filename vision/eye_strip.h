@@ -14,10 +14,10 @@
 
 // Where the corners go, as shares of the strip's width from its left edge; all at half the height. The outer corners
 // leave 14 % on each side for temples, a yaw that widens one eye, and landmark error; the inner ones follow from the
-// mean face's ratio of inner to outer corner distance (see face_shape.c). At 128 x 48 the strip is 0.95 mm a pixel: it
-// holds the brows above and the upper cheeks below.
+// mean face's ratio of inner to outer corner distance (see face_shape.c). At 128 x 48 the strip is about 1 mm a pixel:
+// it holds the brows above and the upper cheeks below.
 #define EYE_STRIP_OUTER_SHARE 0.14
-#define EYE_STRIP_INNER_SHARE 0.37
+#define EYE_STRIP_INNER_SHARE 0.363
 
 // Which way is up in the strip.
 enum eye_strip_roll {

@@ -30,7 +30,7 @@ int image_crop_view(const struct image *image, int x, int y, int width, int heig
 // Same size; grey from RGB by luma (BT.601: 0.299, 0.587, 0.114), RGB from grey by repetition, else a plain copy.
 int image_copy(const struct image *src, struct image *dst);
 // Any size to any size, same channels: exact area averages where it shrinks, bilinear where it grows (each axis by
-// itself). Scratch is on the heap only (-ENOMEM) and freed again; for a warp into a network input use warp.h.
+// itself). No allocation (96 KiB of stack).
 int image_resize(const struct image *src, struct image *dst);
 // Left and right swapped.
 int image_mirror(const struct image *src, struct image *dst);

@@ -13,3 +13,6 @@
 // -EACCES, -EISDIR ...); -ENODATA an empty file; -EBADMSG neither JPEG nor PNG, corrupt or truncated; -EFBIG or
 // -EMSGSIZE too large; -EOPNOTSUPP a kind that is not supported; -ENOMEM.
 int image_load(const char *path, int channels, struct image *ret_image, char *message);
+
+// Writes a file in one go (created or replaced); on failure no partial file is left. -errno of the file operations.
+int image_file_write(const char *path, const void *data, size_t size);
