@@ -28,9 +28,8 @@ static void drop_connection(struct gaze *g)
     g->in_len = g->out_len = 0;
 }
 
-/* Ends the time in which callbacks may run. Frees the handle if one of them closed it: then g is gone and -ECANCELED
- * comes. */
-* / static int leave(struct gaze *g, int r)
+/* Ends the time in which callbacks may run. Frees the handle if one of them closed it: g is gone then. */
+static int leave(struct gaze *g, int r)
 {
     g->inside = false;
     if (!g->closed)
