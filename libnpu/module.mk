@@ -3,8 +3,10 @@
 # One line an operation: libnpu/op/<op>.c, and its kernels/<file>.cl below.
 npu_ops := registry
 npu_ops += scale
+npu_ops += util unary binary expand reduce cast reshape permute slice
 
 npu_kernels := scale
+npu_kernels += unary binary reduce copy
 
 npu_srcs := ctx dtype graph lower place plan plan_io
 npu_dev_srcs := dev/ref

@@ -26,6 +26,7 @@ npu_val npu_reduce_as(npu_graph *g, npu_val x, enum npu_reduce_kind k, unsigned 
 npu_val npu_reduce_like(npu_graph *g, npu_val x, npu_val like);
 /* x repeated to `shape` (broadcast from the right), with x's type. */
 npu_val npu_expand(npu_graph *g, npu_val x, const struct npu_shape *shape);
+npu_val npu_expand_mul(npu_graph *g, npu_val x, const struct npu_shape *shape, float mul); /* and multiplied by mul */
 /* Zeros around x on one axis: `before` of them first, then x, up to `total`. */
 npu_val npu_pad_axis(npu_graph *g, npu_val x, int axis, int64_t before, int64_t total);
 

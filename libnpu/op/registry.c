@@ -1,9 +1,28 @@
-/* registry.c - all operations. One line each in both lists. */
-#include "libnpu/op.h"
+/* registry.c - all operations, one a line. */
+#include "libnpu/op/ops.h"
 
-extern const struct npu_op npu_op_scale;
-
+/* clang-format off */
 const struct npu_op *const npu_all_ops[] = {
     &npu_op_scale,
+    &npu_op_relu,
+    &npu_op_relu6,
+    &npu_op_gelu,
+    &npu_op_sigmoid,
+    &npu_op_tanh,
+    &npu_op_exp,
+    &npu_op_abs,
+    &npu_op_unary_grad,
+    &npu_op_add,
+    &npu_op_sub,
+    &npu_op_mul,
+    &npu_op_expand,
+    &npu_op_reduce,
+    &npu_op_cast,
+    &npu_op_reshape,
+    &npu_op_permute,
+    &npu_op_slice,
+    &npu_op_pad,
+    &npu_op_concat,
     NULL,
 };
+/* clang-format on */

@@ -121,13 +121,11 @@ int op_bcast_make(const struct npu_shape *x, const struct npu_shape *y, struct o
         dims[n] = dx;
         steps[n++] = step;
     }
-    /* A dim walked with a stride of more than 1 can't be the inner one: leave inner at 1 element. */
-    int first = n && steps[0] <= 1 ? 1 : 0;
-    if (first) {
+    if (n) { /* the innermost step is 0 or 1: y's own strides begin at 1 */
         b.inner = dims[0];
         b.step = steps[0];
     }
-    for (int i = first; i < n; i++) {
+    for (int i = 1; i < n; i++) {
         b.dim[b.n_outer] = dims[i];
         b.stride[b.n_outer++] = steps[i];
         b.rows *= dims[i];
@@ -173,26 +171,40 @@ struct npu_launch *op_launch(struct npu_lower *l, const char *source, const char
     return k;
 }
 
-void op_launch_1d(struct npu_launch *k, int64_t n, int64_t group)
+void op_launch_items(const struct npu_lower *l, struct npu_launch *k, int64_t items)
 {
-    int64_t local = n < group ? n : group;
-
-    if (local < 1)
-        local = 1;
-    npu_launch_size(k, (size_t)(op_ceil_div(n, local) * local), 0, 0);
-    npu_launch_local(k, (size_t)local, 0, 0);
+    if (op_is_cpu(l)) {
+        npu_launch_size(k, (size_t)items, 0, 0);
+        return;
+    }
+    npu_launch_size(k, (size_t)(op_ceil_div(items, 64) * 64), 0, 0);
+    npu_launch_local(k, 64, 0, 0);
 }
 
-void op_launch_2d(struct npu_launch *k, int64_t x, int64_t y, int64_t group)
+void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
 {
-    int64_t local = x < group ? x : group, ly = 1;
+    enum { STRETCH = 8192 };
+    int64_t tile_rows = 1, tile_cols = 8, want = 4 * (int64_t)npu_lower_traits(l)->compute_units, lx = 1;
 
-    if (local < 1)
-        local = 1;
-    while (ly * 2 * local <= group && ly < y)
-        ly *= 2;
-    npu_launch_size(k, (size_t)(op_ceil_div(x, local) * local), (size_t)(op_ceil_div(y, ly) * ly), 0);
-    npu_launch_local(k, (size_t)local, (size_t)ly, 0);
+    if (op_is_cpu(l)) {
+        tile_cols = inner <= 2 * STRETCH ? inner : STRETCH;
+        tile_rows = inner < STRETCH ? STRETCH / inner : 1;
+        if (tile_rows * want > rows)
+            tile_rows = rows > want ? op_ceil_div(rows, want) : 1;
+        if (tile_rows * inner < STRETCH / 8) /* too little to share out */
+            tile_rows = rows < STRETCH / 8 / inner + 1 ? rows : STRETCH / 8 / inner + 1;
+    }
+    npu_launch_i32(k, tile_rows);
+    npu_launch_i32(k, tile_cols);
+    if (op_is_cpu(l)) {
+        npu_launch_size(k, (size_t)op_ceil_div(inner, tile_cols), (size_t)op_ceil_div(rows, tile_rows), 0);
+        return;
+    }
+    while (lx < 64 && lx * 8 < inner)
+        lx *= 2;
+    npu_launch_size(k, (size_t)(op_ceil_div(op_ceil_div(inner, 8), lx) * lx),
+                    (size_t)(op_ceil_div(rows, 64 / lx) * (64 / lx)), 0);
+    npu_launch_local(k, (size_t)lx, (size_t)(64 / lx), 0);
 }
 
 bool op_is_cpu(const struct npu_lower *l)

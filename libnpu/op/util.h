@@ -42,15 +42,16 @@ struct op_bcast {
 /* -EINVAL if y does not broadcast to x. */
 int op_bcast_make(const struct npu_shape *x, const struct npu_shape *y, struct op_bcast *ret_b);
 int64_t op_bcast_base(const struct op_bcast *b, int64_t row);
-/* Appends inner, rows, step, n_outer, dim0..4, stride0..4: BCAST_PARAMS of bcast.clh. */
+/* Appends inner, rows, step, n_outer, dim0..4, stride0..4: BCAST_PARAMS of lib.clh. */
 void op_bcast_args(struct npu_launch *k, const struct op_bcast *b);
 
 /* A launch of kernels/<source>.cl whose kernel is guarded by K_<entry>, so that a program holds only what it needs. */
 struct npu_launch *op_launch(struct npu_lower *l, const char *source, const char *entry);
-/* One dimension of at least n work-items in work-groups of at most `group`; kernels check their index. */
-void op_launch_1d(struct npu_launch *k, int64_t n, int64_t group);
-/* Two dimensions, likewise; both are rounded up to the group (kernels check both). */
-void op_launch_2d(struct npu_launch *k, int64_t x, int64_t y, int64_t group);
+/* `items` work-items of some work each; kernels check their index. */
+void op_launch_items(const struct npu_lower *l, struct npu_launch *k, int64_t items);
+/* Work over [rows, inner]: appends tile_rows, tile_cols (TILE_PARAMS of lib.clh) and sets the sizes. On CPUs a
+ * work-item gets a stretch of rows or of one long row, on GPUs 8 neighbouring elements. */
+void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner);
 static inline int64_t op_ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
