@@ -1,1 +1,2 @@
-# train
+# train: trainers, the face renderer, data sets
+include train/render/module.mk

@@ -1,0 +1,13 @@
+# train/render: the face renderer
+RENDER_SRC = train/render/tensors.c train/render/facekit.c train/render/facekit_points.c train/render/head.c \
+	train/render/raster.c train/render/person.c train/render/expression.c train/render/lids.c train/render/light.c \
+	train/render/skin_atlas.c train/render/skin.c train/render/eye.c train/render/scene.c train/render/place.c \
+	train/render/paint.c train/render/backdrop.c train/render/spoil.c train/render/labels.c train/render/render.c \
+	train/render/sheet.c
+# Pixel loops; no NaN is ever made, errno of sqrtf is never read, and sums may be reordered alike on every machine.
+$(foreach f,$(RENDER_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-errno -fno-trapping-math))
+
+$(O)/lib/librender.a: $(call objs,$(RENDER_SRC))
+PROGS += $(O)/bin/gaze-render
+$(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c) $(O)/lib/librender.a $(O)/lib/libvision.a
+LIBS_gaze-render = -lcjson $(VISION_LIBS)
