@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "libnpu/dev.h"
+#include "libnpu/discover.h"
 
 int npu_ctx_fail(struct npu_ctx *c, int r, const char *fmt, ...)
 {
@@ -47,6 +48,17 @@ static char *default_cache_dir(void)
     return NULL;
 }
 
+static void find_devices(npu_ctx *c)
+{
+    struct cl_found *found = calloc(NPU_MAX_DEVICES, sizeof *found);
+    int n = found ? npu_find_cl(found, NPU_MAX_DEVICES - 1, c->cl_why, sizeof c->cl_why) : 0;
+
+    for (int i = 0; i < n; i++)
+        c->device[c->n_devices++] = found[i].info;
+    free(found);
+    npu_dev_ref_info(&c->device[c->n_devices++]);
+}
+
 int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
 {
     npu_ctx *c = calloc(1, sizeof *c);
@@ -57,7 +69,7 @@ int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
         c->cache_dir = default_cache_dir();
     else if (cache_dir[0])
         c->cache_dir = strdup(cache_dir);
-    npu_dev_ref_info(&c->device[c->n_devices++]);
+    find_devices(c);
     *ret_ctx = c;
     return 0;
 }
@@ -105,7 +117,8 @@ static int no_device(npu_ctx *c, const char *which)
         n += (size_t)snprintf(found + n, sizeof found - n, "%s%s (%s%s%s)", i ? ", " : "", d->id, d->name,
                               d->usable ? "" : "; ", d->why_not);
     }
-    return npu_ctx_fail(c, -ENODEV, "no usable device \"%s\"; found: %s", which, found);
+    return npu_ctx_fail(c, -ENODEV, "no usable device \"%s\"; found: %s%s%s", which, found, c->cl_why[0] ? "; " : "",
+                        c->cl_why);
 }
 
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev)
@@ -115,7 +128,7 @@ int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev)
 
     if (!i)
         return no_device(c, which ? which : "auto");
-    r = npu_dev_ref_open(c, i, ret_dev);
+    r = i->kind == NPU_KIND_REF ? npu_dev_ref_open(c, i, ret_dev) : npu_dev_cl_open(c, i, ret_dev);
     if (r == 0)
         c->n_open++;
     return r;

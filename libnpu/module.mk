@@ -4,12 +4,18 @@
 npu_ops := registry
 npu_ops += scale
 npu_ops += util unary binary expand reduce cast reshape permute slice
+npu_ops += mat matmul matmul_lower conv2d conv2d_ref conv2d_lower attention attention_lower
 
 npu_kernels := scale
 npu_kernels += unary binary reduce copy
+npu_kernels += gemm conv2d attention
+# These get kernels/tile.clh in front.
+npu_tile_kernels := gemm conv2d attention
 
-npu_srcs := ctx dtype graph lower place plan plan_io
-npu_dev_srcs := dev/ref
+npu_srcs := ctx discover dtype graph lower place plan plan_io
+npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/pool dev/ref
+# What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
+npu_libs := -lOpenCL
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 
@@ -18,11 +24,18 @@ $(O)/libnpu/kernels.S: libnpu/module.mk
 	@mkdir -p $(@D)
 	@{ echo '.section .rodata'; \
 	   for k in lib $(npu_kernels); do f=kernels/$$k.cl; [ $$k = lib ] && f=kernels/lib.clh; \
-	       echo "name_$$k: .asciz \"$$k\""; echo "text_$$k: .incbin \"$$f\""; echo '.byte 0'; done; \
+	       echo "name_$$k: .asciz \"$$k\""; echo "text_$$k:"; \
+	       case " $(npu_tile_kernels) " in *" $$k "*) echo '.incbin "kernels/tile.clh"';; esac; \
+	       echo ".incbin \"$$f\""; echo '.byte 0'; done; \
 	   echo '.section .data.rel.ro,"aw"'; echo '.balign 8'; echo '.globl npu_kernel_sources'; \
 	   echo '.hidden npu_kernel_sources'; echo 'npu_kernel_sources:'; \
 	   for k in lib $(npu_kernels); do echo ".quad name_$$k, text_$$k"; done; \
 	   echo '.quad 0, 0'; echo '.section .note.GNU-stack,"",%progbits'; } > $@
 
-$(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(npu_kernels:%=kernels/%.cl)
+$(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh kernels/tile.clh $(npu_kernels:%=kernels/%.cl)
 	$(CC) -c -o $@ $<
+
+# Inner loops of the references over channels.
+CFLAGS_libnpu_op_matmul = -O3
+CFLAGS_libnpu_op_conv2d_ref = -O3
+CFLAGS_libnpu_op_attention = -O3

@@ -1,12 +1,12 @@
 /* npu.h - libnpu, a small accelerator runtime for vision models: devices, graphs, plans.
  *
- * A graph is a list of operations on dense tensors of fixed shape; it knows no device. A plan is a graph made ready for one
- * device: memory placed, kernels built, tiers chosen. Running a plan allocates and compiles nothing.
+ * A graph is a list of operations on dense tensors of fixed shape; it knows no device. A plan is a graph made ready for
+ * one device: memory placed, kernels built, tiers chosen. Running a plan allocates and compiles nothing.
  *
- * Every call returns 0 or a negative errno-style status unless its comment says otherwise. The library never prints, aborts
- * or exits. Texts that explain a failure stay with the object (npu_ctx_error, npu_graph_error, npu_plan_error).
- * Objects are not thread-safe; different objects of one context may be used by different threads, except while a device is
- * being opened.
+ * Every call returns 0 or a negative errno-style status unless its comment says otherwise. The library never prints,
+ * aborts or exits. Texts that explain a failure stay with the object (npu_ctx_error, npu_graph_error, npu_plan_error).
+ * Objects are not thread-safe; different objects of one context may be used by different threads, except while a device
+ * is being opened.
  *
  * Tensors are dense and in C order. Pictures are NHWC, tokens [batch, token, channel], convolution weights
  * [kh, kw, cin / groups, cout]. Arithmetic is f32 whatever the storage type.
@@ -25,7 +25,7 @@ extern "C" {
 
 /* ---- limits: everything that a file or a caller can drive ---- */
 #define NPU_MAX_DIMS     6
-#define NPU_MAX_NAME     96                /* bytes of a tensor's name, with its NUL */
+#define NPU_MAX_NAME     96                 /* bytes of a tensor's name, with its NUL */
 #define NPU_MAX_ELEMENTS (INT64_C(1) << 31) /* of one tensor */
 #define NPU_MAX_NODES    16384
 #define NPU_MAX_DEVICES  16
@@ -48,10 +48,10 @@ typedef struct npu_dev npu_dev;
 enum npu_dev_kind { NPU_KIND_REF, NPU_KIND_CPU, NPU_KIND_GPU, NPU_KIND_NPU };
 
 struct npu_dev_info {
-    char id[32];       /* "ref", "cl0", "cl1" ...: what npu_dev_open takes */
-    char name[128];    /* as the driver gives it */
-    char driver[128];  /* platform and driver version; for a bare kernel node its driver name */
-    char node[64];     /* /dev/dri/renderD128, /dev/accel/accel0; "" if none is known */
+    char id[32];      /* "ref", "cl0", "cl1" ...: what npu_dev_open takes */
+    char name[128];   /* as the driver gives it */
+    char driver[128]; /* platform and driver version; for a bare kernel node its driver name */
+    char node[64];    /* /dev/dri/renderD128, /dev/accel/accel0; "" if none is known */
     enum npu_dev_kind kind;
     bool usable;
     char why_not[160]; /* why a device can't be used, with the remedy; "" if usable */
@@ -61,8 +61,9 @@ struct npu_dev_info {
     char tiers[256];       /* matrix tiers that may serve here, best first, space separated: "amx-bf16 vec16" */
 };
 
-/* Looks for devices: OpenCL through the ICD loader, the kernel's accel and drm nodes, and `ref`, which is always there. No
- * device is not an error. cache_dir: where program binaries are kept; NULL means $XDG_CACHE_HOME/gazed or ~/.cache/gazed;
+/* Looks for devices: OpenCL through the ICD loader, the kernel's accel and drm nodes, and `ref`, which is always there.
+ * No device is not an error. cache_dir: where program binaries are kept; NULL means $XDG_CACHE_HOME/gazed or
+ * ~/.cache/gazed;
  * "" means none. A directory that can't be used only costs time. */
 int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx);
 npu_ctx *npu_ctx_free(npu_ctx *c); /* accepts and returns NULL; devices must be closed before */
@@ -70,8 +71,9 @@ const char *npu_ctx_error(const npu_ctx *c);
 int npu_ctx_n_devices(const npu_ctx *c);
 int npu_ctx_device(const npu_ctx *c, int index, struct npu_dev_info *ret_info); /* -ERANGE */
 
-/* Opens a device by id ("ref", "cl0"), by kind ("npu", "gpu", "cpu", "cl": the first usable one of that kind or API) or the
- * best there is ("auto" or NULL: NPU, GPU, CPU, ref). -ENODEV with npu_ctx_error() saying what was found and why not. */
+/* Opens a device by id ("ref", "cl0"), by kind ("npu", "gpu", "cpu", "cl": the first usable one of that kind or API) or
+ * the best there is ("auto" or NULL: NPU, GPU, CPU, ref). -ENODEV with npu_ctx_error() saying what was found and why
+ * not. */
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev);
 npu_dev *npu_dev_close(npu_dev *d); /* plans must be freed before; accepts and returns NULL */
 const struct npu_dev_info *npu_dev_get_info(const npu_dev *d);
@@ -79,9 +81,9 @@ const struct npu_dev_info *npu_dev_get_info(const npu_dev *d);
 /* ---- graphs ---- */
 typedef struct npu_graph npu_graph;
 
-/* A value (tensor) of a graph. 0 (NPU_NONE) stands for an optional input that is not given. A builder that fails returns a
- * negative status and the graph remembers the first failure with the operation's name; builders given a negative value pass
- * it on. So a model is written without checks and npu_graph_error / npu_plan_new report once. */
+/* A value (tensor) of a graph. 0 (NPU_NONE) stands for an optional input that is not given. A builder that fails
+ * returns a negative status and the graph remembers the first failure with the operation's name; builders given a
+ * negative value pass it on. So a model is written without checks and npu_graph_error / npu_plan_new report once. */
 typedef int32_t npu_val;
 #define NPU_NONE 0
 
@@ -120,19 +122,19 @@ struct npu_matmul_opts {
     npu_val bias;     /* [N] */
     npu_val residual; /* shape of the result; added after the activation */
     enum npu_act act;
-    float scale;      /* multiplies the product before the bias; 0 means 1 */
-    bool out_f32;     /* result in f32 whatever a's type */
+    float scale;  /* multiplies the product before the bias; 0 means 1 */
+    bool out_f32; /* result in f32 whatever a's type */
 };
 /* a [..., M, K] (or [..., K, M]), b [..., K, N] or [..., N, K] with the same leading dims, or a 2-D b shared by all
  * -> [..., M, N]. opts may be NULL. */
 npu_val npu_matmul(npu_graph *g, npu_val a, npu_val b, const struct npu_matmul_opts *opts);
 
 struct npu_conv2d_opts {
-    int stride;                               /* both directions; 0 means 1 */
+    int stride; /* both directions; 0 means 1 */
     int pad_top, pad_left, pad_bottom, pad_right;
-    int groups;                               /* 0 means 1; cin for depthwise */
-    npu_val bias;                             /* [cout] */
-    npu_val residual;                         /* shape of the result; added before the activation (as ResNets do) */
+    int groups;       /* 0 means 1; cin for depthwise */
+    npu_val bias;     /* [cout] */
+    npu_val residual; /* shape of the result; added before the activation (as ResNets do) */
     enum npu_act act;
 };
 /* x [n, h, w, cin], w [kh, kw, cin / groups, cout] -> [n, oh, ow, cout] */
@@ -140,8 +142,8 @@ npu_val npu_conv2d(npu_graph *g, npu_val x, npu_val w, const struct npu_conv2d_o
 
 /* Over the last axis; gamma, beta [C]. */
 npu_val npu_layer_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, float eps);
-/* Over all but the last axis. train: batch statistics are used and mean/var (states [C]) move towards them by `momentum`
- * (new = (1 - momentum) old + momentum batch, unbiased variance); else mean/var are used as they are. */
+/* Over all but the last axis. train: batch statistics are used and mean/var (states [C]) move towards them by
+ * `momentum` (new = (1 - momentum) old + momentum batch, unbiased variance); else mean/var are used as they are. */
 npu_val npu_batch_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, npu_val mean, npu_val var, float eps,
                        float momentum, bool train);
 npu_val npu_softmax(npu_graph *g, npu_val x); /* over the last axis */
@@ -156,17 +158,19 @@ npu_val npu_sigmoid(npu_graph *g, npu_val x);
 npu_val npu_tanh(npu_graph *g, npu_val x);
 npu_val npu_exp(npu_graph *g, npu_val x);
 npu_val npu_abs(npu_graph *g, npu_val x);
-npu_val npu_prelu(npu_graph *g, npu_val x, npu_val slope); /* slope [C] (last axis) or [1] */
+npu_val npu_prelu(npu_graph *g, npu_val x, npu_val slope);        /* slope [C] (last axis) or [1] */
 npu_val npu_scale(npu_graph *g, npu_val x, float mul, float add); /* mul * x + add */
 /* Broadcasting from the right as NumPy does: y may have fewer dims and dims of 1; the result has x's shape. */
 npu_val npu_add(npu_graph *g, npu_val x, npu_val y);
 npu_val npu_sub(npu_graph *g, npu_val x, npu_val y);
 npu_val npu_mul(npu_graph *g, npu_val x, npu_val y);
 
-struct npu_pool_opts { int kernel, stride, pad; };
+struct npu_pool_opts {
+    int kernel, stride, pad;
+};
 npu_val npu_max_pool(npu_graph *g, npu_val x, struct npu_pool_opts o);  /* NHWC; padding never wins */
 npu_val npu_mean_pool(npu_graph *g, npu_val x, struct npu_pool_opts o); /* NHWC; padding not counted */
-enum npu_resize_mode { NPU_RESIZE_NEAREST, NPU_RESIZE_BILINEAR };        /* half-pixel centres */
+enum npu_resize_mode { NPU_RESIZE_NEAREST, NPU_RESIZE_BILINEAR };       /* half-pixel centres */
 npu_val npu_resize(npu_graph *g, npu_val x, int64_t h, int64_t w, enum npu_resize_mode m);
 
 npu_val npu_concat(npu_graph *g, const npu_val *x, int n, int axis); /* n <= 8 */
@@ -174,8 +178,9 @@ npu_val npu_concat(npu_graph *g, const npu_val *x, int n, int axis); /* n <= 8 *
 npu_val npu_slice(npu_graph *g, npu_val x, int axis, int64_t start, int64_t size);
 npu_val npu_permute(npu_graph *g, npu_val x, const int *order); /* order[i]: which axis of x becomes axis i */
 npu_val npu_reshape(npu_graph *g, npu_val x, int rank, const int64_t *dim); /* no copy; one dim may be -1 */
-npu_val npu_cast(npu_graph *g, npu_val x, enum npu_dtype t); /* to float types; from u8/i8/i32 too */
-/* Rows of x [b, n, c] picked by index [b, m] (i32) -> [b, m, c]; for patch masking. An index out of range gives zeros. */
+npu_val npu_cast(npu_graph *g, npu_val x, enum npu_dtype t);                /* to float types; from u8/i8/i32 too */
+/* Rows of x [b, n, c] picked by index [b, m] (i32) -> [b, m, c]; for patch masking. An index out of range gives zeros.
+ */
 npu_val npu_gather_rows(npu_graph *g, npu_val x, npu_val index);
 
 enum npu_reduce_kind { NPU_REDUCE_SUM, NPU_REDUCE_MEAN };
@@ -191,8 +196,8 @@ npu_val npu_bce_logits(npu_graph *g, npu_val x, npu_val target, npu_val weight);
 npu_val npu_cross_entropy(npu_graph *g, npu_val x, npu_val target);
 
 /* ---- training: nodes added to the same graph ---- */
-/* Adds the gradient of the scalar `loss` with respect to every parameter that it reaches. -EOPNOTSUPP names the operation
- * that has no backward. Call once. */
+/* Adds the gradient of the scalar `loss` with respect to every parameter that it reaches. -EOPNOTSUPP names the
+ * operation that has no backward. Call once. */
 int npu_graph_backward(npu_graph *g, npu_val loss);
 npu_val npu_graph_grad(const npu_graph *g, npu_val v); /* gradient of a parameter or input after backward; -ENOENT */
 /* Makes backward go through this input too (for tests and for gradients with respect to pictures). */
@@ -202,8 +207,8 @@ struct npu_adamw_opts {
     float beta1, beta2, eps, weight_decay; /* Loshchilov and Hutter 2019; decay only on parameters of rank >= 2 */
     float clip_norm;                       /* global gradient norm limit; 0 = none */
 };
-/* Adds the update of all parameters with gradients. Adds inputs "lr" (f32 scalar) and "step" (f32 scalar, from 1) and the
- * output "grad_norm"; the moments are states "adamw.m.<param>" and "adamw.v.<param>". */
+/* Adds the update of all parameters with gradients. Adds inputs "lr" (f32 scalar) and "step" (f32 scalar, from 1) and
+ * the output "grad_norm"; the moments are states "adamw.m.<param>" and "adamw.v.<param>". */
 int npu_graph_adamw(npu_graph *g, const struct npu_adamw_opts *o);
 /* v = momentum v + g + wd w; w -= lr v. Adds the input "lr"; states "sgd.v.<param>". */
 int npu_graph_sgd(npu_graph *g, float momentum, float weight_decay);

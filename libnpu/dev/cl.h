@@ -1,0 +1,88 @@
+/* cl.h - the OpenCL device's own structures. Only dev/cl_*.c include it. */
+#ifndef NPU_DEV_CL_H
+#define NPU_DEV_CL_H
+
+#define CL_TARGET_OPENCL_VERSION 300
+#include <CL/cl.h>
+#include <pthread.h>
+
+#include "libnpu/dev.h"
+#include "libnpu/dev/pool.h"
+
+/* A program: one kernel source file with one set of options. Shared by all nodes and plans of a device. */
+struct cl_prog {
+    char *source; /* name of the kernel file */
+    char *options;
+    uint64_t key; /* of the binary cache */
+    cl_program prog;
+    int status;    /* 0 when built, else the failure */
+    char *log;     /* the compiler's words if it failed */
+    bool building; /* some thread is at it */
+    bool saved;    /* the cache has it, or it came from there */
+    struct cl_prog *next;
+};
+
+struct cl_dev {
+    struct npu_dev base;
+    cl_platform_id platform;
+    cl_device_id id;
+    cl_context context;
+    const char *std_option;
+    char *identity;       /* what of device, driver and platform a binary depends on */
+    char *cache_dir;      /* NULL: no binary cache */
+    pthread_mutex_t lock; /* progs */
+    pthread_cond_t built;
+    struct cl_prog *progs;
+    struct npu_pool *pool; /* NULL: no native kernels */
+};
+
+struct cl_launch {
+    const struct npu_launch *l;
+    struct cl_prog *prog;
+    cl_kernel kernel;
+    struct cl_native *native;
+    bool on_params;
+    int step;
+    size_t local[3];
+    bool has_local;
+};
+
+struct cl_plan {
+    cl_command_queue queue;
+    cl_mem *bank;
+    cl_mem *value; /* sub-buffer by value handle - 1; NULL: none or empty */
+    cl_mem *buf;   /* sub-buffer by scratch or packed handle */
+    struct cl_launch *launch;
+    int n_launches;
+    cl_event *event; /* profiling: one a launch */
+    cl_event last;   /* of the submission in flight */
+    pthread_mutex_t lock;
+    pthread_cond_t done_cond;
+    bool done, callback_set;
+    int callbacks; /* pending */
+};
+
+const char *cl_error_text(cl_int e);
+int cl_errno(cl_int e);
+
+/* cl_program.c: sets each launch's prog, building what is not built yet, several at once. */
+int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *launch, int n);
+/* Writes binaries of programs that the cache does not have yet; call when their kernels have run once. */
+void cl_programs_save(struct cl_dev *d);
+void cl_programs_free(struct cl_dev *d);
+
+/* cl_cache.c: files of program binaries. */
+uint64_t cl_cache_key(const char *const *part, int n_parts);
+/* The cached bytes or -ENOENT; a damaged entry is deleted. */
+int cl_cache_read(const char *dir, uint64_t key, unsigned char **ret_bytes, size_t *ret_size);
+int cl_cache_write(const char *dir, uint64_t key, const unsigned char *bytes, size_t size);
+void cl_cache_remove(const char *dir, uint64_t key);
+
+/* cl_plan.c */
+extern const struct npu_dev_ops cl_ops;
+/* cl_native.c */
+int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k);
+cl_int cl_native_enqueue(struct cl_plan *cp, struct cl_launch *k, cl_event *ret_event);
+cl_mem cl_arg_mem(const struct npu_plan *p, const struct npu_arg *a);
+
+#endif

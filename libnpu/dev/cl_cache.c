@@ -1,0 +1,171 @@
+/* cl_cache.c - program binaries on disk. A file is a header with a hash of its contents, so that damage is seen before
+ * a driver gets the bytes; it is written beside its place and renamed. Failures only cost time.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libnpu/dev/cl.h"
+
+#define CACHE_MAGIC     0x3143504eu /* "NPC1" */
+#define CACHE_MAX_BYTES (64u << 20)
+
+struct header {
+    uint32_t magic, zero;
+    uint64_t key, size, hash;
+};
+
+static uint64_t fnv(uint64_t h, const void *data, size_t size)
+{
+    const unsigned char *b = data;
+
+    for (size_t i = 0; i < size; i++)
+        h = (h ^ b[i]) * 0x100000001b3u;
+    return h;
+}
+
+uint64_t cl_cache_key(const char *const *part, int n_parts)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+
+    for (int i = 0; i < n_parts; i++)
+        h = fnv(h, part[i], strlen(part[i]) + 1);
+    return h;
+}
+
+static int file_name(char *buf, size_t size, const char *dir, uint64_t key)
+{
+    int n = snprintf(buf, size, "%s/%016llx.npc", dir, (unsigned long long)key);
+    return n < 0 || (size_t)n >= size ? -ENAMETOOLONG : 0;
+}
+
+void cl_cache_remove(const char *dir, uint64_t key)
+{
+    char name[4096];
+
+    if (dir && file_name(name, sizeof name, dir, key) == 0)
+        unlink(name);
+}
+
+static int read_all(int fd, void *data, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t n = read(fd, (char *)data + at, size - at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+static int read_entry(int fd, uint64_t key, unsigned char **ret_bytes, size_t *ret_size)
+{
+    struct header h;
+    unsigned char *bytes, extra;
+    int r = read_all(fd, &h, sizeof h);
+
+    if (r < 0)
+        return r;
+    if (h.magic != CACHE_MAGIC || h.zero || h.key != key || h.size == 0 || h.size > CACHE_MAX_BYTES)
+        return -EBADMSG;
+    bytes = malloc(h.size);
+    if (!bytes)
+        return -ENOMEM;
+    r = read_all(fd, bytes, h.size);
+    if (r == 0 && (fnv(key, bytes, h.size) != h.hash || read(fd, &extra, 1) != 0))
+        r = -EBADMSG;
+    if (r < 0) {
+        free(bytes);
+        return r;
+    }
+    *ret_bytes = bytes;
+    *ret_size = h.size;
+    return 0;
+}
+
+int cl_cache_read(const char *dir, uint64_t key, unsigned char **ret_bytes, size_t *ret_size)
+{
+    char name[4096];
+    int fd, r;
+
+    if (!dir || file_name(name, sizeof name, dir, key) < 0)
+        return -ENOENT;
+    fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    if (fd < 0)
+        return -ENOENT;
+    r = read_entry(fd, key, ret_bytes, ret_size);
+    close(fd);
+    if (r < 0) {
+        unlink(name);
+        return -ENOENT;
+    }
+    return 0;
+}
+
+static int write_all(int fd, const void *data, size_t size)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t n = write(fd, (const char *)data + at, size - at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : -EIO;
+        at += (size_t)n;
+    }
+    return 0;
+}
+
+/* mkdir -p; private to the user, since what lies there is run as code. */
+static void make_dirs(const char *dir)
+{
+    char path[4096];
+    size_t n = strlen(dir);
+
+    if (n >= sizeof path)
+        return;
+    memcpy(path, dir, n + 1);
+    for (char *c = path + 1; *c; c++)
+        if (*c == '/') {
+            *c = '\0';
+            mkdir(path, 0700);
+            *c = '/';
+        }
+    mkdir(path, 0700);
+}
+
+int cl_cache_write(const char *dir, uint64_t key, const unsigned char *bytes, size_t size)
+{
+    struct header h = {.magic = CACHE_MAGIC, .key = key, .size = size, .hash = fnv(key, bytes, size)};
+    char name[4096], temp[4112];
+    int fd, r;
+
+    if (!dir || size == 0 || size > CACHE_MAX_BYTES)
+        return -EINVAL;
+    r = file_name(name, sizeof name, dir, key);
+    if (r < 0)
+        return r;
+    snprintf(temp, sizeof temp, "%s.XXXXXX", name);
+    fd = mkostemp(temp, O_CLOEXEC);
+    if (fd < 0) {
+        make_dirs(dir);
+        snprintf(temp, sizeof temp, "%s.XXXXXX", name);
+        fd = mkostemp(temp, O_CLOEXEC);
+    }
+    if (fd < 0)
+        return -errno;
+    r = write_all(fd, &h, sizeof h);
+    if (r == 0)
+        r = write_all(fd, bytes, size);
+    if (close(fd) < 0 && r == 0)
+        r = -errno;
+    if (r == 0 && rename(temp, name) < 0)
+        r = -errno;
+    if (r < 0)
+        unlink(temp);
+    return r;
+}

@@ -1,0 +1,341 @@
+/* cl_device.c - OpenCL devices: finding them, opening one. */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libnpu/dev/cl.h"
+#include "libnpu/dev/cl_list.h"
+#include "libnpu/dev/cpu.h"
+
+#define CL_DEVICE_PCI_BUS_INFO_KHR_ 0x410F
+
+const char *cl_error_text(cl_int e)
+{
+    static const struct {
+        cl_int e;
+        const char *text;
+    } known[] = {
+        {CL_DEVICE_NOT_FOUND, "no device"},
+        {CL_DEVICE_NOT_AVAILABLE, "device not available"},
+        {CL_COMPILER_NOT_AVAILABLE, "no compiler"},
+        {CL_MEM_OBJECT_ALLOCATION_FAILURE, "memory allocation failed"},
+        {CL_OUT_OF_RESOURCES, "out of device resources"},
+        {CL_OUT_OF_HOST_MEMORY, "out of host memory"},
+        {CL_BUILD_PROGRAM_FAILURE, "program does not build"},
+        {CL_MISALIGNED_SUB_BUFFER_OFFSET, "misaligned sub-buffer"},
+        {CL_INVALID_BUFFER_SIZE, "invalid buffer size"},
+        {CL_INVALID_KERNEL_NAME, "no such kernel"},
+        {CL_INVALID_ARG_INDEX, "invalid argument index"},
+        {CL_INVALID_ARG_SIZE, "invalid argument size"},
+        {CL_INVALID_KERNEL_ARGS, "arguments not set"},
+        {CL_INVALID_WORK_GROUP_SIZE, "invalid work-group size"},
+        {CL_INVALID_GLOBAL_WORK_SIZE, "invalid global size"},
+        {-1001, "no OpenCL driver is installed"},
+    };
+
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (known[i].e == e)
+            return known[i].text;
+    return "OpenCL error";
+}
+
+int cl_errno(cl_int e)
+{
+    switch (e) {
+    case CL_SUCCESS:
+        return 0;
+    case CL_MEM_OBJECT_ALLOCATION_FAILURE:
+    case CL_OUT_OF_RESOURCES:
+    case CL_OUT_OF_HOST_MEMORY:
+        return -ENOMEM;
+    case CL_DEVICE_NOT_FOUND:
+    case CL_DEVICE_NOT_AVAILABLE:
+        return -ENODEV;
+    case CL_BUILD_PROGRAM_FAILURE:
+        return -ENOEXEC;
+    default:
+        return -EIO;
+    }
+}
+
+static bool make_dirs(char *path)
+{
+    for (char *c = path + 1; *c; c++)
+        if (*c == '/') {
+            *c = '\0';
+            mkdir(path, 0700);
+            *c = '/';
+        }
+    mkdir(path, 0700);
+    return access(path, R_OK | W_OK | X_OK) == 0;
+}
+
+/* PoCL aborts or offers no device when it can't make its cache folder: give it one that works before it is loaded. */
+void cl_prepare_environment(void)
+{
+    const char *set = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"),
+               *tmp = getenv("TMPDIR");
+    char path[4096] = "";
+    struct stat st;
+
+    if (set && set[0])
+        snprintf(path, sizeof path, "%s", set);
+    else if (xdg && xdg[0] == '/')
+        snprintf(path, sizeof path, "%s/pocl/kcache", xdg);
+    else if (home && home[0] == '/')
+        snprintf(path, sizeof path, "%s/.cache/pocl/kcache", home);
+    if (path[0] == '/' && make_dirs(path))
+        return;
+    snprintf(path, sizeof path, "%s/gazed-pocl-%u", tmp && tmp[0] == '/' ? tmp : "/tmp", (unsigned)getuid());
+    mkdir(path, 0700);
+    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0) {
+        setenv("POCL_CACHE_DIR", path, 1);
+        return;
+    }
+    snprintf(path, sizeof path, "%s/gazed-pocl-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
+    if (mkdtemp(path))
+        setenv("POCL_CACHE_DIR", path, 1);
+}
+
+static bool in_path(const char *program)
+{
+    const char *path = getenv("PATH");
+    char name[4096];
+
+    while (path && *path) {
+        size_t n = strcspn(path, ":");
+
+        if (snprintf(name, sizeof name, "%.*s/%s", (int)n, path, program) < (int)sizeof name && access(name, X_OK) == 0)
+            return true;
+        path += n + (path[n] == ':');
+    }
+    return false;
+}
+
+static void get_text(cl_device_id d, cl_device_info what, char *buf, size_t size)
+{
+    size_t n = 0;
+    char *text;
+
+    buf[0] = '\0';
+    if (clGetDeviceInfo(d, what, 0, NULL, &n) != CL_SUCCESS || n == 0 || !(text = calloc(1, n + 1)))
+        return;
+    clGetDeviceInfo(d, what, n, text, NULL);
+    while (n > 0 && (text[n - 1] == ' ' || text[n - 1] == '\0'))
+        text[--n] = '\0';
+    snprintf(buf, size, "%s", text);
+    free(text);
+}
+
+static void get_platform_text(cl_platform_id p, cl_platform_info what, char *buf, size_t size)
+{
+    size_t n = 0;
+    char *text;
+
+    buf[0] = '\0';
+    if (clGetPlatformInfo(p, what, 0, NULL, &n) != CL_SUCCESS || n == 0 || !(text = calloc(1, n + 1)))
+        return;
+    clGetPlatformInfo(p, what, n, text, NULL);
+    snprintf(buf, size, "%s", text);
+    free(text);
+}
+
+/* Only CUSTOM and ACCELERATOR devices call themselves NPUs here; a GPU or CPU device may be joined with an accel node
+ * later. */
+static enum npu_dev_kind kind_of(cl_device_id d)
+{
+    cl_device_type t = 0;
+
+    clGetDeviceInfo(d, CL_DEVICE_TYPE, sizeof t, &t, NULL);
+    if (t & (CL_DEVICE_TYPE_ACCELERATOR | CL_DEVICE_TYPE_CUSTOM))
+        return NPU_KIND_NPU;
+    return t & CL_DEVICE_TYPE_GPU ? NPU_KIND_GPU : NPU_KIND_CPU;
+}
+
+static cl_uint get_uint(cl_device_id d, cl_device_info what)
+{
+    cl_uint v = 0;
+    clGetDeviceInfo(d, what, sizeof v, &v, NULL);
+    return v;
+}
+
+static void check_usable(cl_platform_id p, cl_device_id d, struct npu_dev_info *i)
+{
+    cl_bool available = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
+    char platform[128];
+
+    clGetDeviceInfo(d, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
+    clGetDeviceInfo(d, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
+    clGetDeviceInfo(d, CL_DEVICE_ENDIAN_LITTLE, sizeof little, &little, NULL);
+    get_platform_text(p, CL_PLATFORM_NAME, platform, sizeof platform);
+    if (!available)
+        strcpy(i->why_not, "the driver says that the device is not available");
+    else if (!compiler)
+        strcpy(i->why_not, "the driver has no compiler for this device; libnpu needs one");
+    else if (!little)
+        strcpy(i->why_not, "the device is big-endian");
+    else if (strstr(platform, "Portable Computing") && !in_path("ld"))
+        strcpy(i->why_not, "PoCL needs the linker `ld` in PATH: install binutils");
+    i->usable = !i->why_not[0];
+}
+
+static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_found *f)
+{
+    struct npu_dev_info *i = &f->info;
+    char platform[64], driver[60];
+    cl_ulong memory = 0;
+    cl_uint pci[4];
+
+    memset(f, 0, sizeof *f);
+    snprintf(i->id, sizeof i->id, "cl%d", index);
+    get_text(d, CL_DEVICE_NAME, i->name, sizeof i->name);
+    get_platform_text(p, CL_PLATFORM_NAME, platform, sizeof platform);
+    get_text(d, CL_DRIVER_VERSION, driver, sizeof driver);
+    snprintf(i->driver, sizeof i->driver, "%s, %s", platform, driver);
+    get_text(d, CL_DEVICE_EXTENSIONS, i->extensions, sizeof i->extensions);
+    clGetDeviceInfo(d, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
+    i->kind = kind_of(d);
+    i->compute_units = (int)get_uint(d, CL_DEVICE_MAX_COMPUTE_UNITS);
+    i->memory_bytes = memory;
+    check_usable(p, d, i);
+    if (clGetDeviceInfo(d, CL_DEVICE_PCI_BUS_INFO_KHR_, sizeof pci, pci, NULL) == CL_SUCCESS)
+        snprintf(f->pci, sizeof f->pci, "%04x:%02x:%02x.%x", pci[0] & 0xffffu, pci[1] & 0xffu, pci[2] & 0xffu,
+                 pci[3] & 0xfu);
+}
+
+/* Calls f for each device of each platform in the loader's order; stops when f returns false. */
+static void each_device(bool (*f)(cl_platform_id p, cl_device_id d, int index, void *arg), void *arg)
+{
+    cl_platform_id platform[NPU_MAX_DEVICES];
+    cl_device_id device[NPU_MAX_DEVICES];
+    cl_uint n_platforms = 0, n_devices;
+    int index = 0;
+
+    if (clGetPlatformIDs(NPU_MAX_DEVICES, platform, &n_platforms) != CL_SUCCESS)
+        return;
+    for (cl_uint p = 0; p < n_platforms && p < NPU_MAX_DEVICES; p++) {
+        n_devices = 0;
+        if (clGetDeviceIDs(platform[p], CL_DEVICE_TYPE_ALL, NPU_MAX_DEVICES, device, &n_devices) != CL_SUCCESS)
+            continue;
+        for (cl_uint k = 0; k < n_devices && k < NPU_MAX_DEVICES; k++)
+            if (!f(platform[p], device[k], index++, arg))
+                return;
+    }
+}
+
+struct list_arg {
+    struct cl_found *found;
+    int n, max;
+};
+
+static bool list_one(cl_platform_id p, cl_device_id d, int index, void *arg)
+{
+    struct list_arg *a = arg;
+
+    if (a->n == a->max)
+        return false;
+    describe(p, d, index, &a->found[a->n++]);
+    return true;
+}
+
+int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms)
+{
+    struct list_arg a = {ret_found, 0, max};
+    cl_uint n = 0;
+
+    cl_prepare_environment();
+    *ret_platforms = clGetPlatformIDs(0, NULL, &n) == CL_SUCCESS ? (int)n : 0;
+    each_device(list_one, &a);
+    return a.n;
+}
+
+struct pick_arg {
+    int index;
+    struct cl_dev *d;
+};
+
+static bool pick(cl_platform_id p, cl_device_id d, int index, void *arg)
+{
+    struct pick_arg *a = arg;
+
+    if (index == a->index) {
+        a->d->platform = p;
+        a->d->id = d;
+    }
+    return index != a->index;
+}
+
+/* Language version, alignment, vector width and the like. */
+static void read_traits(struct cl_dev *d)
+{
+    struct npu_traits *t = &d->base.traits;
+    cl_device_exec_capabilities exec = 0;
+    cl_ulong local = 0, max_alloc = 0;
+    char version[64];
+    int major = 1;
+
+    get_text(d->id, CL_DEVICE_VERSION, version, sizeof version);
+    sscanf(version, "OpenCL %d", &major);
+    d->std_option = major >= 3 ? "-cl-std=CL3.0" : "-cl-std=CL1.2";
+    clGetDeviceInfo(d->id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
+    clGetDeviceInfo(d->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof max_alloc, &max_alloc, NULL);
+    clGetDeviceInfo(d->id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof t->max_work_group, &t->max_work_group, NULL);
+    clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
+    t->kind = d->base.info.kind;
+    t->compute_units = d->base.info.compute_units;
+    t->vec_f32 = (int)get_uint(d->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
+    t->local_bytes = (size_t)local;
+    t->native = (exec & CL_EXEC_NATIVE_KERNEL) && t->kind == NPU_KIND_CPU;
+    t->cpu = t->native ? npu_cpu_features() : 0;
+    d->base.max_bank = (size_t)max_alloc;
+    d->base.align = get_uint(d->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
+    if (d->base.align < 128)
+        d->base.align = 128;
+}
+
+static int make_identity(struct cl_dev *d)
+{
+    char version[128], device[128], platform[128];
+
+    get_platform_text(d->platform, CL_PLATFORM_VERSION, platform, sizeof platform);
+    get_text(d->id, CL_DEVICE_VERSION, version, sizeof version);
+    get_text(d->id, CL_DEVICE_NAME, device, sizeof device);
+    return asprintf(&d->identity, "%s|%s|%s|%s", d->base.info.driver, platform, version, device) < 0 ? -ENOMEM : 0;
+}
+
+int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev)
+{
+    struct cl_dev *d = calloc(1, sizeof *d);
+    struct pick_arg a = {.d = d};
+    cl_int e;
+
+    if (!d)
+        return -ENOMEM;
+    d->base.ops = &cl_ops;
+    d->base.ctx = c;
+    d->base.info = *info;
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->built, NULL);
+    cl_prepare_environment();
+    if (sscanf(info->id, "cl%d", &a.index) == 1)
+        each_device(pick, &a);
+    if (!d->id) {
+        cl_ops.close(&d->base);
+        return npu_ctx_fail(c, -ENODEV, "%s is not there any more", info->id);
+    }
+    read_traits(d);
+    if (make_identity(d) < 0 || (c->cache_dir && !(d->cache_dir = strdup(c->cache_dir)))) {
+        cl_ops.close(&d->base);
+        return -ENOMEM;
+    }
+    d->context = clCreateContext(NULL, 1, &d->id, NULL, NULL, &e);
+    if (!d->context) {
+        cl_ops.close(&d->base);
+        return npu_ctx_fail(c, cl_errno(e), "%s: %s", info->id, cl_error_text(e));
+    }
+    if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0)
+        d->base.traits.native = false;
+    *ret_dev = &d->base;
+    return 0;
+}

@@ -1,0 +1,20 @@
+/* cl_list.h - what discovery needs of OpenCL, without its types. */
+#ifndef NPU_DEV_CL_LIST_H
+#define NPU_DEV_CL_LIST_H
+
+#include "libnpu/npu.h"
+
+struct cl_found {
+    struct npu_dev_info info;
+    char pci[16]; /* "0000:00:02.0"; "" if unknown */
+};
+
+struct npu_ctx;
+struct npu_dev;
+
+/* Loads all drivers into this process (they may crash or hang it) and describes their devices; returns how many. */
+int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms);
+int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
+void cl_prepare_environment(void);
+
+#endif

@@ -1,0 +1,427 @@
+/* cl_plan.c - plans on an OpenCL device: banks as buffers, places as sub-buffers, one kernel object a launch with its
+ * arguments set once; a run is one enqueue a launch and one flush.
+ */
+#include <stdlib.h>
+#include <time.h>
+
+#include "libnpu/dev/cl.h"
+
+static struct cl_dev *dev_of(const struct npu_plan *p)
+{
+    return (struct cl_dev *)p->dev;
+}
+
+static int fail(struct npu_plan *p, cl_int e, const char *what)
+{
+    return npu_plan_fail(p, cl_errno(e), "%s: %s", what, cl_error_text(e));
+}
+
+static int cl_lower(struct npu_plan *p)
+{
+    for (int s = 0; s < p->n_steps; s++) {
+        const struct npu_node *n = p->graph->node[p->step[s].node];
+        char why[256] = "";
+        int r = npu_lower_node(&p->lower, n, s, &p->step[s].first_launch, why, sizeof why);
+
+        if (r < 0)
+            return npu_plan_fail(p, r, "%s", why[0] ? why : strerror(-r));
+        p->step[s].n_launches = p->lower.n_launches - p->step[s].first_launch;
+    }
+    return 0;
+}
+
+static cl_int sub_buffer(const struct cl_plan *cp, struct npu_place at, cl_mem *ret_mem)
+{
+    cl_buffer_region region = {at.offset, at.size};
+    cl_int e = CL_SUCCESS;
+
+    *ret_mem = NULL;
+    if (at.bank >= 0 && at.size > 0)
+        *ret_mem = clCreateSubBuffer(cp->bank[at.bank], 0, CL_BUFFER_CREATE_TYPE_REGION, &region, &e);
+    return e;
+}
+
+static int zero_banks(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_uint zero = 0;
+    cl_int e = CL_SUCCESS;
+
+    for (int b = 0; b < p->n_banks && e == CL_SUCCESS; b++)
+        if (p->bank[b].size)
+            e = clEnqueueFillBuffer(cp->queue, cp->bank[b], &zero, sizeof zero, 0, p->bank[b].size, 0, NULL, NULL);
+    if (e == CL_SUCCESS)
+        e = clFinish(cp->queue);
+    return e == CL_SUCCESS ? 0 : fail(p, e, "filling memory");
+}
+
+static int make_memory(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int e = CL_SUCCESS;
+
+    cp->bank = calloc((size_t)p->n_banks + 1, sizeof cp->bank[0]);
+    cp->value = calloc((size_t)p->graph->n_values + 1, sizeof cp->value[0]);
+    cp->buf = calloc((size_t)p->lower.n_bufs + 1, sizeof cp->buf[0]);
+    if (!cp->bank || !cp->value || !cp->buf)
+        return -ENOMEM;
+    for (int b = 0; b < p->n_banks && e == CL_SUCCESS; b++)
+        if (p->bank[b].size)
+            cp->bank[b] = clCreateBuffer(dev_of(p)->context, CL_MEM_READ_WRITE, p->bank[b].size, NULL, &e);
+    for (int32_t v = 0; v < p->graph->n_values && e == CL_SUCCESS; v++)
+        e = sub_buffer(cp, p->place[v], &cp->value[v]);
+    for (int i = 0; i < p->lower.n_bufs && e == CL_SUCCESS; i++)
+        e = sub_buffer(cp, p->lower.buf[i].place, &cp->buf[i]);
+    return e == CL_SUCCESS ? zero_banks(p) : fail(p, e, "device memory");
+}
+
+cl_mem cl_arg_mem(const struct npu_plan *p, const struct npu_arg *a)
+{
+    const struct cl_plan *cp = p->dev_plan;
+
+    if (a->kind == NPU_ARG_VAL)
+        return a->val == NPU_NONE ? NULL : cp->value[a->val - 1];
+    return a->kind == NPU_ARG_SCRATCH || a->kind == NPU_ARG_PACKED ? cp->buf[a->buf] : NULL;
+}
+
+static cl_int set_arg(const struct npu_plan *p, cl_kernel k, cl_uint i, const struct npu_arg *a)
+{
+    cl_mem m;
+
+    switch (a->kind) {
+    case NPU_ARG_I32:
+        return clSetKernelArg(k, i, sizeof a->i, &a->i);
+    case NPU_ARG_F32:
+        return clSetKernelArg(k, i, sizeof a->f, &a->f);
+    case NPU_ARG_LOCAL:
+        return clSetKernelArg(k, i, a->bytes, NULL);
+    default:
+        m = cl_arg_mem(p, a);
+        return clSetKernelArg(k, i, sizeof m, m ? &m : NULL);
+    }
+}
+
+static int make_kernel(struct npu_plan *p, struct cl_launch *k)
+{
+    const struct npu_launch *l = k->l;
+    cl_uint n = 0;
+    cl_int e;
+
+    k->kernel = clCreateKernel(k->prog->prog, l->entry, &e);
+    if (!k->kernel)
+        return npu_plan_fail(p, cl_errno(e), "kernels/%s.cl has no kernel %s (%s)", l->source, l->entry,
+                             cl_error_text(e));
+    e = clGetKernelInfo(k->kernel, CL_KERNEL_NUM_ARGS, sizeof n, &n, NULL);
+    if (e != CL_SUCCESS || (int)n != l->n_args)
+        return npu_plan_fail(p, -EINVAL, "kernel %s.%s has %u arguments, the launch %d", l->source, l->entry, n,
+                             l->n_args);
+    for (int i = 0; i < l->n_args; i++) {
+        e = set_arg(p, k->kernel, (cl_uint)i, &l->arg[i]);
+        if (e != CL_SUCCESS)
+            return npu_plan_fail(p, cl_errno(e), "kernel %s.%s: argument %d: %s", l->source, l->entry, i,
+                                 cl_error_text(e));
+    }
+    k->has_local = l->local[0] != 0 || p->dev->traits.kind == NPU_KIND_CPU;
+    for (int i = 0; i < 3; i++)
+        k->local[i] = l->local[0] && i < l->dims ? l->local[i] : 1;
+    if (k->local[0] * k->local[1] * k->local[2] > p->dev->traits.max_work_group)
+        return npu_plan_fail(p, -EINVAL, "kernel %s.%s: local size is larger than the device's %zu", l->source,
+                             l->entry, p->dev->traits.max_work_group);
+    return 0;
+}
+
+/* Drivers compile for a local size when they see it first: runs one work-group of each kernel on the zeroed memory, so
+ * that nothing is compiled on the frame path, and clears the memory again. */
+static int warm_up(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int e = CL_SUCCESS;
+
+    for (int i = 0; i < cp->n_launches && e == CL_SUCCESS; i++) {
+        const struct cl_launch *k = &cp->launch[i];
+        bool seen = !k->kernel;
+
+        for (int j = 0; j < i && !seen; j++)
+            seen = cp->launch[j].prog == k->prog && strcmp(cp->launch[j].l->entry, k->l->entry) == 0 &&
+                   memcmp(cp->launch[j].local, k->local, sizeof k->local) == 0;
+        if (!seen)
+            e = clEnqueueNDRangeKernel(cp->queue, k->kernel, (cl_uint)k->l->dims, NULL,
+                                       k->has_local ? k->local : k->l->global, k->has_local ? k->local : NULL, 0, NULL,
+                                       NULL);
+        if (e != CL_SUCCESS)
+            return npu_plan_fail(p, cl_errno(e), "kernel %s.%s: %s", k->l->source, k->l->entry, cl_error_text(e));
+    }
+    return zero_banks(p);
+}
+
+static int make_launches(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    int r, i = 0;
+
+    cp->launch = calloc((size_t)p->lower.n_launches + 1, sizeof cp->launch[0]);
+    cp->event = calloc((size_t)p->lower.n_launches + 1, sizeof cp->event[0]);
+    if (!cp->launch || !cp->event)
+        return -ENOMEM;
+    cp->n_launches = p->lower.n_launches;
+    for (int s = 0; s < p->n_steps; s++)
+        for (int k = 0; k < p->step[s].n_launches; k++, i++) {
+            cp->launch[i].l = &p->lower.launch[i];
+            cp->launch[i].step = s;
+            cp->launch[i].on_params = p->lower.launch[i].on_params || p->step[s].constant;
+        }
+    r = cl_programs_get(dev_of(p), p, cp->launch, cp->n_launches);
+    for (i = 0; r >= 0 && i < cp->n_launches; i++)
+        r = cp->launch[i].l->native ? cl_native_prepare(dev_of(p), p, &cp->launch[i]) : make_kernel(p, &cp->launch[i]);
+    return r;
+}
+
+static int cl_build(struct npu_plan *p)
+{
+    struct cl_plan *cp = calloc(1, sizeof *cp);
+    cl_queue_properties props[] = {CL_QUEUE_PROPERTIES, p->opts.profile ? CL_QUEUE_PROFILING_ENABLE : 0, 0};
+    pthread_condattr_t attr;
+    cl_int e;
+    int r;
+
+    p->dev_plan = cp;
+    if (!cp)
+        return -ENOMEM;
+    pthread_mutex_init(&cp->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&cp->done_cond, &attr);
+    pthread_condattr_destroy(&attr);
+    cp->queue = clCreateCommandQueueWithProperties(dev_of(p)->context, dev_of(p)->id, props, &e);
+    if (!cp->queue)
+        return fail(p, e, "command queue");
+    r = make_memory(p);
+    if (r == 0)
+        r = make_launches(p);
+    if (r == 0)
+        r = warm_up(p);
+    if (r == 0)
+        cl_programs_save(dev_of(p));
+    return r;
+}
+
+static void free_launches(struct cl_plan *cp)
+{
+    for (int i = 0; cp->launch && i < cp->n_launches; i++) {
+        if (cp->launch[i].kernel)
+            clReleaseKernel(cp->launch[i].kernel);
+        free(cp->launch[i].native);
+        if (cp->event[i])
+            clReleaseEvent(cp->event[i]);
+    }
+    free(cp->launch);
+    free(cp->event);
+}
+
+static void free_mems(cl_mem *m, int n)
+{
+    for (int i = 0; m && i < n; i++)
+        if (m[i])
+            clReleaseMemObject(m[i]);
+    free(m);
+}
+
+static void cl_plan_free(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+
+    if (!cp)
+        return;
+    if (cp->queue)
+        clFinish(cp->queue);
+    pthread_mutex_lock(&cp->lock);
+    while (cp->callbacks > 0)
+        pthread_cond_wait(&cp->done_cond, &cp->lock);
+    pthread_mutex_unlock(&cp->lock);
+    if (cp->last)
+        clReleaseEvent(cp->last);
+    free_launches(cp);
+    free_mems(cp->value, p->graph->n_values);
+    free_mems(cp->buf, p->lower.n_bufs);
+    free_mems(cp->bank, p->n_banks);
+    if (cp->queue)
+        clReleaseCommandQueue(cp->queue);
+    pthread_mutex_destroy(&cp->lock);
+    pthread_cond_destroy(&cp->done_cond);
+    free(cp);
+}
+
+static int cl_write(struct npu_plan *p, struct npu_place at, const void *data)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int e = clEnqueueWriteBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+
+    return e == CL_SUCCESS ? 0 : fail(p, e, "write");
+}
+
+static int cl_read(struct npu_plan *p, struct npu_place at, void *data)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int e = clEnqueueReadBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+
+    return e == CL_SUCCESS ? 0 : fail(p, e, "read");
+}
+
+static int cl_submit(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    int last = cp->n_launches - 1;
+    cl_int e = CL_SUCCESS;
+
+    if (!p->params_dirty)
+        while (last >= 0 && cp->launch[last].on_params)
+            last--;
+    for (int i = 0; i <= last && e == CL_SUCCESS; i++) {
+        struct cl_launch *k = &cp->launch[i];
+        cl_event *ev = p->opts.profile ? &cp->event[i] : i == last ? &cp->last : NULL;
+
+        if (k->on_params && !p->params_dirty)
+            continue;
+        e = k->native ? cl_native_enqueue(cp, k, ev)
+                      : clEnqueueNDRangeKernel(cp->queue, k->kernel, (cl_uint)k->l->dims, NULL, k->l->global,
+                                               k->has_local ? k->local : NULL, 0, NULL, ev);
+        if (e != CL_SUCCESS)
+            npu_plan_fail(p, cl_errno(e), "%s: %s", k->l->entry ? k->l->entry : "native", cl_error_text(e));
+    }
+    if (e == CL_SUCCESS && last < 0)
+        e = clEnqueueMarkerWithWaitList(cp->queue, 0, NULL, &cp->last);
+    if (e == CL_SUCCESS && p->opts.profile && last >= 0) {
+        cp->last = cp->event[last];
+        clRetainEvent(cp->last);
+    }
+    if (e == CL_SUCCESS)
+        e = clFlush(cp->queue);
+    if (e == CL_SUCCESS)
+        return 0;
+    clFinish(cp->queue); /* nothing of a failed submission stays behind */
+    if (cp->last)
+        clReleaseEvent(cp->last);
+    cp->last = NULL;
+    for (int i = 0; i < cp->n_launches; i++) {
+        if (cp->event[i])
+            clReleaseEvent(cp->event[i]);
+        cp->event[i] = NULL;
+    }
+    return cl_errno(e);
+}
+
+static void CL_CALLBACK on_done(cl_event event, cl_int status, void *arg)
+{
+    struct cl_plan *cp = arg;
+
+    pthread_mutex_lock(&cp->lock);
+    cp->done = true;
+    cp->callbacks--;
+    pthread_cond_broadcast(&cp->done_cond);
+    pthread_mutex_unlock(&cp->lock);
+}
+
+static int wait_timed(struct npu_plan *p, int64_t timeout_ns)
+{
+    struct cl_plan *cp = p->dev_plan;
+    int64_t until_ns = npu_now_ns() + timeout_ns;
+    struct timespec t = {until_ns / 1000000000, until_ns % 1000000000};
+    cl_int e;
+    int r = 0;
+
+    if (!cp->callback_set) {
+        cp->done = false;
+        pthread_mutex_lock(&cp->lock);
+        cp->callbacks++;
+        pthread_mutex_unlock(&cp->lock);
+        e = clSetEventCallback(cp->last, CL_COMPLETE, on_done, cp);
+        if (e != CL_SUCCESS) {
+            pthread_mutex_lock(&cp->lock);
+            cp->callbacks--;
+            pthread_mutex_unlock(&cp->lock);
+            return fail(p, e, "event callback");
+        }
+        cp->callback_set = true;
+    }
+    pthread_mutex_lock(&cp->lock);
+    while (!cp->done && r == 0)
+        r = pthread_cond_timedwait(&cp->done_cond, &cp->lock, &t);
+    r = cp->done ? 0 : -ETIMEDOUT;
+    pthread_mutex_unlock(&cp->lock);
+    return r;
+}
+
+static void collect_times(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    int last_step = -1;
+
+    for (int i = 0; i < cp->n_launches; i++) {
+        struct npu_step *s = &p->step[cp->launch[i].step];
+        cl_ulong start = 0, end = 0;
+
+        if (!cp->event[i])
+            continue;
+        clGetEventProfilingInfo(cp->event[i], CL_PROFILING_COMMAND_START, sizeof start, &start, NULL);
+        clGetEventProfilingInfo(cp->event[i], CL_PROFILING_COMMAND_END, sizeof end, &end, NULL);
+        clReleaseEvent(cp->event[i]);
+        cp->event[i] = NULL;
+        s->ms_sum += end > start ? (double)(end - start) * 1e-6 : 0.0;
+        if (cp->launch[i].step != last_step)
+            s->runs++;
+        last_step = cp->launch[i].step;
+    }
+}
+
+static int cl_wait(struct npu_plan *p, int64_t timeout_ns)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int status = CL_COMPLETE, e = CL_SUCCESS;
+
+    if (timeout_ns >= 0) {
+        int r = wait_timed(p, timeout_ns);
+        if (r < 0)
+            return r;
+    }
+    e = clWaitForEvents(1, &cp->last);
+    pthread_mutex_lock(&cp->lock);
+    while (cp->callbacks > 0) /* a late callback must not end the next run's wait */
+        pthread_cond_wait(&cp->done_cond, &cp->lock);
+    pthread_mutex_unlock(&cp->lock);
+    clGetEventInfo(cp->last, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    clReleaseEvent(cp->last);
+    cp->last = NULL;
+    cp->callback_set = false;
+    if (p->opts.profile)
+        collect_times(p);
+    if (e != CL_SUCCESS || status < 0)
+        return fail(p, status < 0 ? status : e, "run");
+    return 0;
+}
+
+static void cl_close(struct npu_dev *base)
+{
+    struct cl_dev *d = (struct cl_dev *)base;
+
+    cl_programs_free(d);
+    npu_pool_free(d->pool);
+    if (d->context)
+        clReleaseContext(d->context);
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->built);
+    free(d->identity);
+    free(d->cache_dir);
+    free(d);
+}
+
+const struct npu_dev_ops cl_ops = {
+    .name = "cl",
+    .plan_lower = cl_lower,
+    .plan_build = cl_build,
+    .plan_free = cl_plan_free,
+    .write = cl_write,
+    .read = cl_read,
+    .submit = cl_submit,
+    .wait = cl_wait,
+    .close = cl_close,
+};

@@ -1,0 +1,233 @@
+/* cl_program.c - programs of an OpenCL device: one a (kernel file, options), from the cache or the compiler. */
+#include <stdlib.h>
+
+#include "libnpu/dev/cl.h"
+#include "libnpu/kernels.h"
+
+static const char *kernel_text(const char *name)
+{
+    for (const struct npu_kernel_source *s = npu_kernel_sources; s->name; s++)
+        if (strcmp(s->name, name) == 0)
+            return s->text;
+    return NULL;
+}
+
+/* The options of a launch: language, types of its tensors, its own definitions. */
+static int make_options(const struct cl_dev *d, const struct npu_plan *p, const struct npu_launch *l, char *buf,
+                        size_t size)
+{
+    size_t n = (size_t)snprintf(buf, size, "%s -w", d->std_option);
+    int k = 0;
+
+    for (int i = 0; i < l->n_args && n < size; i++)
+        if (l->arg[i].kind == NPU_ARG_VAL)
+            n += (size_t)snprintf(buf + n, size - n, " -DDT%d=%d", k++, (int)npu_val_dtype(p->graph, l->arg[i].val));
+    if (n < size && l->defs[0])
+        n += (size_t)snprintf(buf + n, size - n, " %s", l->defs);
+    return n < size ? 0 : -E2BIG;
+}
+
+static int create_from_cache(struct cl_dev *d, struct cl_prog *g)
+{
+    unsigned char *bytes;
+    size_t size;
+    cl_int e, status;
+    int r = cl_cache_read(d->cache_dir, g->key, &bytes, &size);
+
+    if (r < 0)
+        return r;
+    g->prog = clCreateProgramWithBinary(d->context, 1, &d->id, &size, (const unsigned char **)&bytes, &status, &e);
+    free(bytes);
+    if (e == CL_SUCCESS && status == CL_SUCCESS)
+        e = clBuildProgram(g->prog, 1, &d->id, g->options, NULL, NULL);
+    if (e == CL_SUCCESS && status == CL_SUCCESS)
+        return 0;
+    if (g->prog)
+        clReleaseProgram(g->prog);
+    g->prog = NULL;
+    cl_cache_remove(d->cache_dir, g->key);
+    return -ENOENT;
+}
+
+static char *build_log(const struct cl_dev *d, cl_program prog)
+{
+    size_t n = 0;
+    char *log;
+
+    if (clGetProgramBuildInfo(prog, d->id, CL_PROGRAM_BUILD_LOG, 0, NULL, &n) != CL_SUCCESS || n == 0)
+        return NULL;
+    log = calloc(1, n + 1);
+    if (log)
+        clGetProgramBuildInfo(prog, d->id, CL_PROGRAM_BUILD_LOG, n, log, NULL);
+    return log;
+}
+
+static int build(struct cl_dev *d, struct cl_prog *g)
+{
+    const char *text[2] = {kernel_text("lib"), kernel_text(g->source)};
+    const char *key[] = {"1", GAZED_VERSION, d->identity, g->options, g->source, text[0], text[1]};
+    cl_int e;
+
+    if (!text[1])
+        return -ENOENT;
+    g->key = cl_cache_key(key, 7);
+    if (create_from_cache(d, g) == 0) {
+        g->saved = true;
+        return 0;
+    }
+    g->prog = clCreateProgramWithSource(d->context, 2, text, NULL, &e);
+    if (!g->prog)
+        return cl_errno(e);
+    e = clBuildProgram(g->prog, 1, &d->id, g->options, NULL, NULL);
+    if (e == CL_SUCCESS)
+        return 0;
+    g->log = build_log(d, g->prog);
+    clReleaseProgram(g->prog);
+    g->prog = NULL;
+    return e == CL_BUILD_PROGRAM_FAILURE ? -ENOEXEC : cl_errno(e);
+}
+
+static struct cl_prog *find_or_add(struct cl_dev *d, const char *source, const char *options)
+{
+    struct cl_prog *g;
+
+    for (g = d->progs; g; g = g->next)
+        if (strcmp(g->source, source) == 0 && strcmp(g->options, options) == 0)
+            return g;
+    g = calloc(1, sizeof *g);
+    if (!g)
+        return NULL;
+    g->source = strdup(source);
+    g->options = strdup(options);
+    g->status = -EAGAIN; /* to be built */
+    if (!g->source || !g->options) {
+        free(g->source);
+        free(g->options);
+        free(g);
+        return NULL;
+    }
+    g->next = d->progs;
+    d->progs = g;
+    return g;
+}
+
+/* Builds whatever of the launches' programs nobody builds yet. Runs in several threads. */
+struct build_job {
+    struct cl_dev *d;
+    struct cl_launch *launch;
+    int n;
+};
+
+static void *build_main(void *arg)
+{
+    struct build_job *j = arg;
+    struct cl_dev *d = j->d;
+
+    pthread_mutex_lock(&d->lock);
+    for (int i = 0; i < j->n; i++) {
+        struct cl_prog *g = j->launch[i].prog;
+        int r;
+
+        if (!g || g->building || g->status != -EAGAIN)
+            continue;
+        g->building = true;
+        pthread_mutex_unlock(&d->lock);
+        r = build(d, g);
+        pthread_mutex_lock(&d->lock);
+        g->building = false;
+        g->status = r;
+        pthread_cond_broadcast(&d->built);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return NULL;
+}
+
+static int check_built(struct npu_plan *p, const struct cl_prog *g)
+{
+    if (g->status == 0)
+        return 0;
+    if (g->status == -ENOENT)
+        return npu_plan_fail(p, -ENOENT, "kernels/%s.cl is not in this build", g->source);
+    return npu_plan_fail(p, g->status, "kernels/%s.cl (%s): %s", g->source, g->options,
+                         g->log ? g->log : strerror(-g->status));
+}
+
+int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *launch, int n)
+{
+    struct build_job job = {d, launch, n};
+    pthread_t thread[8];
+    int n_threads = 0, want = d->base.info.compute_units, r = 0, n_new = 0;
+    char options[768];
+
+    pthread_mutex_lock(&d->lock);
+    for (int i = 0; i < n && r == 0; i++) {
+        if (launch[i].l->native)
+            continue;
+        r = make_options(d, p, launch[i].l, options, sizeof options);
+        if (r < 0)
+            break;
+        launch[i].prog = find_or_add(d, launch[i].l->source, options);
+        if (!launch[i].prog)
+            r = -ENOMEM;
+        else
+            n_new += launch[i].prog->status == -EAGAIN;
+    }
+    pthread_mutex_unlock(&d->lock);
+    if (r < 0)
+        return npu_plan_fail(p, r, "kernel options: %s", strerror(-r));
+    for (int i = 0; i < 8 && i + 1 < want && i + 1 < n_new; i++)
+        if (pthread_create(&thread[n_threads], NULL, build_main, &job) == 0)
+            n_threads++;
+    build_main(&job);
+    for (int i = 0; i < n_threads; i++)
+        pthread_join(thread[i], NULL);
+    pthread_mutex_lock(&d->lock);
+    for (int i = 0; i < n && r == 0; i++) {
+        while (launch[i].prog && (launch[i].prog->building || launch[i].prog->status == -EAGAIN))
+            pthread_cond_wait(&d->built, &d->lock); /* another plan builds it */
+        if (launch[i].prog)
+            r = check_built(p, launch[i].prog);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return r;
+}
+
+static void save(struct cl_dev *d, struct cl_prog *g)
+{
+    unsigned char *bytes;
+    size_t size = 0;
+
+    g->saved = true; /* tried once */
+    if (clGetProgramInfo(g->prog, CL_PROGRAM_BINARY_SIZES, sizeof size, &size, NULL) != CL_SUCCESS || size == 0)
+        return;
+    bytes = malloc(size);
+    if (bytes && clGetProgramInfo(g->prog, CL_PROGRAM_BINARIES, sizeof bytes, &bytes, NULL) == CL_SUCCESS)
+        cl_cache_write(d->cache_dir, g->key, bytes, size);
+    free(bytes);
+}
+
+void cl_programs_save(struct cl_dev *d)
+{
+    if (!d->cache_dir)
+        return;
+    pthread_mutex_lock(&d->lock);
+    for (struct cl_prog *g = d->progs; g; g = g->next)
+        if (g->prog && g->status == 0 && !g->saved)
+            save(d, g);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void cl_programs_free(struct cl_dev *d)
+{
+    while (d->progs) {
+        struct cl_prog *g = d->progs;
+
+        d->progs = g->next;
+        if (g->prog)
+            clReleaseProgram(g->prog);
+        free(g->source);
+        free(g->options);
+        free(g->log);
+        free(g);
+    }
+}
