@@ -1,0 +1,21 @@
+// The worker's device and models: the first of the offered devices that opens and runs them.
+#pragma once
+
+#include "daemon/config.h"
+#include "models/face_reader.h"
+#include "wire/wire.h"
+
+struct worker_device {
+    npu_ctx *ctx;
+    npu_dev *dev;
+    struct face_reader *reader;
+    int kind;                // enum wire_device_kind
+    char why[WIRE_TEXT_MAX]; // why no better one; "" if it is the best offered
+};
+
+// Opens devices in the order of config->devices until one runs the models. On failure *ret is all zero and message
+// (size WIRE_TEXT_MAX) says why the last one failed. Takes seconds when kernels must be compiled; `alive` is called
+// between steps.
+int worker_device_open(const struct config *config, struct worker_device *ret, char *message,
+                       void (*alive)(void *userdata), void *userdata);
+void worker_device_close(struct worker_device *d);
