@@ -1,0 +1,74 @@
+/* matmul_lower.c - launches of matmul: the register-blocked kernel on CPUs, the portable one elsewhere. */
+#include "libnpu/op/matmul.h"
+#include "libnpu/op/util.h"
+
+static void common_args(struct npu_launch *k, const struct npu_node *n, const struct npu_matmul_dims *d)
+{
+    const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
+
+    for (int i = 0; i < NPU_MATMUL_INPUTS; i++)
+        npu_launch_val(k, n->in[i]);
+    npu_launch_val(k, n->out[0]);
+    npu_launch_i32(k, d->m);
+    npu_launch_i32(k, d->n);
+    npu_launch_i32(k, d->k);
+    npu_launch_i32(k, at->trans_a ? 1 : d->k);
+    npu_launch_i32(k, at->trans_a ? d->m : 1);
+    npu_launch_i32(k, at->trans_b ? 1 : d->n);
+    npu_launch_i32(k, at->trans_b ? d->k : 1);
+    npu_launch_i32(k, d->shared_b);
+}
+
+static void lower_any(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+{
+    const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
+    struct npu_launch *k = op_launch(l, "gemm", "gemm_any");
+
+    common_args(k, n, d);
+    npu_launch_i32(k, at->act);
+    npu_launch_f32(k, at->scale);
+    npu_launch_size(k, (size_t)npu_mat_ceil(d->n, 4), (size_t)npu_mat_ceil(d->m, 4), (size_t)d->batch);
+    if (k)
+        k->tier = "portable";
+}
+
+static void lower_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+{
+    const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
+    const struct npu_traits *t = npu_lower_traits(l);
+    const struct npu_mat_tile tile = npu_mat_tile(t);
+    /* one step holds K as long as a panel stays near the first cache */
+    const int64_t kc = d->k < 1 ? 1 : d->k <= 384 ? d->k : 256;
+    struct npu_mat_blocks b = npu_mat_blocks(t, &tile, d->m, d->n, d->batch);
+    struct npu_launch *k = op_launch(l, "gemm", "gemm_cpu");
+
+    npu_launch_def(k, "-DW=%d", tile.w);
+    common_args(k, n, d);
+    npu_launch_i32(k, b.mb);
+    npu_launch_i32(k, b.nb);
+    npu_launch_i32(k, kc);
+    npu_launch_i32(k, at->act);
+    npu_launch_f32(k, at->scale);
+    npu_mat_local(k, sizeof(float) * (size_t)(b.nb * kc * tile.nr));
+    npu_mat_local(k, kc < d->k ? sizeof(float) * (size_t)(b.mb * b.nb * tile.nr) : 0);
+    npu_mat_local(k,
+                  npu_lower_type(l, n->in[NPU_MATMUL_A]).dtype == NPU_F32 ? 0 : sizeof(float) * (size_t)(tile.mr * kc));
+    npu_launch_size(k, (size_t)npu_mat_ceil(d->n, b.nb * tile.nr), (size_t)npu_mat_ceil(d->m, b.mb), (size_t)d->batch);
+    npu_launch_local(k, 1, 1, 1);
+    if (k)
+        k->tier = tile.name;
+}
+
+int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
+{
+    const struct npu_tensor_type a = npu_lower_type(l, n->in[NPU_MATMUL_A]), b = npu_lower_type(l, n->in[NPU_MATMUL_B]);
+    const struct npu_matmul_dims d = npu_matmul_dims(NPU_ATTR(struct npu_matmul_attr, n), &a.shape, &b.shape);
+
+    if (d.batch == 0 || d.m == 0 || d.n == 0)
+        return 0;
+    if (npu_mat_blocked(npu_lower_traits(l)))
+        lower_cpu(n, l, &d);
+    else
+        lower_any(n, l, &d);
+    return 0;
+}
