@@ -1,6 +1,6 @@
 # libnpu: the accelerator runtime
 
-# One line an operation: libnpu/op/<op>.c, and its kernels/<file>.cl below.
+# One line an operation: libnpu/op/<op>.c, and its kernels/<file>.cl (or .clh, for #include) below.
 npu_ops := registry
 npu_ops += scale
 npu_ops += util unary binary expand reduce cast reshape permute slice
@@ -23,7 +23,7 @@ $(O)/lib/libnpu.a: $(call objs,$(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/
 $(O)/libnpu/kernels.S: libnpu/module.mk
 	@mkdir -p $(@D)
 	@{ echo '.section .rodata'; \
-	   for k in lib $(npu_kernels); do f=kernels/$$k.cl; [ $$k = lib ] && f=kernels/lib.clh; \
+	   for k in lib $(npu_kernels); do f=kernels/$$k.cl; [ -e $$f ] || f=$${f}h; \
 	       echo "name_$$k: .asciz \"$$k\""; echo "text_$$k:"; \
 	       case " $(npu_tile_kernels) " in *" $$k "*) echo '.incbin "kernels/tile.clh"';; esac; \
 	       echo ".incbin \"$$f\""; echo '.byte 0'; done; \

@@ -118,8 +118,8 @@ struct npu_native_call {
 typedef void npu_native_fn(const struct npu_native_call *c, int part, int n_parts);
 
 struct npu_launch {
-    const char *source; /* kernels/<source>.cl */
-    const char *entry;  /* kernel function in it */
+    const char *source; /* kernels/<source>.cl; a line #include "x.clh" in it is replaced by kernels/x.clh */
+    const char *entry;  /* kernel function in it; K_<entry> is defined if the file has a line #ifdef K_<entry> */
     char defs[192]; /* further "-DNAME=VALUE" build options; DT<k> of the k-th VAL argument is added by the device */
     struct npu_arg arg[NPU_MAX_ARGS];
     int n_args;

@@ -12,13 +12,47 @@ static const char *kernel_text(const char *name)
     return NULL;
 }
 
-/* The options of a launch: language, types of its tensors, its own definitions. */
+/* lib.clh and the file, with its lines `#include "name.clh"` replaced by those texts (one level). NULL: no such file.
+ */
+static char *full_source(const char *name)
+{
+    const char *at = kernel_text(name), *lib = kernel_text("lib"), *line;
+    char include[64], *out = NULL;
+    size_t size = 0;
+    FILE *f = at && lib ? open_memstream(&out, &size) : NULL;
+
+    if (!f)
+        return NULL;
+    fputs(lib, f);
+    for (; *at; at = line + (*line == '\n')) {
+        const char *text;
+
+        line = at + strcspn(at, "\n");
+        if (sscanf(at, "#include \"%63[a-z0-9_].clh\"", include) == 1 && (text = kernel_text(include)))
+            fputs(text, f);
+        else
+            fwrite(at, 1, (size_t)(line - at), f);
+        fputc('\n', f);
+    }
+    if (fclose(f) == 0)
+        return out;
+    free(out);
+    return NULL;
+}
+
+/* The options of a launch: language, types of its tensors, its own definitions; K_<entry> if the file asks for it, so
+ * that the other kernels in it need not be compiled. */
 static int make_options(const struct cl_dev *d, const struct npu_plan *p, const struct npu_launch *l, char *buf,
                         size_t size)
 {
     size_t n = (size_t)snprintf(buf, size, "%s -w", d->std_option);
+    const char *text = kernel_text(l->source);
+    char only[80];
     int k = 0;
 
+    snprintf(only, sizeof only, "def K_%s\n", l->entry);
+    if (text && strstr(text, only))
+        n += (size_t)snprintf(buf + n, size - n, " -DK_%s", l->entry);
     for (int i = 0; i < l->n_args && n < size; i++)
         if (l->arg[i].kind == NPU_ARG_VAL)
             n += (size_t)snprintf(buf + n, size - n, " -DDT%d=%d", k++, (int)npu_val_dtype(p->graph, l->arg[i].val));
@@ -64,18 +98,20 @@ static char *build_log(const struct cl_dev *d, cl_program prog)
 
 static int build(struct cl_dev *d, struct cl_prog *g)
 {
-    const char *text[2] = {kernel_text("lib"), kernel_text(g->source)};
-    const char *key[] = {"1", GAZED_VERSION, d->identity, g->options, g->source, text[0], text[1]};
+    char *text = full_source(g->source);
+    const char *key[] = {"1", GAZED_VERSION, d->identity, g->options, g->source, text};
     cl_int e;
 
-    if (!text[1])
+    if (!text)
         return -ENOENT;
-    g->key = cl_cache_key(key, 7);
+    g->key = cl_cache_key(key, 6);
     if (create_from_cache(d, g) == 0) {
+        free(text);
         g->saved = true;
         return 0;
     }
-    g->prog = clCreateProgramWithSource(d->context, 2, text, NULL, &e);
+    g->prog = clCreateProgramWithSource(d->context, 1, (const char **)&text, NULL, &e);
+    free(text);
     if (!g->prog)
         return cl_errno(e);
     e = clBuildProgram(g->prog, 1, &d->id, g->options, NULL, NULL);
