@@ -5,8 +5,9 @@
 O       ?= build
 prefix  ?= /usr/local
 DESTDIR ?=
-CC      ?= gcc
-AR      ?= ar
+ifeq ($(origin CC),default)
+CC      := gcc
+endif
 PKGCONF ?= pkg-config
 PYTHON  ?= python3
 
