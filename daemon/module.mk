@@ -1,2 +1,16 @@
-# daemon
+# daemon: gazed (this file) and gazed-worker (worker.mk). gazed_core: decisions without I/O, and what both programs share.
+shared_src := daemon/log.c daemon/config.c daemon/privacy.c
+gazed_core_src := daemon/bucket.c daemon/blob.c daemon/outbox.c daemon/supervise.c daemon/stats.c daemon/publish.c
+gazed_src := daemon/gazed.c daemon/server.c daemon/client.c daemon/listen.c daemon/worker_process.c daemon/spawn.c
+
+CFLAGS_daemon_config = -DGAZED_MODEL_DIR='"$(prefix)/share/gazed/models"'
+CFLAGS_daemon_gazed = -DGAZED_LIBEXECDIR='"$(prefix)/libexec/gazed"'
+
+$(O)/lib/libdaemon-shared.a: $(call objs,$(shared_src))
+$(O)/lib/libgazed-core.a: $(call objs,$(gazed_core_src))
+
+PROGS += $(O)/bin/gazed
+$(O)/bin/gazed: $(call objs,$(gazed_src)) $(O)/lib/libgazed-core.a $(O)/lib/libdaemon-shared.a $(O)/lib/libwire.a
+LIBS_gazed = -lsystemd
+
 include daemon/worker.mk
