@@ -156,6 +156,8 @@ int renderer_draw(struct renderer *r, uint64_t index, struct image *rgb, struct 
     raster_draw(&r->raster, r->screen, (const uint32_t(*)[3])s->head->triangle, 0, s->head->triangles, 0);
     find_visible(r, &l);
     render_paint(r, &l.camera);
+    if (r->scene.glasses)
+        render_paint_glasses(r, &l.camera);
     draw_backdrop(r, &rng);
     compose(r);
     picture_spoil(&r->scene.spoil, &rng, &r->picture, &r->scratch);

@@ -32,3 +32,5 @@ v3 render_to_camera(const struct renderer *r, v3 p);
 void render_project(struct renderer *r, const struct camera *camera);
 // paint.c: radiance of all that the raster shows, the eyes and the lashes.
 void render_paint(struct renderer *r, const struct camera *camera);
+// paint_glasses.c: over what is painted.
+void render_paint_glasses(struct renderer *r, const struct camera *camera);

@@ -119,10 +119,10 @@ static float brow_at(const struct skin_atlas *atlas, const struct person *p, con
 
     if (x->brow > 20)
         return 0;
-    across = fabsf(x->brow - p->brow_lift) / (p->brow_width * (1.05f - 0.55f * along * along));
-    hair = 0.65f + 0.6f * skin_noise(atlas, 9 * x->around + 6 * x->pos.y, 2.5f * x->pos.y - 3 * x->around);
-    return p->brow_density * smoothstepf(1.15f, 0.5f, across) * clampf(hair, 0.2f, 1) *
-           smoothstepf(-0.1f, 0.12f, along + 0.1f) * smoothstepf(1.0f, 0.9f, along);
+    across = fabsf(x->brow - p->brow_lift) / (p->brow_width * (1.25f - 0.6f * along * along));
+    hair = 0.85f + 0.35f * skin_noise(atlas, 5 * x->around + 4 * x->pos.y, 3 * x->pos.y - 2 * x->around);
+    return p->brow_density * smoothstepf(1.3f, 0.45f, across) * clampf(hair, 0.4f, 1) *
+           smoothstepf(-0.02f, 0.12f, along) * smoothstepf(1.0f, 0.85f, along);
 }
 
 static void put(uint8_t texel[4], v3 c, float gloss)
