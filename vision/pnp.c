@@ -259,17 +259,20 @@ static bool orthographic_rotation(const struct problem *p, struct mat3 *ret_rota
     return true;
 }
 
-static void fill_result(const struct problem *p, const struct pose *pose, const struct normal_equations *n,
-                        int iterations, struct pnp_result *ret_result)
+// Standard deviations of the six parameters: the diagonal of the inverse information. When the points fit worse than
+// their noise says (reduced chi-square above 1), they know that much less; the prior stays what it is.
+static void find_sigmas(const struct problem *p, const struct normal_equations *n, double sigma[6])
 {
-    struct pnp_result result = {.rotation = pose->rotation, .translation_mm = pose->translation};
-    double l[6][6], sigma[6];
-    result.rms_px = sqrt(n->squares_px / n->weights);
-    result.iterations = iterations;
-    // Reduced chi-square: above 1 the points fit worse than their noise says.
-    double freedom = fmax(2 * p->count - p->dims, 1);
+    double known = p->prior ? 1 / (p->prior->sigma_rad * p->prior->sigma_rad) : 0;
+    double freedom = fmax(2 * p->count + (p->prior ? 3 : 0) - p->dims, 1);
     double excess = fmax(1, n->squares_px / (p->noise_px * p->noise_px) / freedom);
-    bool fixed = factorise(n->a, p->dims, l);
+    double information[6][6], l[6][6];
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < 6; j++) {
+            double prior = i == j && i >= 3 ? known : 0;
+            information[i][j] = (n->a[i][j] - prior) / excess + prior;
+        }
+    bool fixed = factorise(information, p->dims, l);
     for (int i = 0; i < 6; i++) {
         double unit[6] = {0}, column[6];
         sigma[i] = i < p->dims ? INFINITY : 0;
@@ -277,11 +280,23 @@ static void fill_result(const struct problem *p, const struct pose *pose, const 
             continue;
         unit[i] = 1;
         solve_factored(l, p->dims, unit, column);
-        sigma[i] = sqrt(column[i] * excess);
+        sigma[i] = sqrt(column[i]);
     }
-    result.translation_sigma_mm = vec3_make(sigma[0], sigma[1], sigma[2]);
-    result.rotation_sigma = vec3_make(sigma[3], sigma[4], sigma[5]);
-    *ret_result = result;
+}
+
+static void fill_result(const struct problem *p, const struct pose *pose, const struct normal_equations *n,
+                        int iterations, struct pnp_result *ret_result)
+{
+    double sigma[6];
+    find_sigmas(p, n, sigma);
+    *ret_result = (struct pnp_result){
+        .rotation = pose->rotation,
+        .translation_mm = pose->translation,
+        .rms_px = sqrt(n->squares_px / n->weights),
+        .rotation_sigma = vec3_make(sigma[3], sigma[4], sigma[5]),
+        .translation_sigma_mm = vec3_make(sigma[0], sigma[1], sigma[2]),
+        .iterations = iterations,
+    };
 }
 
 int pnp_solve(const struct camera *camera, const struct vec3 *model_mm, const struct point *points_px,
