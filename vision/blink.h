@@ -4,8 +4,8 @@
 #include "vision/face_shape.h"
 #include "vision/geometry.h"
 
-// Aspect ratios that count as shut and as open, from the 68 landmarks (19 of 20 posed portraits are above 0.2, half
-// above 0.28); 0.
+// Aspect ratios that count as shut and as open, from the 68 landmarks; between them the blink falls linearly from 1 to
+// 0. Of posed portraits with open eyes 19 in 20 are above 0.2 and half above 0.28.
 #define BLINK_SHUT_ASPECT 0.10
 #define BLINK_OPEN_ASPECT 0.22
 

@@ -16,8 +16,9 @@ struct jpeg_decoder;
 struct jpeg_frame {
     struct image image;          // borrowed: valid until the next decode with, or the freeing of, the decoder
     int full_width, full_height; // size before scaling
-    int denominator;             // 1, 2, 4 or 8: the image is 1/denominator of the full size (rounded up)
-    int warnings;                // harmless oddities that the decoder noted
+    int denominator; // 1, 2, 4 or 8: the image is 1/denominator of the full size, rounded up: scale positions by
+                     // exactly that, the last column and row may be partial
+    int warnings;    // harmless oddities that the decoder noted
 };
 
 // -ENOMEM.

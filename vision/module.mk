@@ -11,7 +11,7 @@ $(O)/lib/libvision.a: $(call objs,vision/blink.c vision/box.c vision/camera.c vi
 # System libraries of programs that use it
 VISION_LIBS = -ljpeg -lpng
 
-VISION_TESTS = geometry image pnp portraits warp
+VISION_TESTS = codec draw geometry image pnp portraits track warp
 TEST_PROGS += $(VISION_TESTS:%=$(O)/tests/test_vision_%)
 $(VISION_TESTS:%=$(O)/tests/test_vision_%): $(O)/lib/libvision.a
 $(foreach t,$(VISION_TESTS),$(eval LIBS_test_vision_$(t) = $(VISION_LIBS)))

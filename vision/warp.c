@@ -21,10 +21,10 @@ static void local_steps(const struct mat3 *h, double x, double y, double *ret_st
     *ret_step_y = hypot(h->m[0][1] - u * h->m[2][1], h->m[1][1] - w * h->m[2][1]) / v.z;
 }
 
-// Samples 1.25 frame pixels apart at most: bilinear samples are two pixels wide, so nothing falls between.
+// Samples about a frame pixel apart (1.2 at most): bilinear samples are two pixels wide, so nothing falls between.
 static int samples_for(double step)
 {
-    double n = ceil(step / 1.25 - 1e-6);
+    double n = ceil(step - 0.2);
     return n < 1 ? 1 : n > WARP_MAX_SAMPLES ? WARP_MAX_SAMPLES : (int)n;
 }
 

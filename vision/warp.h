@@ -1,7 +1,7 @@
 // Warps of a u8 image into a patch by a homography: crops, similarity alignments, normalisations.
 //
 // Bilinear; where the patch is smaller than what it covers, a grid of samples a pixel averages the area (up to
-// WARP_MAX_SAMPLES a side, enough for a shrink by 10). Outside the frame the border repeats.
+// WARP_MAX_SAMPLES a side, enough for a shrink by 8). Outside the frame the border repeats.
 #pragma once
 
 #include "vision/geometry.h"
