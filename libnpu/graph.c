@@ -165,7 +165,7 @@ static npu_val add_named(npu_graph *g, const char *name, enum npu_value_kind kin
 
 npu_val npu_input(npu_graph *g, const char *name, enum npu_dtype t, int rank, const int64_t *dim)
 {
-    return add_named(g, name, NPU_VALUE_INPUT, t, rank, dim);
+    return add_named(g, name, NPU_VALUE_INPUT, t == NPU_F32 ? g->test_storage : t, rank, dim);
 }
 
 npu_val npu_param(npu_graph *g, const char *name, int rank, const int64_t *dim, struct npu_init init)

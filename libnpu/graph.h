@@ -38,6 +38,7 @@ struct npu_graph {
     int n_outputs, cap_outputs;
     struct npu_graph_output *output;
     bool has_backward;
+    enum npu_dtype test_storage; /* what npu_input makes of f32 (tests of bf16 storage) */
 };
 
 static inline struct npu_value *npu_value_of(const npu_graph *g, npu_val v)

@@ -12,7 +12,7 @@ npu_kernels += gemm conv2d attention
 # These get kernels/tile.clh in front.
 npu_tile_kernels := gemm conv2d attention
 
-npu_srcs := ctx discover dtype graph lower place plan plan_io
+npu_srcs := autodiff ctx discover dtype graph lower optim place plan plan_io
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL
