@@ -6,7 +6,7 @@ $(O)/lib/libgaze.a: $(LIBGAZE_OBJS) $(call objs,wire/wire.c wire/wire_names.c wi
 # Only the names in the map leave the shared library.
 $(O)/lib/libgaze.so.$(VERSION): $(LIBGAZE_OBJS) $(O)/lib/libwire.a client/libgaze.map
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libgaze.so.0 -Wl,--version-script=client/libgaze.map -Wl,-z,defs \
+	$(CC) $(CFLAGS) $(LDFLAGS) -shared -Wl,-soname,libgaze.so.0 -Wl,--version-script=client/libgaze.map $(if $(findstring sanitize,$(OPT)),,-Wl,-z,defs) \
 		-o $@ $(filter %.o,$^) $(filter %.a,$^) -lm
 
 $(O)/lib/libgaze.so.0: $(O)/lib/libgaze.so.$(VERSION)
@@ -24,3 +24,7 @@ INSTALL_HEADERS += client/gaze.h
 INSTALL_LIBS    += $(O)/lib/libgaze.a $(O)/lib/libgaze.so.$(VERSION) $(O)/lib/libgaze.so.0 $(O)/lib/libgaze.so
 INSTALL_PC      += client/gaze.pc.in
 INSTALL_PYTHON  += client/python/gaze.py
+
+TEST_PROGS += $(O)/tests/test_libgaze
+$(O)/tests/test_libgaze: $(call objs,tests/wire/samples.c tests/wire/fake_server.c) $(O)/lib/libgaze.a
+TEST_SCRIPTS += tests/system/test_gaze_py.py tests/system/test_gazectl.py tests/system/test_libgaze_so.py
