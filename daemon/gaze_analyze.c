@@ -3,17 +3,19 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
 
-#include <cjson/cJSON.h>
-
+#include "daemon/analyze_output.h"
+#include "daemon/analyze_truth.h"
 #include "daemon/config.h"
+#include "daemon/grey.h"
 #include "daemon/overlay.h"
+#include "daemon/pipeline.h"
+#include "daemon/source_file.h"
 #include "models/face_reader.h"
 #include "models/model_file.h"
 #include "vision/image_file.h"
@@ -22,22 +24,35 @@
 
 struct options {
     bool json;
-    const char *overlay_dir, *device, *model_dir;
+    const char *overlay_dir, *device, *model_dir, *truth;
     double hfov_deg;
+    long every; // overlays of a clip: every so many frames
+};
+
+struct clip {
+    const char *file;
+    double fps;
+    struct pipeline *pipeline;
+    struct grey grey;
+    struct frame frame; // the present one, and its number
+    long number;
 };
 
 struct analysis {
     const struct options *options;
     struct face_reader *reader;
+    struct analyze_truth truth;
     int files, faces, failures;
 };
 
 static void usage(FILE *out)
 {
     fputs("usage: gaze-analyze [options] FILE|FOLDER...\n"
-          "Finds faces in JPEG and PNG pictures and tells where they look.\n\n"
+          "Finds faces in pictures (JPEG, PNG) and clips (MJPEG, Y4M) and tells where they look.\n\n"
           "  --json            one JSON object a face\n"
           "  --overlay DIR     also write DIR/<name>.png with boxes, landmarks and gaze arrows\n"
+          "  --every N         of a clip, an overlay of every Nth frame (default 30)\n"
+          "  --truth FILE      a clip's labels from gaze-render: print the mean angular error at the end\n"
           "  --device D        ref, cl0, cpu, gpu, npu or auto (default auto; npu-info lists them)\n"
           "  --model-dir DIR   where the weights are\n"
           "  --hfov DEG        the camera's horizontal field of view (default 60)\n"
@@ -47,146 +62,150 @@ static void usage(FILE *out)
           out);
 }
 
-static double degrees(double rad)
-{
-    return round(deg_from_rad(rad) * 100) / 100;
-}
-
-static double tenth(double v)
-{
-    return round(v * 10) / 10;
-}
-
-static cJSON *numbers(const double *v, int n)
-{
-    return cJSON_CreateDoubleArray(v, n);
-}
-
-static void add_angles(cJSON *o, const char *name, struct angles a)
-{
-    cJSON *x = cJSON_AddObjectToObject(o, name);
-    cJSON_AddNumberToObject(x, "yaw", degrees(a.yaw_rad));
-    cJSON_AddNumberToObject(x, "pitch", degrees(a.pitch_rad));
-}
-
-static int index_of(const struct face_reading *faces, const struct face_reading *f)
-{
-    return (int)(f - faces);
-}
-
-static void print_json(const char *file, int number, const struct face_reading *f)
-{
-    cJSON *o = cJSON_CreateObject();
-    cJSON_AddStringToObject(o, "file", file);
-    cJSON_AddNumberToObject(o, "face", number);
-    const double box[4] = {tenth(f->box.x), tenth(f->box.y), tenth(f->box.w), tenth(f->box.h)};
-    cJSON_AddItemToObject(o, "box", numbers(box, 4));
-    cJSON_AddNumberToObject(o, "score", round(f->score * 1000) / 1000);
-    cJSON *points = cJSON_AddArrayToObject(o, "landmarks");
-    for (int i = 0; i < FACE_POINTS; i++) {
-        const double p[2] = {tenth(f->landmarks.points[i].x), tenth(f->landmarks.points[i].y)};
-        cJSON_AddItemToArray(points, numbers(p, 2));
-    }
-    struct head_angles head = head_angles_from_rotation(&f->head);
-    cJSON *h = cJSON_AddObjectToObject(o, "head");
-    cJSON_AddNumberToObject(h, "yaw", degrees(head.yaw_rad));
-    cJSON_AddNumberToObject(h, "pitch", degrees(head.pitch_rad));
-    cJSON_AddNumberToObject(h, "roll", degrees(head.roll_rad));
-    const double origin[3] = {tenth(f->origin_mm.x), tenth(f->origin_mm.y), tenth(f->origin_mm.z)};
-    cJSON_AddItemToObject(o, "origin_mm", numbers(origin, 3));
-    if (f->has_gaze) {
-        add_angles(o, "gaze", gaze_to_angles(f->gaze.gaze));
-        const double v[3] = {round(f->gaze.gaze.x * 1e5) / 1e5, round(f->gaze.gaze.y * 1e5) / 1e5,
-                             round(f->gaze.gaze.z * 1e5) / 1e5};
-        cJSON_AddItemToObject(cJSON_GetObjectItem(o, "gaze"), "vector", numbers(v, 3));
-        add_angles(o, "gaze_normalised", f->gaze.normalised);
-        cJSON_AddNumberToObject(o, "sigma_deg", degrees(f->gaze.sigma_rad));
-    } else {
-        cJSON_AddNullToObject(o, "gaze");
-        cJSON_AddNullToObject(o, "gaze_normalised");
-        cJSON_AddNullToObject(o, "sigma_deg");
-    }
-    cJSON *blink = cJSON_AddObjectToObject(o, "blink");
-    cJSON_AddNumberToObject(blink, "left", round(f->landmarks.blink[1] * 1000) / 1000);
-    cJSON_AddNumberToObject(blink, "right", round(f->landmarks.blink[0] * 1000) / 1000);
-    char *text = cJSON_PrintUnformatted(o);
-    puts(text ? text : "{}");
-    free(text);
-    cJSON_Delete(o);
-}
-
-static void print_text(const char *file, int number, const struct face_reading *f)
-{
-    struct head_angles head = head_angles_from_rotation(&f->head);
-    printf("%s: face %d at %.0f,%.0f %.0fx%.0f score %.2f  head yaw %+.1f pitch %+.1f roll %+.1f", file, number,
-           f->box.x, f->box.y, f->box.w, f->box.h, f->score, deg_from_rad(head.yaw_rad), deg_from_rad(head.pitch_rad),
-           deg_from_rad(head.roll_rad));
-    if (f->has_gaze) {
-        struct angles g = gaze_to_angles(f->gaze.gaze);
-        printf("  gaze yaw %+.1f pitch %+.1f (+-%.1f)", deg_from_rad(g.yaw_rad), deg_from_rad(g.pitch_rad),
-               deg_from_rad(f->gaze.sigma_rad));
-    } else {
-        printf("  gaze unknown (profile)");
-    }
-    printf("  blink %.2f %.2f\n", f->landmarks.blink[1], f->landmarks.blink[0]);
-}
-
-// The picture with everything drawn in, small ones enlarged so that the drawing can be seen.
-static int write_overlay(const struct options *o, const char *file, const struct image *picture,
-                         const struct face_reading *faces, int count, char *message)
+// A copy of the picture to draw on, small ones enlarged so that the drawing can be seen. Returns the scale or a
+// negative status.
+static int begin_overlay(const struct image *picture, struct image *ret_image)
 {
     int larger = picture->width > picture->height ? picture->width : picture->height;
     int scale = larger < 640 ? (640 + larger - 1) / larger : 1;
-    struct image image = {0};
-    int r = image_alloc(picture->width * scale, picture->height * scale, 3, &image);
+    struct image rgb = {0};
+    int r = image_alloc(picture->width, picture->height, 3, &rgb);
     if (r >= 0)
-        r = image_resize(picture, &image);
-    for (int i = 0; i < count && r >= 0; i++) {
-        char label[16];
-        snprintf(label, sizeof(label), "%d", index_of(faces, &faces[i]));
-        overlay_face(&image, scale, &faces[i], faces[i].has_gaze ? &faces[i].gaze.gaze : NULL, label);
-    }
+        r = image_copy(picture, &rgb);
+    if (r >= 0)
+        r = image_alloc(picture->width * scale, picture->height * scale, 3, ret_image);
+    if (r >= 0)
+        r = image_resize(&rgb, ret_image);
+    image_free(&rgb);
+    return r < 0 ? r : scale;
+}
+
+static int end_overlay(const struct options *o, const char *file, long frame, struct image *image, char *message)
+{
     const char *slash = strrchr(file, '/');
-    char path[4096];
-    if (r >= 0 &&
-        snprintf(path, sizeof(path), "%s/%s.png", o->overlay_dir, slash ? slash + 1 : file) >= (int)sizeof(path))
-        r = -ENAMETOOLONG;
-    if (r >= 0)
-        r = png_write(&image, path);
+    char path[4096], number[24] = "";
+    if (frame >= 0)
+        snprintf(number, sizeof(number), "-%05ld", frame);
+    int n = snprintf(path, sizeof(path), "%s/%s%s.png", o->overlay_dir, slash ? slash + 1 : file, number);
+    int r = n >= (int)sizeof(path) ? -ENAMETOOLONG : png_write(image, path);
     if (r < 0)
-        snprintf(message, IMAGE_MESSAGE_SIZE, "can't write the overlay: %s", strerror(-r));
+        snprintf(message, IMAGE_MESSAGE_SIZE, "can't write the overlay %.150s: %s", path, strerror(-r));
+    return r;
+}
+
+static int write_overlay(const struct options *o, const struct image *picture, const struct analyzed_face *faces,
+                         int count, const char *file, long frame, char *message)
+{
+    struct image image = {0};
+    int scale = begin_overlay(picture, &image);
+    for (int i = 0; i < count && scale > 0; i++) {
+        struct vec3 gaze = gaze_from_angles(faces[i].gaze);
+        char label[24];
+        snprintf(label, sizeof(label), frame >= 0 ? "id %ld" : "%ld", faces[i].id);
+        overlay_face(&image, scale, faces[i].reading, faces[i].reading->has_gaze ? &gaze : NULL, label);
+    }
+    int r = scale < 0 ? scale : end_overlay(o, file, frame, &image, message);
     image_free(&image);
     return r;
+}
+
+static void print_faces(struct analysis *a, const struct analyzed_face *faces, int count)
+{
+    for (int i = 0; i < count; i++)
+        (a->options->json ? analyze_print_json : analyze_print_text)(&faces[i]);
+    a->faces += count;
 }
 
 static int analyse_picture(struct analysis *a, const char *file, const struct image *picture, char *message)
 {
     struct camera camera;
+    static struct face_reading readings[FACE_READER_MAX_FACES]; // large
     int r = camera_from_hfov(picture->width, picture->height, rad_from_deg(a->options->hfov_deg), &camera);
-    struct face_reading faces[FACE_READER_MAX_FACES];
     if (r >= 0)
-        r = face_reader_read(a->reader, picture, &camera, true, faces, 0, FACE_READER_MAX_FACES, NULL);
+        r = face_reader_read(a->reader, picture, &camera, true, readings, 0, FACE_READER_MAX_FACES, NULL);
     if (r < 0) {
         snprintf(message, IMAGE_MESSAGE_SIZE, "can't be analysed: %s", strerror(-r));
         return r;
     }
-    int count = r;
-    for (int i = 0; i < count; i++)
-        (a->options->json ? print_json : print_text)(file, i, &faces[i]);
-    if (count == 0 && !a->options->json)
+    struct analyzed_face faces[FACE_READER_MAX_FACES];
+    for (int i = 0; i < r; i++) {
+        struct angles gaze = readings[i].has_gaze ? gaze_to_angles(readings[i].gaze.gaze) : (struct angles){0};
+        faces[i] = (struct analyzed_face){file, -1, i, &readings[i], gaze};
+    }
+    print_faces(a, faces, r);
+    if (r == 0 && !a->options->json)
         printf("%s: no face\n", file);
-    a->faces += count;
-    return a->options->overlay_dir ? write_overlay(a->options, file, picture, faces, count, message) : 0;
+    return a->options->overlay_dir ? write_overlay(a->options, picture, faces, r, file, -1, message) : 0;
+}
+
+// The overlay of a clip's frame is in colour where the frame is: it is decoded once more.
+static int write_frame_overlay(struct analysis *a, struct clip *clip, const struct image *image,
+                               const struct analyzed_face *faces, int count, char *message)
+{
+    struct jpeg_frame decoded = {.image = *image};
+    int r = 0;
+    if (clip->frame.format == FRAME_JPEG)
+        r = jpeg_decode(clip->grey.jpeg, clip->frame.data, clip->frame.size, 3, 0, 0, &decoded, message);
+    return r < 0 ? r : write_overlay(a->options, &decoded.image, faces, count, clip->file, clip->number, message);
+}
+
+static int analyse_frame(struct analysis *a, struct clip *clip, const struct image *image, char *message)
+{
+    const struct pipeline_face *found;
+    const char *file = clip->file;
+    long frame = clip->number;
+    int count = pipeline_frame(clip->pipeline, image, (int64_t)((double)frame / clip->fps * 1e9), &found);
+    if (count < 0) {
+        snprintf(message, IMAGE_MESSAGE_SIZE, "frame %ld can't be analysed: %s", frame, strerror(-count));
+        return count;
+    }
+    struct analyzed_face faces[FACE_READER_MAX_FACES];
+    for (int i = 0; i < count; i++)
+        faces[i] = (struct analyzed_face){file, frame, found[i].id, found[i].reading, found[i].gaze};
+    print_faces(a, faces, count);
+    if (a->truth.count) {
+        bool read = count > 0 && found[0].reading->has_gaze;
+        struct angles raw = read ? gaze_to_angles(found[0].reading->gaze.gaze) : (struct angles){0};
+        analyze_truth_score(&a->truth, frame, read ? &found[0].gaze : NULL, read ? &raw : NULL);
+    }
+    if (a->options->overlay_dir && frame % a->options->every == 0)
+        return write_frame_overlay(a, clip, image, faces, count, message);
+    return 0;
+}
+
+static int analyse_clip(struct analysis *a, const char *file, struct source *source, char *message)
+{
+    struct pipeline_settings settings = {
+        .faces_max = FACE_READER_MAX_FACES, .hfov_deg = a->options->hfov_deg, .birth_hits = 1, .filter = ONE_EURO_GAZE};
+    struct clip clip = {.file = file, .fps = source->info.fps};
+    int r = pipeline_new(a->reader, &settings, &clip.pipeline);
+    if (r >= 0)
+        r = source_start(source, message);
+    for (; r >= 0 && (r = source_next(source, 0, &clip.frame)) >= 0; clip.number++) {
+        struct image image;
+        r = grey_from_frame(&clip.grey, &clip.frame, &image, message);
+        if (r >= 0)
+            r = analyse_frame(a, &clip, &image, message);
+        source_release(source, &clip.frame);
+    }
+    pipeline_free(clip.pipeline);
+    grey_clear(&clip.grey);
+    return r == -ENODATA ? 0 : r;
 }
 
 static void analyse_file(struct analysis *a, const char *file)
 {
-    char message[IMAGE_MESSAGE_SIZE] = "";
+    char message[SOURCE_MESSAGE_SIZE] = "";
+    struct source_settings settings = {.fast = true};
+    struct source *source = NULL;
     struct image picture = {0};
-    int r = image_load(file, 3, &picture, message);
-    if (r >= 0)
+    bool clip = source_file_open(file, &settings, &source, message) >= 0 && source->info.frames > 1;
+    message[0] = 0;
+    int r = clip ? analyse_clip(a, file, source, message) : image_load(file, 3, &picture, message);
+    if (!clip && r >= 0)
         r = analyse_picture(a, file, &picture, message);
     image_free(&picture);
+    source_close(source);
     a->files++;
     fflush(stdout);
     if (r < 0) {
@@ -233,7 +252,12 @@ static int run(const struct options *o, char **paths)
     npu_dev *dev = NULL;
     struct analysis a = {.options = o};
     char message[MODEL_MESSAGE_SIZE] = "";
-    int r = npu_ctx_new(NULL, &ctx);
+    int r = o->truth ? analyze_truth_load(o->truth, &a.truth, message) : 0;
+    if (r < 0) {
+        fprintf(stderr, "gaze-analyze: %s\n", message);
+        return EXIT_USAGE;
+    }
+    r = npu_ctx_new(NULL, &ctx);
     if (r >= 0)
         r = npu_dev_open(ctx, o->device, &dev);
     if (r < 0)
@@ -245,6 +269,9 @@ static int run(const struct options *o, char **paths)
             analyse_path(&a, *paths);
     else
         fprintf(stderr, "gaze-analyze: %s\n", message[0] ? message : strerror(-r));
+    if (o->truth && r >= 0)
+        analyze_truth_print(&a.truth);
+    analyze_truth_clear(&a.truth);
     face_reader_close(a.reader);
     npu_dev_close(dev);
     npu_ctx_free(ctx);
@@ -253,50 +280,61 @@ static int run(const struct options *o, char **paths)
     return a.failures ? EXIT_SOME_FAILED : 0;
 }
 
-int main(int argc, char **argv)
+static int bad_number(const char *option, const char *range, const char *text)
+{
+    fprintf(stderr, "gaze-analyze: --%s takes %s, not '%s'\n", option, range, text);
+    return EXIT_USAGE;
+}
+
+// Returns -1 to go on, else the exit code.
+static int parse_options(int argc, char **argv, struct options *o)
 {
     static const struct option long_options[] = {
         {"json", no_argument, NULL, 'j'},         {"overlay", required_argument, NULL, 'o'},
+        {"every", required_argument, NULL, 'e'},  {"truth", required_argument, NULL, 't'},
         {"device", required_argument, NULL, 'd'}, {"model-dir", required_argument, NULL, 'm'},
         {"hfov", required_argument, NULL, 'f'},   {"version", no_argument, NULL, 'V'},
         {"help", no_argument, NULL, 'h'},         {0},
     };
-    struct config config = config_default();
-    struct options o = {.device = "auto", .model_dir = config.model_dir, .hfov_deg = CAMERA_DEFAULT_HFOV_DEG};
     for (int c; (c = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
-        switch (c) {
-        case 'j':
-            o.json = true;
-            break;
-        case 'o':
-            o.overlay_dir = optarg;
-            break;
-        case 'd':
-            o.device = optarg;
-            break;
-        case 'm':
-            o.model_dir = optarg;
-            break;
-        case 'f': {
-            char *end;
-            o.hfov_deg = strtod(optarg, &end);
-            if (*end || !(o.hfov_deg >= 1 && o.hfov_deg < 180)) {
-                fprintf(stderr, "gaze-analyze: --hfov takes degrees from 1 to 179, not '%s'\n", optarg);
-                return EXIT_USAGE;
-            }
-            break;
-        }
-        case 'V':
+        char *end = NULL;
+        if (c == 'j') {
+            o->json = true;
+        } else if (c == 'o') {
+            o->overlay_dir = optarg;
+        } else if (c == 't') {
+            o->truth = optarg;
+        } else if (c == 'd') {
+            o->device = optarg;
+        } else if (c == 'm') {
+            o->model_dir = optarg;
+        } else if (c == 'e') {
+            o->every = strtol(optarg, &end, 10);
+            if (*end || o->every < 1)
+                return bad_number("every", "a number of frames from 1", optarg);
+        } else if (c == 'f') {
+            o->hfov_deg = strtod(optarg, &end);
+            if (*end || !(o->hfov_deg >= 1 && o->hfov_deg < 180))
+                return bad_number("hfov", "degrees from 1 to 179", optarg);
+        } else if (c == 'V') {
             puts("gaze-analyze " GAZED_VERSION);
             return 0;
-        case 'h':
-            usage(stdout);
-            return 0;
-        default:
-            usage(stderr);
-            return EXIT_USAGE;
+        } else {
+            usage(c == 'h' ? stdout : stderr);
+            return c == 'h' ? 0 : EXIT_USAGE;
         }
     }
+    return -1;
+}
+
+int main(int argc, char **argv)
+{
+    struct config config = config_default();
+    struct options o = {
+        .device = "auto", .model_dir = config.model_dir, .hfov_deg = CAMERA_DEFAULT_HFOV_DEG, .every = 30};
+    int code = parse_options(argc, argv, &o);
+    if (code >= 0)
+        return code;
     if (optind == argc) {
         usage(stderr);
         return EXIT_USAGE;

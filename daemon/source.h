@@ -38,6 +38,7 @@ struct source_info {
     char format[8];              // "MJPG", "YUYV", "NV12", "GREY", "RGB"
     int width, height;
     double fps;       // as the driver says; 0 = unknown
+    uint64_t frames;  // of a file; 0 = a camera
     uint64_t dropped; // frames passed over for newer ones
     uint64_t bad;     // frames with an error flag or too short
 };

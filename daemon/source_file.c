@@ -378,6 +378,7 @@ int source_file_open(const char *path, const struct source_settings *settings, s
              : f->kind == KIND_MJPEG ? "MJPG"
                                      : "FILES");
     s->info.fps = f->fps;
+    s->info.frames = f->frames;
     *ret_source = s;
     return 0;
 }

@@ -14,9 +14,10 @@ PROGS += $(O)/bin/gazed-worker $(O)/bin/gaze-analyze
 $(O)/bin/gazed-worker: $(call objs,$(worker_src)) $(O)/lib/libpipeline.a $(O)/lib/libsource.a \
 	$(O)/lib/libdaemon-shared.a $(O)/lib/libwire.a $(networks)
 LIBS_gazed-worker = $(networks_libs) -lv4l2 -ludev
-$(O)/bin/gaze-analyze: $(call objs,daemon/gaze_analyze.c) $(O)/lib/libpipeline.a $(O)/lib/libdaemon-shared.a \
+$(O)/bin/gaze-analyze: $(call objs,daemon/gaze_analyze.c daemon/analyze_output.c daemon/analyze_truth.c) \
+	$(O)/lib/libpipeline.a $(O)/lib/libsource.a $(O)/lib/libdaemon-shared.a \
 	$(O)/lib/libwire.a $(networks)
-LIBS_gaze-analyze = $(networks_libs) -lcjson
+LIBS_gaze-analyze = $(networks_libs) -lcjson -lv4l2
 
 TEST_PROGS += $(O)/tests/test_source_v4l2 $(O)/tests/test_source_file $(O)/tests/test_camera_watch
 $(O)/tests/test_source_v4l2: $(O)/lib/libsource.a
