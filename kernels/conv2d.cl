@@ -1,4 +1,233 @@
 /* conv2d.cl - convolution of NHWC pictures and its gradients. */
+#ifdef K_conv2d_cpu
+/* ---- the register tile over result pixels: a matrix product whose rows of A are found by address ----
+ *
+ * Forward and (with GRAD_X) the gradient with respect to x are the same gather: result pixel (y, x) of a phase sums taps_y x
+ * taps_x source pixels from (y step + off_y, x step + off_x) on, each with `depth` channels. Forward has one phase and step =
+ * stride. The gradient has stride^2 phases, the result pixels equal modulo the stride, and step 1; it takes the kernel's taps
+ * backwards, every stride-th of them, and reads the weights transposed.
+ * Source pixels of neighbouring taps are neighbours in memory, so K falls into runs of contiguous floats: a kernel row each, or
+ * a tap each. A tile whose source lies wholly inside the picture is read in place; others, and all if the source is not f32,
+ * are first copied into local memory with zeros around them.
+ */
+struct conv {
+    int src_h, src_w, src_c, depth, taps_y, taps_x;
+    int h, w, step, off_y, off_x;             /* result pixels of the phase, where their source starts */
+    int dst_h, dst_w, dst_step, dst_y, dst_x; /* result pixel (y, x) is pixel (y dst_step + dst_y, ...) of dst */
+    int runs, run_len, per_row;               /* per_row: runs a kernel row */
+    int w_base, w_y, w_x, w_d, w_n;           /* weight of (tap y, tap x, depth, column) */
+};
+
+struct spot {
+    int off, y, x, dst; /* source offset and pixel, result pixel */
+};
+
+/* The MR pixels from p on; false if a tap of one of them is outside the source. */
+inline bool locate(const struct conv *g, int p, int n_pixels, struct spot *at)
+{
+    int x = p % g->w, y = p / g->w % g->h, z = p / g->w / g->h;
+    bool inside = true;
+
+    for (int i = 0; i < MR; i++) {
+        const int sy = y * g->step + g->off_y, sx = x * g->step + g->off_x;
+
+        inside = inside && sy >= 0 && sx >= 0 && sy + g->taps_y <= g->src_h && sx + g->taps_x <= g->src_w;
+        at[i].y = sy;
+        at[i].x = sx;
+        at[i].off = ((z * g->src_h + sy) * g->src_w + sx) * g->src_c;
+        at[i].dst = (z * g->dst_h + y * g->dst_step + g->dst_y) * g->dst_w + x * g->dst_step + g->dst_x;
+        if (p + i + 1 < n_pixels && ++x == g->w) {
+            x = 0;
+            if (++y == g->h) {
+                y = 0;
+                z++;
+            }
+        }
+    }
+    return inside;
+}
+
+/* Runs r0 .. r1 - 1 of one pixel into dst, zeros where the source is outside. */
+inline void gather(const struct conv *g, const global T(0) *src, const struct spot *s, int r0, int r1, local float *dst)
+{
+    const int taps = g->taps_x / g->per_row;
+
+    for (int r = r0; r < r1; r++, dst += g->run_len) {
+        const int ky = r / g->per_row, first = r % g->per_row * taps, x = s->x + first;
+        const int at = s->off + (ky * g->src_w + first) * g->src_c;
+        const bool row = s->y + ky >= 0 && s->y + ky < g->src_h;
+        const int to = row ? clamp(g->src_w - x, 0, taps) * g->depth : 0, from = min(to, clamp(-x, 0, taps) * g->depth);
+        int j = 0;
+
+        for (; j < from; j++)
+            dst[j] = 0.0f;
+        for (; j + W <= to; j += W)
+            VST(LDV(0, W, src, at + j), 0, dst + j);
+        for (; j < to; j++)
+            dst[j] = LD(0, src, at + j);
+        for (; j < g->run_len; j++)
+            dst[j] = 0.0f;
+    }
+}
+
+/* Terms k0 .. k0 + kn - 1 of columns n .. n + nn - 1 as a panel [kn][NR]. */
+inline void pack_w(const struct conv *g, const global T(1) *wt, int n, int nn, int k0, int kn, local float *dst)
+{
+    int d = k0 % g->depth, x = k0 / g->depth % g->taps_x, y = k0 / g->depth / g->taps_x;
+
+    for (int k = 0; k < kn; k++, dst += NR) {
+        const global T(1) *p = wt + (g->w_base + y * g->w_y + x * g->w_x + d * g->w_d + n * g->w_n);
+
+#ifndef GRAD_X
+        if (nn == NR) {
+            VST(LDV(1, W, p, 0), 0, dst);
+            VST(LDV(1, W, p, W), 1, dst);
+        } else
+#endif
+            for (int j = 0; j < NR; j++)
+                dst[j] = j < nn ? LD(1, p, j * g->w_n) : 0.0f;
+        if (++d == g->depth) {
+            d = 0;
+            if (++x == g->taps_x) {
+                x = 0;
+                y++;
+            }
+        }
+    }
+}
+
+/* One row of the tile: nn columns at dst[at], channel col on. */
+inline void finish(vf v0, vf v1, size_t at, int col, int nn, const global T(2) *bias, const global T(3) *res,
+                   global T(4) *dst, int act)
+{
+    for (int h = 0; h < 2; h++, at += W, col += W, nn -= W) {
+        vf v = h ? v1 : v0;
+
+        if (nn >= W) {
+            if (bias)
+                v += LDV(2, W, bias, col);
+            if (res)
+                v += LDV(3, W, res, at);
+            STV(4, W, dst, at, tile_act(v, act));
+        } else if (nn > 0) {
+            float t[W];
+            VST(v, 0, t);
+            for (int j = 0; j < nn; j++)
+                t[j] += (bias ? LD(2, bias, col + j) : 0.0f) + (res ? LD(3, res, at + j) : 0.0f);
+            VST(tile_act(VLD(0, t), act), 0, t);
+            for (int j = 0; j < nn; j++)
+                ST(4, dst, at + j, t[j]);
+        }
+    }
+}
+
+/* cn: result channels of a group */
+inline struct conv phase_of(int phase, int group, int src_h, int src_w, int src_c, int dst_h, int dst_w, int dst_c, int kh,
+                            int kw, int stride, int pad_top, int pad_left, int depth, int cn, int kc)
+{
+    struct conv g = {.src_h = src_h, .src_w = src_w, .src_c = src_c, .depth = depth, .dst_h = dst_h, .dst_w = dst_w};
+
+#ifdef GRAD_X
+    const int ky = ((phase / stride) + pad_top) % stride, kx = ((phase % stride) + pad_left) % stride;
+
+    g.dst_step = stride;
+    g.dst_y = phase / stride;
+    g.dst_x = phase % stride;
+    g.h = (dst_h - g.dst_y + stride - 1) / stride;
+    g.w = (dst_w - g.dst_x + stride - 1) / stride;
+    g.step = 1;
+    g.taps_y = max(0, (kh - ky + stride - 1) / stride);
+    g.taps_x = max(0, (kw - kx + stride - 1) / stride);
+    g.off_y = (g.dst_y + pad_top - ky) / stride - (g.taps_y - 1);
+    g.off_x = (g.dst_x + pad_left - kx) / stride - (g.taps_x - 1);
+    g.w_y = -stride * kw * cn * src_c;
+    g.w_x = -stride * cn * src_c;
+    g.w_d = 1;
+    g.w_n = src_c;
+    g.w_base = ((ky + stride * (g.taps_y - 1)) * kw + kx + stride * (g.taps_x - 1)) * cn * src_c + group * depth;
+#else
+    g.dst_step = 1;
+    g.dst_y = g.dst_x = 0;
+    g.h = dst_h;
+    g.w = dst_w;
+    g.step = stride;
+    g.taps_y = kh;
+    g.taps_x = kw;
+    g.off_y = -pad_top;
+    g.off_x = -pad_left;
+    g.w_y = kw * depth * dst_c;
+    g.w_x = depth * dst_c;
+    g.w_d = dst_c;
+    g.w_n = 1;
+    g.w_base = group * cn;
+#endif
+    g.per_row = depth == src_c && g.taps_x * depth <= kc ? 1 : g.taps_x;
+    g.run_len = g.per_row == 1 ? g.taps_x * depth : depth;
+    g.runs = g.taps_y * g.per_row;
+    return g;
+}
+
+#define ROW_IN_PLACE(i) const global float *a##i = (const global float *)src + at[i].off;
+#define ROW_COPIED(i)   local const float *a##i = as + i * kc;
+#define FINISH_ROW(i)                                                                                                      if (p + i < end)                                                                                                           finish(c##i##0, c##i##1, (size_t)at[i].dst * dst_c + group * cn + n, group * cn + n, cn - n, bias, res, dst, act);
+
+/* kc: floats of K at a time (at least depth) */
+__attribute__((reqd_work_group_size(1, 1, 1))) kernel void
+conv2d_cpu(const global T(0) *restrict src, const global T(1) *restrict wt, const global T(2) *restrict bias,
+           const global T(3) *restrict res, global T(4) *restrict dst, int n_pictures, int src_h, int src_w, int src_c, int dst_h,
+           int dst_w, int dst_c, int kh, int kw, int stride, int pad_top, int pad_left, int depth, int cn, int phases, int mb, int nb,
+           int kc, int act, local float *bs, local float *cs, local float *as)
+{
+    const int group = get_group_id(2) / phases, n0 = get_group_id(0) * nb * NR;
+    const struct conv g = phase_of(get_group_id(2) % phases, group, src_h, src_w, src_c, dst_h, dst_w, dst_c, kh, kw, stride,
+                                   pad_top, pad_left, depth, cn, kc);
+    const int n_pixels = n_pictures * g.h * g.w, first = get_group_id(1) * mb, end = min(first + mb, n_pixels);
+    const int panels = min(nb, (cn - n0 + NR - 1) / NR), rb = max(1, kc / max(1, g.run_len));
+    struct spot at[MR];
+
+    src += group * depth;
+    for (int r = 0; r < g.runs || r == 0; r += rb) {
+        const int runs = min(rb, g.runs - r), kn = runs * g.run_len;
+        const bool last = r + rb >= g.runs;
+
+        for (int j = 0; j < panels; j++)
+            pack_w(&g, wt, n0 + j * NR, min(NR, cn - n0 - j * NR), r * g.run_len, kn, bs + j * kc * NR);
+        for (int p = first; p < end; p += MR) {
+            const bool copy = !locate(&g, p, n_pixels, at) || DT0 != 0;
+
+            if (copy)
+                for (int i = 0; i < MR; i++)
+                    gather(&g, src, at + i, r, r + runs, as + i * kc);
+            for (int j = 0; j < panels; j++) {
+                const int n = n0 + j * NR;
+                local const float *b = bs + j * kc * NR;
+                local float *t = cs + ((p - first) / MR * panels + j) * (MR * NR);
+                TILE_ZERO()
+
+                if (r > 0)
+                    TILE_GET(local, t)
+                if (copy) {
+                    TILE_EACH(ROW_COPIED)
+                    TILE_RUN(0, 1, kn, b, NR)
+                }
+#if DT0 == 0
+                else {
+                    TILE_EACH(ROW_IN_PLACE)
+                    for (int i = r; i < r + runs; i++)
+                        TILE_RUN((i / g.per_row * src_w + i % g.per_row) * src_c, 1, g.run_len, b, NR)
+                }
+#endif
+                if (last) {
+                    TILE_EACH(FINISH_ROW)
+                } else {
+                    TILE_PUT(local, t)
+                }
+            }
+        }
+    }
+}
+#endif
+
 /* ---- portable kernels: a result a work-item ---- */
 #define GEOMETRY                                                                                                       \
     int n, int h, int w, int cin, int oh, int ow, int cout, int kh, int kw, int stride, int pad_top, int pad_left,     \

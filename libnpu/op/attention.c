@@ -173,7 +173,7 @@ static const struct attention_case {
 } attention_cases[] = {
     {1, 1, 1, 1, 1, NPU_F32},   {1, 5, 3, 2, 1, NPU_F32},    {2, 7, 16, 3, 1, NPU_F32},   {1, 33, 32, 4, 3, NPU_F32},
     {2, 50, 64, 3, 2, NPU_F32}, {1, 197, 20, 2, 1, NPU_F32}, {0, 5, 8, 2, 1, NPU_F32},    {2, 0, 8, 2, 1, NPU_F32},
-    {1, 9, 48, 1, 30, NPU_F32}, {2, 19, 32, 2, 1, NPU_BF16}, {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
+    {1, 9, 48, 1, 6, NPU_F32}, {2, 19, 32, 2, 1, NPU_BF16}, {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
 };
 
 static npu_val attention_case(npu_graph *g, int index)

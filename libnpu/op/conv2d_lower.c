@@ -28,6 +28,55 @@ static struct npu_conv2d_dims lower_dims(const struct npu_node *n, const struct 
     return npu_conv2d_dims(NPU_ATTR(struct npu_conv2d_attr, n), &tx.shape, &tw.shape, &ty.shape);
 }
 
+/* ---- the register tile, forward and grad_x: pixels are read from src and made in dst ---- */
+static bool blocked(const struct npu_lower *l, const struct npu_conv2d_dims *d)
+{
+    return npu_mat_blocked(npu_lower_traits(l)) && d->n * d->h * d->w * d->cin < INT32_MAX &&
+           d->n * d->oh * d->ow * d->cout < INT32_MAX && d->kh * d->kw * d->cing * d->cout < INT32_MAX;
+}
+
+static void gather_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
+{
+    const struct npu_traits *t = npu_lower_traits(l);
+    const struct npu_mat_tile tile = npu_mat_tile(t);
+    const int64_t step = grad_x ? d->stride : 1, phases = step * step;
+    const int64_t depth = grad_x ? d->coutg : d->cing, cn = grad_x ? d->cing : d->coutg;
+    const int64_t terms = npu_mat_ceil(d->kh, step) * npu_mat_ceil(d->kw, step) * depth;
+    const int64_t kc = terms <= 768 ? (terms ? terms : 1) : depth > 384 ? depth : 384;
+    const int64_t pixels = d->n * (grad_x ? npu_mat_ceil(d->h, step) * npu_mat_ceil(d->w, step) : d->oh * d->ow);
+    const struct npu_mat_blocks b = npu_mat_blocks(t, &tile, pixels, cn, phases * d->groups);
+    const int64_t v[] = {d->n, d->h, d->w, d->cin, d->oh, d->ow, d->cout};
+    struct npu_launch *k = start(l, "conv2d_cpu", tile.name);
+
+    npu_launch_def(k, "-DW=%d%s", tile.w, grad_x ? " -DGRAD_X" : "");
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->in[1]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL]);
+    npu_launch_val(k, n->out[0]);
+    npu_launch_i32(k, d->n);
+    for (int i = 0; i < 6; i++)
+        npu_launch_i32(k, v[1 + (grad_x ? (i + 3) % 6 : i)]);
+    npu_launch_i32(k, d->kh);
+    npu_launch_i32(k, d->kw);
+    npu_launch_i32(k, d->stride);
+    npu_launch_i32(k, d->pad_top);
+    npu_launch_i32(k, d->pad_left);
+    npu_launch_i32(k, depth);
+    npu_launch_i32(k, cn);
+    npu_launch_i32(k, phases);
+    npu_launch_i32(k, b.mb);
+    npu_launch_i32(k, b.nb);
+    npu_launch_i32(k, kc);
+    npu_launch_i32(k, NPU_ATTR(struct npu_conv2d_attr, n)->act);
+    npu_mat_local(k, sizeof(float) * (size_t)(b.nb * kc * tile.nr));
+    npu_mat_local(k, terms > kc ? sizeof(float) * (size_t)(b.mb * b.nb * tile.nr) : 0);
+    npu_mat_local(k, sizeof(float) * (size_t)(tile.mr * kc));
+    npu_launch_size(k, (size_t)npu_mat_ceil(cn, b.nb * tile.nr), (size_t)npu_mat_ceil(pixels, b.mb),
+                    (size_t)(phases * d->groups));
+    npu_launch_local(k, 1, 1, 1);
+}
+
 /* ---- conv2d ---- */
 static void forward_any(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
 {
@@ -47,7 +96,10 @@ int npu_conv2d_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.oh * d.ow * d.cout == 0)
         return 0;
-    forward_any(n, l, &d);
+    if (blocked(l, &d))
+        gather_cpu(n, l, &d, false);
+    else
+        forward_any(n, l, &d);
     return 0;
 }
 
@@ -70,7 +122,10 @@ int npu_conv2d_grad_x_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.h * d.w * d.cin == 0)
         return 0;
-    grad_any(n, l, &d, "conv2d_grad_x_any", d.cin, d.w, d.h * d.n);
+    if (blocked(l, &d))
+        gather_cpu(n, l, &d, true);
+    else
+        grad_any(n, l, &d, "conv2d_grad_x_any", d.cin, d.w, d.h * d.n);
     return 0;
 }
 
