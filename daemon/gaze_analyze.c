@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +13,7 @@
 
 #include "daemon/analyze_output.h"
 #include "daemon/analyze_truth.h"
+#include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/grey.h"
 #include "daemon/overlay.h"
@@ -26,7 +29,8 @@ struct options {
     bool json;
     const char *overlay_dir, *device, *model_dir, *truth;
     double hfov_deg;
-    long every; // overlays of a clip: every so many frames
+    long every;  // overlays of a clip: every so many frames
+    long frames; // of a clip or camera: stop after so many; 0 = all
 };
 
 struct clip {
@@ -47,11 +51,12 @@ struct analysis {
 
 static void usage(FILE *out)
 {
-    fputs("usage: gaze-analyze [options] FILE|FOLDER...\n"
-          "Finds faces in pictures (JPEG, PNG) and clips (MJPEG, Y4M) and tells where they look.\n\n"
+    fputs("usage: gaze-analyze [options] FILE|FOLDER|v4l2[:/dev/videoN]...\n"
+          "Finds faces in pictures (JPEG, PNG), clips (MJPEG, Y4M) and cameras, and tells where they look.\n\n"
           "  --json            one JSON object a face\n"
           "  --overlay DIR     also write DIR/<name>.png with boxes, landmarks and gaze arrows\n"
           "  --every N         of a clip, an overlay of every Nth frame (default 30)\n"
+          "  --frames N        of a clip or camera, stop after N frames (default: all; camera 30)\n"
           "  --truth FILE      a clip's labels from gaze-render: print the mean angular error at the end\n"
           "  --device D        ref, cl0, cpu, gpu, npu or auto (default auto; npu-info lists them)\n"
           "  --model-dir DIR   where the weights are\n"
@@ -173,6 +178,20 @@ static int analyse_frame(struct analysis *a, struct clip *clip, const struct ima
     return 0;
 }
 
+// Waits for the next frame: a camera's, at most 5 s.
+static int next_frame(struct source *source, struct frame *ret_frame, char *message)
+{
+    int r;
+    while ((r = source_next(source, (int64_t)clock_now_ns(), ret_frame)) == -EAGAIN) {
+        struct pollfd p = {.fd = source->fd, .events = POLLIN};
+        if (poll(&p, 1, 5000) == 0) {
+            snprintf(message, SOURCE_MESSAGE_SIZE, "no frame for 5 s");
+            return -ETIMEDOUT;
+        }
+    }
+    return r;
+}
+
 static int analyse_clip(struct analysis *a, const char *file, struct source *source, char *message)
 {
     struct pipeline_settings settings = {
@@ -181,12 +200,17 @@ static int analyse_clip(struct analysis *a, const char *file, struct source *sou
     int r = pipeline_new(a->reader, &settings, &clip.pipeline);
     if (r >= 0)
         r = source_start(source, message);
-    for (; r >= 0 && (r = source_next(source, 0, &clip.frame)) >= 0; clip.number++) {
+    long last = a->options->frames ? a->options->frames : source->info.frames ? LONG_MAX : 30;
+    while (r >= 0 && clip.number < last) {
+        r = next_frame(source, &clip.frame, message);
+        if (r < 0)
+            break;
         struct image image;
         r = grey_from_frame(&clip.grey, &clip.frame, &image, message);
         if (r >= 0)
             r = analyse_frame(a, &clip, &image, message);
         source_release(source, &clip.frame);
+        clip.number++;
     }
     pipeline_free(clip.pipeline);
     grey_clear(&clip.grey);
@@ -199,9 +223,16 @@ static void analyse_file(struct analysis *a, const char *file)
     struct source_settings settings = {.fast = true};
     struct source *source = NULL;
     struct image picture = {0};
-    bool clip = source_file_open(file, &settings, &source, message) >= 0 && source->info.frames > 1;
-    message[0] = 0;
-    int r = clip ? analyse_clip(a, file, source, message) : image_load(file, 3, &picture, message);
+    bool camera = !strcmp(file, "v4l2") || !strncmp(file, "v4l2:", 5);
+    int r =
+        camera ? source_open(file, &settings, &source, message) : source_file_open(file, &settings, &source, message);
+    bool clip = camera || (r >= 0 && source->info.frames > 1);
+    if (!camera)
+        r = 0; // what a picture lacks, image_load tells better
+    if (clip)
+        r = r < 0 ? r : analyse_clip(a, file, source, message);
+    else
+        r = image_load(file, 3, &picture, message);
     if (!clip && r >= 0)
         r = analyse_picture(a, file, &picture, message);
     image_free(&picture);
@@ -290,11 +321,17 @@ static int bad_number(const char *option, const char *range, const char *text)
 static int parse_options(int argc, char **argv, struct options *o)
 {
     static const struct option long_options[] = {
-        {"json", no_argument, NULL, 'j'},         {"overlay", required_argument, NULL, 'o'},
-        {"every", required_argument, NULL, 'e'},  {"truth", required_argument, NULL, 't'},
-        {"device", required_argument, NULL, 'd'}, {"model-dir", required_argument, NULL, 'm'},
-        {"hfov", required_argument, NULL, 'f'},   {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},         {0},
+        {"json", no_argument, NULL, 'j'},
+        {"overlay", required_argument, NULL, 'o'},
+        {"every", required_argument, NULL, 'e'},
+        {"truth", required_argument, NULL, 't'},
+        {"frames", required_argument, NULL, 'n'},
+        {"device", required_argument, NULL, 'd'},
+        {"model-dir", required_argument, NULL, 'm'},
+        {"hfov", required_argument, NULL, 'f'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {0},
     };
     for (int c; (c = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         char *end = NULL;
@@ -312,6 +349,10 @@ static int parse_options(int argc, char **argv, struct options *o)
             o->every = strtol(optarg, &end, 10);
             if (*end || o->every < 1)
                 return bad_number("every", "a number of frames from 1", optarg);
+        } else if (c == 'n') {
+            o->frames = strtol(optarg, &end, 10);
+            if (*end || o->frames < 1)
+                return bad_number("frames", "a number of frames from 1", optarg);
         } else if (c == 'f') {
             o->hfov_deg = strtod(optarg, &end);
             if (*end || !(o->hfov_deg >= 1 && o->hfov_deg < 180))

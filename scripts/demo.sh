@@ -1,0 +1,58 @@
+#!/bin/sh
+# The main job, live: gazed on a camera if there is one, else on the sample clip; ten seconds of results; an overlay picture.
+# Called by make demo with O = the build folder.
+set -eu
+bin=$O/bin
+out=$O/demo
+socket_dir=$(mktemp -d)
+mkdir -p "$out"
+
+daemon=
+finish() {
+    if [ -n "$daemon" ]; then
+        kill "$daemon" 2>/dev/null || true
+        wait "$daemon" || true
+    fi
+    rm -rf "$socket_dir"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+clip=samples/clip.mjpeg
+if "$bin/gaze-analyze" --model-dir models/weights --frames 1 v4l2 >/dev/null 2>&1; then
+    source=v4l2
+    echo "gazed: using the camera"
+else
+    source=file:$clip
+    echo "gazed: no camera that can be used, so the sample clip $clip plays as one"
+fi
+
+echo "gazed: starting (the first start compiles the kernels for this machine, which may take a minute)"
+"$bin/gazed" --socket "$socket_dir/gazed.sock" --source "$source" --loop yes --model-dir models/weights --log-level notice &
+daemon=$!
+
+gazectl() { "$bin/gazectl" --socket "$socket_dir/gazed.sock" "$@"; }
+tries=0
+until gazectl status --json 2>/dev/null | grep -q '"state":"\(paused\|running\|waiting\)'; do
+    tries=$((tries + 1))
+    if [ $tries -gt 600 ] || ! kill -0 "$daemon" 2>/dev/null; then
+        echo "gazed: not ready after $((tries / 4)) s" >&2
+        exit 1
+    fi
+    sleep 0.25
+done
+
+gazectl watch --seconds 10
+gazectl status
+finish
+daemon=
+trap - EXIT
+
+if [ "$source" = v4l2 ]; then
+    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --frames 15 --every 14 v4l2 >/dev/null
+else
+    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --every 75 --truth samples/clip.jsonl "$clip" | tail -n 1
+fi
+newest=$(find "$out" -name '*.png' -newer "$bin/gazed" | sort | tail -n 1)
+[ -n "$newest" ] || newest=$(find "$out" -name '*.png' | sort | tail -n 1)
+echo "overlay picture: $newest"
