@@ -60,9 +60,9 @@ static void draw_shapes(struct rng *rng, struct picture *p)
         v3 colour = draw_colour(rng);
         float cx = rng_unit(rng), cy = rng_unit(rng), w = rng_log_uniform(rng, 0.02f, 0.5f),
               h = rng_log_uniform(rng, 0.02f, 0.8f);
-        int round = rng_chance(rng, 0.3f), x0 = (int)(fmaxf(0, cx - w) * (float)p->side);
-        int x1 = (int)(fminf(1, cx + w) * (float)p->side), y0 = (int)(fmaxf(0, cy - h) * (float)p->side);
-        int y1 = (int)(fminf(1, cy + h) * (float)p->side);
+        int round = rng_chance(rng, 0.3f), x0 = (int)(maxf(0, cx - w) * (float)p->side);
+        int x1 = (int)(minf(1, cx + w) * (float)p->side), y0 = (int)(maxf(0, cy - h) * (float)p->side);
+        int y1 = (int)(minf(1, cy + h) * (float)p->side);
         for (int y = y0; y < y1; y++) {
             for (int x = x0; x < x1; x++) {
                 float u = ((float)x / (float)p->side - cx) / w, v = ((float)y / (float)p->side - cy) / h;

@@ -38,17 +38,17 @@ static const struct {
     float share;
     struct member member[FAMILY_MAX];
 } families[] = {
-    {.30f, {{25, 1.0f, .25f}, {26, .8f, .12f}, {4, 1.0f, .2f}, {7, 1.0f, .25f}, {17, .8f, .12f}}},              // rest
-    {.22f, {{12, 3.0f, 1}, {6, 2.5f, .7f}, {25, 3.0f, .6f}, {7, 1.5f, .3f}, {14, 1.0f, .2f}, {10, 1.5f, .2f}}}, // joy
+    {.26f, {{25, 1.0f, .25f}, {26, .8f, .12f}, {4, 1.0f, .2f}, {7, 1.0f, .25f}, {17, .8f, .12f}}},              // rest
+    {.20f, {{12, 3.0f, 1}, {6, 2.5f, .7f}, {25, 3.0f, .6f}, {7, 1.5f, .3f}, {14, 1.0f, .2f}, {10, 1.5f, .2f}}}, // joy
     {.08f, {{1, 3.0f, .9f}, {2, 3.0f, .9f}, {5, 2.5f, .7f}, {26, 3.0f, .6f}, {25, 2.5f, .6f}, {27, 2.5f, .12f}}},
     {.07f, {{4, 3.0f, 1}, {5, 1.5f, .4f}, {7, 2.5f, .7f}, {23, 2.5f, .5f}, {24, 2.5f, .4f}, {10, 1.5f, .2f}}}, // anger
     {.06f, {{1, 2.5f, .9f}, {4, 2.0f, .6f}, {15, 2.5f, .8f}, {17, 2.5f, .6f}, {7, 1.0f, .2f}}},                // sorrow
     {.05f, {{9, 2.5f, .8f}, {10, 2.5f, .8f}, {17, 1.5f, .4f}, {4, 1.5f, .4f}, {16, 1.5f, .3f}, {6, 1.0f, .3f}}},
-    {.12f, {{25, 3.0f, .9f}, {26, 2.5f, .7f}, {16, 1.5f, .4f}, {18, 2.5f, .3f}, {20, 2.0f, .3f}, {22, 2.5f, .3f}}},
-    {.10f, {{4, 2.0f, .7f}, {7, 2.5f, .9f}, {24, 1.0f, .3f}, {23, 1.0f, .2f}, {1, 1.0f, .2f}}}, // effort, bright light
+    {.10f, {{25, 3.0f, .9f}, {26, 2.5f, .7f}, {16, 1.5f, .4f}, {18, 2.5f, .3f}, {20, 2.0f, .3f}, {22, 2.5f, .3f}}},
+    {.07f, {{4, 2.0f, .7f}, {7, 2.5f, .9f}, {24, 1.0f, .3f}, {23, 1.0f, .2f}, {1, 1.0f, .2f}}}, // effort, bright light
 };
 
-// The share of pictures of a free mix of any units, the remainder of the families.
+// The remaining pictures (11 %) are a free mix of this many units.
 #define FREE_UNITS 3
 
 int expression_au_index(int number)
@@ -123,7 +123,7 @@ void expression_draw(struct rng *rng, struct expression *ret_expression)
         int seven = expression_au_index(7);
         float more = rng_uniform(rng, 0.3f, 4.0f);
         for (int side = 0; side < 2; side++)
-            e.au[seven][side] = fmaxf(e.au[seven][side], clampf(more * (1 + 0.08f * rng_normal(rng)), 0, 5));
+            e.au[seven][side] = maxf(e.au[seven][side], clampf(more * (1 + 0.08f * rng_normal(rng)), 0, 5));
     }
     draw_blink(rng, &e);
     *ret_expression = e;

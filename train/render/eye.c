@@ -35,9 +35,9 @@ static float polyline_distance(const float line[EYE_LID_POINTS][2], float x, flo
 
     for (int i = 0; i + 1 < EYE_LID_POINTS; i++) {
         float ax = line[i][0], ay = line[i][1], bx = line[i + 1][0] - ax, by = line[i + 1][1] - ay;
-        float t = clampf(((x - ax) * bx + (y - ay) * by) / fmaxf(bx * bx + by * by, 1e-6f), 0, 1);
+        float t = clampf(((x - ax) * bx + (y - ay) * by) / maxf(bx * bx + by * by, 1e-6f), 0, 1);
         float dx = x - ax - t * bx, dy = y - ay - t * by;
-        best = fminf(best, dx * dx + dy * dy);
+        best = minf(best, dx * dx + dy * dy);
     }
     return sqrtf(best);
 }
@@ -59,7 +59,7 @@ static v3 iris_colour(const struct eye *eye, v3 at)
 {
     const struct person *p = eye->person;
     float u = v3_dot(at, eye->right), v = v3_dot(at, eye->up), rho = sqrtf(u * u + v * v), s = rho / eye->iris_r;
-    float turn = atan2f(v, u), q = clampf((rho - eye->pupil_r) / fmaxf(eye->iris_r - eye->pupil_r, 0.1f), 0, 1);
+    float turn = atan2f(v, u), q = clampf((rho - eye->pupil_r) / maxf(eye->iris_r - eye->pupil_r, 0.1f), 0, 1);
     float fibre = sinf(23 * turn + p->noise_at[0] + 3 * q) * sinf(9 * turn + p->noise_at[1] * 3) +
                   0.6f * sinf(41 * turn + p->noise_at[2] - 4 * q);
     v3 c = v3_mix(p->iris_inner, p->iris, smoothstepf(0.15f, 0.5f, q));
@@ -74,7 +74,7 @@ static v3 iris_colour(const struct eye *eye, v3 at)
 static v3 sclera_colour(const struct eye *eye, v3 from_ball)
 {
     const struct person *p = eye->person;
-    float along = v3_dot(from_ball, eye->axis), off = sqrtf(fmaxf(0, v3_dot(from_ball, from_ball) - along * along));
+    float along = v3_dot(from_ball, eye->axis), off = sqrtf(maxf(0, v3_dot(from_ball, from_ball) - along * along));
     float turn = atan2f(v3_dot(from_ball, eye->up), v3_dot(from_ball, eye->right));
     float vein = powf(0.5f + 0.5f * sinf(11 * turn + p->noise_at[3] + 0.8f * off), 8) * smoothstepf(6.5f, 11, off);
     v3 c = v3_tint(p->sclera,
@@ -102,12 +102,12 @@ static v3 through_cornea(const struct eye *eye, v3 ray, v3 hit, v3 normal, v3 li
 {
     float cosine = -v3_dot(ray, normal), k = 1 / CORNEA_INDEX;
     float under = 1 - k * k * (1 - cosine * cosine), depth;
-    v3 inside = v3_mad(v3_mul(ray, k), normal, k * cosine - sqrtf(fmaxf(0, under)));
+    v3 inside = v3_mad(v3_mul(ray, k), normal, k * cosine - sqrtf(maxf(0, under)));
     v3 from = v3_sub(hit, eye->ball);
     float towards = v3_dot(inside, eye->axis);
 
     depth = towards < -1e-3f ? (eye->limbus_at - 10 * EYE_IRIS_DEPTH_CM - v3_dot(from, eye->axis)) / towards : 0;
-    return v3_tint(iris_colour(eye, v3_mad(from, inside, fmaxf(0, depth))), light);
+    return v3_tint(iris_colour(eye, v3_mad(from, inside, maxf(0, depth))), light);
 }
 
 int eye_trace(const struct eye *eye, v3 ray, float x, float y, float *ret_depth_mm, v3 *ret_radiance)

@@ -60,7 +60,7 @@ void glasses_build(const struct person *p, const struct glasses_seat *seat, stru
     float half = 0.5f * p->frame_width, y = 0.5f * (seat->eye[0].y + seat->eye[1].y) - p->frame_down, x;
     uint32_t ring[2], centre[2];
 
-    apart = fmaxf(apart, half + 0.7f);
+    apart = maxf(apart, half + 0.7f);
     for (int side = 0; side < 2; side++) {
         v3 middle = v3_make(side ? apart : -apart, y, 0), n;
         ring[side] = b.vertices;
@@ -81,13 +81,13 @@ void glasses_build(const struct person *p, const struct glasses_seat *seat, stru
     }
     x = apart - half;
     add_band(&b, on_front(v3_make(-x, y + 0.2f * p->frame_height, 0), front),
-             on_front(v3_make(x, y + 0.2f * p->frame_height, 0), front), fmaxf(0.1f, p->frame_thick), v3_make(0, 0, 1));
+             on_front(v3_make(x, y + 0.2f * p->frame_height, 0), front), maxf(0.1f, p->frame_thick), v3_make(0, 0, 1));
     for (int side = 0; side < 2; side++) {
         float sign = side ? 1 : -1;
         v3 hinge = on_front(v3_make(sign * (apart + half), y + 0.25f * p->frame_height, 0), front);
         v3 ear = v3_make(seat->temple[side].x + sign * EAR_OUT_CM, seat->eye[side].y + 0.3f,
                          seat->temple[side].z - EAR_BACK_CM);
-        add_band(&b, hinge, ear, fmaxf(0.12f, p->frame_thick), v3_make(sign, 0, 0.2f));
+        add_band(&b, hinge, ear, maxf(0.12f, p->frame_thick), v3_make(sign, 0, 0.2f));
     }
     for (int side = 0; side < 2; side++)
         for (uint32_t i = 0; i < GLASSES_SEGMENTS; i++)

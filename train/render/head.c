@@ -88,7 +88,7 @@ static void look_around(struct head *head, struct raster *view, v3 *screen, cons
                     head->visibility[v][k] += seen * mirrored[k];
             }
         }
-        weight_sum += fmaxf(0, z);
+        weight_sum += maxf(0, z);
     }
     for (uint32_t v = 0; v < head->vertices; v++) {
         head->open[v] = clampf(head->open[v] / weight_sum, 0, 1);

@@ -31,7 +31,7 @@ int lids_weights(const struct facekit *kit, const struct lids *lids, const float
         weights[at[2]] = clampf(-out / 38.0f * lids->gain, 0, 1);
         weights[at[3]] = clampf(out / 38.0f * lids->gain, 0, 1);
         blink = clampf(lids->blink[side] + lids->rest * (1 - lids->blink[side]), -0.25f, 1);
-        room = clampf(1 - fmaxf(blink, 0), 0, 1);
+        room = clampf(1 - maxf(blink, 0), 0, 1);
         if (DOWN_CLOSES * down + SQUINT_CLOSES * weights[at[5]] > room) {
             float scale = room / (DOWN_CLOSES * down + SQUINT_CLOSES * weights[at[5]]);
             down *= scale;

@@ -40,13 +40,13 @@ void lighting_draw(struct rng *rng, v3 facing, float skin_level, int infrared, s
     l.sky = warm(rng, ambient);
     l.ground = v3_mul(warm(rng, ambient), rng_uniform(rng, 0.3f, 0.9f));
     total = v3_dot(lighting_irradiance(&l, facing), v3_make(.33f, .34f, .33f));
-    l.exposure = rng_log_uniform(rng, 0.26f, 0.5f) / (fmaxf(total, 0.05f) * powf(skin_level, 0.6f) * powf(0.3f, 0.4f));
+    l.exposure = rng_log_uniform(rng, 0.26f, 0.5f) / (maxf(total, 0.05f) * powf(skin_level, 0.6f) * powf(0.3f, 0.4f));
     *ret_lighting = l;
 }
 
 static float lambert(float cosine)
 {
-    return fmaxf(0, (cosine + WRAP) / (1 + WRAP));
+    return maxf(0, (cosine + WRAP) / (1 + WRAP));
 }
 
 static v3 ambient_at(const struct lighting *l, v3 normal)
@@ -95,8 +95,8 @@ void lighting_shade(const struct lighting *l, const struct head *head, const v3 
                 seen += c[k] * sh[i][k];
             seen = smoothstepf(0.15f, 0.85f, seen);
             sum = v3_mad(sum, l->light[i].colour, light * (0.06f + 0.94f * seen));
-            half = fmaxf(0, v3_dot(n, v3_unit(v3_add(local[i], view))));
-            gloss += l->light[i].colour.y * seen * fmaxf(0, cosine) * powf(half, GLOSS_POWER);
+            half = maxf(0, v3_dot(n, v3_unit(v3_add(local[i], view))));
+            gloss += l->light[i].colour.y * seen * maxf(0, cosine) * powf(half, GLOSS_POWER);
         }
         ret_shade[v] = (struct shade){sum.x, sum.y, sum.z, gloss};
     }
@@ -117,7 +117,7 @@ v3 lighting_reflection(const struct lighting *l, v3 direction)
             float u = fabsf(v3_dot(direction, side)), v = fabsf(v3_dot(direction, up));
             inside = smoothstepf(1.1f * x->size, 0.9f * x->size, u) * smoothstepf(0.8f * x->size, 0.65f * x->size, v);
         } else {
-            inside = smoothstepf(1.2f * x->size, 0.8f * x->size, sqrtf(fmaxf(0, 2 - 2 * cosine)));
+            inside = smoothstepf(1.2f * x->size, 0.8f * x->size, sqrtf(maxf(0, 2 - 2 * cosine)));
         }
         sum = v3_mad(sum, x->colour, inside * clampf(0.03f / (x->size * x->size), 2, 20));
     }

@@ -92,10 +92,10 @@ static void paint_eye(struct renderer *r, const struct camera *camera, int side)
     struct eye *eye = &r->eye[side];
     int n = r->raster.width;
     float k = RENDER_OVERSAMPLING, f = k * (float)camera->fx, cx = k * (float)camera->cx, cy = k * (float)camera->cy;
-    float reach = 1.05f * f * eye->big_r / fmaxf(eye->big.z - eye->big_r, 1);
+    float reach = 1.05f * f * eye->big_r / maxf(eye->big.z - eye->big_r, 1);
     float mx = f * eye->big.x / eye->big.z + cx, my = f * eye->big.y / eye->big.z + cy;
-    int x0 = (int)fmaxf(0, mx - reach), x1 = (int)fminf((float)n, mx + reach);
-    int y0 = (int)fmaxf(0, my - reach), y1 = (int)fminf((float)n, my + reach);
+    int x0 = (int)maxf(0, mx - reach), x1 = (int)minf((float)n, mx + reach);
+    int y0 = (int)maxf(0, my - reach), y1 = (int)minf((float)n, my + reach);
 
     eye->lid_light = lid_light(r, side);
     for (int y = y0; y < y1; y++) {
@@ -134,10 +134,10 @@ static void paint_lashes(struct renderer *r)
             for (int half = 0; half < (q[3] >= 0 ? 2 : 1); half++) {
                 v3 three[3] = {r->screen[q[0]], r->screen[q[1 + half]], r->screen[q[2 + half]]};
                 float z = 0.3333f * (three[0].z + three[1].z + three[2].z), strength;
-                int x0 = (int)fminf(three[0].x, fminf(three[1].x, three[2].x)),
-                    y0 = (int)fminf(three[0].y, fminf(three[1].y, three[2].y));
-                int x1 = (int)fmaxf(three[0].x, fmaxf(three[1].x, three[2].x)),
-                    y1 = (int)fmaxf(three[0].y, fmaxf(three[1].y, three[2].y));
+                int x0 = (int)minf(three[0].x, minf(three[1].x, three[2].x)),
+                    y0 = (int)minf(three[0].y, minf(three[1].y, three[2].y));
+                int x1 = (int)maxf(three[0].x, maxf(three[1].x, three[2].x)),
+                    y1 = (int)maxf(three[0].y, maxf(three[1].y, three[2].y));
                 if (x0 < 0 || y0 < 0 || x1 >= r->raster.width || y1 >= r->raster.height || z <= 0)
                     continue;
                 index[0][0] = 0, index[0][1] = 1, index[0][2] = 2;

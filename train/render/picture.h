@@ -5,6 +5,9 @@
 #include "train/render/scene.h"
 #include "vision/image.h"
 
+#define RENDER_SIDE_MIN 64
+#define RENDER_SIDE_MAX 1024
+
 struct picture {
     int side;
     v3 *pixel; // side^2

@@ -136,10 +136,10 @@ static void label_points(const struct renderer *r, struct labels *l)
 
     for (int i = 0; i < MP_MESH_POINTS; i++) {
         struct point p = l->mesh[i] = project(&l->camera, to_camera_mm(r, mesh_point(r, i)));
-        x0 = fminf(x0, p.x);
-        x1 = fmaxf(x1, p.x);
-        y0 = fminf(y0, p.y);
-        y1 = fmaxf(y1, p.y);
+        x0 = minf(x0, p.x);
+        x1 = maxf(x1, p.x);
+        y0 = minf(y0, p.y);
+        y1 = maxf(y1, p.y);
     }
     for (int i = 0; i < FACE_LANDMARKS; i++)
         l->landmark[i] = l->mesh[mp68[i]];
@@ -149,7 +149,7 @@ static void label_points(const struct renderer *r, struct labels *l)
     l->box[3] = y1 - y0;
     for (int side = 0; side < 2; side++) {
         v3 gap = v3_sub(mesh_point(r, upper_lid[side][4]), mesh_point(r, lower_lid[side][4]));
-        l->opening_mm[side] = 10 * fmaxf(0, gap.y);
+        l->opening_mm[side] = 10 * maxf(0, gap.y);
     }
 }
 

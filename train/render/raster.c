@@ -32,8 +32,8 @@ void raster_clear(struct raster *r)
 
 static void draw_one(struct raster *r, uint32_t id, v3 a, v3 b, v3 c, float area)
 {
-    float x0 = fminf(a.x, fminf(b.x, c.x)), x1 = fmaxf(a.x, fmaxf(b.x, c.x));
-    float y0 = fminf(a.y, fminf(b.y, c.y)), y1 = fmaxf(a.y, fmaxf(b.y, c.y));
+    float x0 = minf(a.x, minf(b.x, c.x)), x1 = maxf(a.x, maxf(b.x, c.x));
+    float y0 = minf(a.y, minf(b.y, c.y)), y1 = maxf(a.y, maxf(b.y, c.y));
     int left, right, top, bottom;
     float inv = 1.0f / area, s_dx, s_dy, t_dx, t_dy, s_row, t_row;
 

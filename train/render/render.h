@@ -9,8 +9,6 @@
 #include "train/render/raster.h"
 #include "train/render/skin.h"
 
-#define RENDER_SIDE_MIN     64
-#define RENDER_SIDE_MAX     1024
 #define RENDER_OVERSAMPLING 2
 
 enum render_mode { RENDER_PLAIN, RENDER_PHOTO, RENDER_MIX };

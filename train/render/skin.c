@@ -36,7 +36,7 @@ float skin_hair_at(const struct person *p, v3 pos)
     float side = smoothstepf(p->hair_side + 0.4f, p->hair_side - 0.4f, pos.z) * smoothstepf(0.6f, 2.2f, pos.y);
     float back = smoothstepf(-0.5f, -1.5f, pos.z) * smoothstepf(-5.5f, -4.0f, pos.y);
     float bald = p->baldness * smoothstepf(6.5f, 9.5f, pos.y);
-    return fmaxf(fmaxf(top, side), back) * (1 - ear) * (1 - bald);
+    return maxf(maxf(top, side), back) * (1 - ear) * (1 - bald);
 }
 
 static float beard_at(const struct person *p, const struct skin_texel *x)
@@ -47,20 +47,20 @@ static float beard_at(const struct person *p, const struct skin_texel *x)
     if (p->beard == BEARD_NONE || q.y > 1.0f || q.z < 1.0f)
         return 0;
     jaw = smoothstepf(-0.3f, -2.2f, q.y - 0.42f * (ax - 5.0f)) *
-          smoothstepf(2.4f, 3.4f, ax + 0.4f * fmaxf(0, -3.6f - q.y));
+          smoothstepf(2.4f, 3.4f, ax + 0.4f * maxf(0, -3.6f - q.y));
     chin = smoothstepf(-4.9f, -5.5f, q.y) * smoothstepf(4.2f, 2.8f, ax);
     lip = smoothstepf(-2.9f, -2.5f, q.y + 0.12f * ax) * smoothstepf(-1.15f, -1.45f, q.y) * smoothstepf(3.0f, 2.4f, ax) *
           smoothstepf(8, 9, q.z);
     lip =
-        fmaxf(lip, smoothstepf(0.7f, 0.2f, fabsf(ax - 3.0f)) * smoothstepf(-1.6f, -2.6f, q.y) * smoothstepf(8, 9, q.z));
+        maxf(lip, smoothstepf(0.7f, 0.2f, fabsf(ax - 3.0f)) * smoothstepf(-1.6f, -2.6f, q.y) * smoothstepf(8, 9, q.z));
     jaw *= smoothstepf(-10.5f, -8.0f, q.y);
     switch (p->beard) {
     case BEARD_MOUSTACHE:
         return lip;
     case BEARD_CHIN:
-        return fmaxf(lip, chin * smoothstepf(-9.5f, -8.0f, q.y));
+        return maxf(lip, chin * smoothstepf(-9.5f, -8.0f, q.y));
     default:
-        return fmaxf(fmaxf(lip, jaw), chin * smoothstepf(-9.5f, -8.0f, q.y));
+        return maxf(maxf(lip, jaw), chin * smoothstepf(-9.5f, -8.0f, q.y));
     }
 }
 
@@ -89,7 +89,7 @@ static float wrinkle_at(const struct skin_atlas *atlas, const struct person *p, 
 
 static v3 skin_colour(const struct skin_atlas *atlas, const struct person *p, const struct skin_texel *x)
 {
-    float u = x->around, v = x->pos.y, ax = fabsf(x->pos.x), red, level, spot;
+    float u = x->around, v = x->pos.y, ax = fabsf(x->pos.x), red, level, spot, mole;
     float n1 = skin_noise(atlas, 0.45f * u + p->noise_at[0], 0.45f * v + p->noise_at[1]);
     float n2 = skin_noise(atlas, 1.3f * u + p->noise_at[2], 1.3f * v + p->noise_at[3]);
     float n3 = skin_noise(atlas, 5.1f * u + p->noise_at[1], 5.1f * v + p->noise_at[2]);
@@ -102,8 +102,9 @@ static v3 skin_colour(const struct skin_atlas *atlas, const struct person *p, co
     spot = skin_noise(atlas, 3.1f * u + p->noise_at[3], 3.1f * v + p->noise_at[0]);
     if (p->freckles > 0)
         c = v3_mul(c, 1 - 0.4f * p->freckles * smoothstepf(0.5f, 1.0f, spot) * smoothstepf(-4, 0, v));
+    mole = skin_noise(atlas, 1.9f * u + p->noise_at[1], 1.9f * v + p->noise_at[3]);
     if (p->moles > 0)
-        c = v3_mul(c, 1 - 0.6f * p->moles * smoothstepf(1.45f, 1.6f, n1 + 0.4f * n3));
+        c = v3_mul(c, 1 - 0.6f * p->moles * smoothstepf(1.5f, 1.62f, mole));
     if (x->eye < 3 && v < 3.4f)
         c = v3_tint(c, v3_mix(v3_make(1, 1, 1), v3_make(.70f, .62f, .66f),
                               p->dark_circles * smoothstepf(1.3f, 0.3f, fabsf(x->eye - 0.5f))));
@@ -156,7 +157,7 @@ static void paint_texel(const struct skin_atlas *atlas, const struct person *p, 
         strand =
             1 + p->hair_grain * (0.35f * skin_noise(atlas, 3.5f * x->around + p->noise_at[2], 0.5f * q.y + 0.3f * q.z) +
                                  0.2f * skin_noise(atlas, 1.1f * x->around, 0.25f * q.y + p->noise_at[3]));
-        c = v3_mix(c, v3_mul(p->hair, fmaxf(0.2f, strand)), hair);
+        c = v3_mix(c, v3_mul(p->hair, maxf(0.2f, strand)), hair);
         gloss += (GLOSS_HAIR * p->hair_grain - gloss) * hair;
     }
     cloth = smoothstepf(p->cloth_line + 0.1f, p->cloth_line - 0.1f, q.y + 0.12f * q.z - 0.25f * fabsf(q.x));

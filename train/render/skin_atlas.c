@@ -21,7 +21,7 @@ static const uint16_t brow_low[2][5] = {{55, 65, 52, 53, 46}, {285, 295, 282, 28
 static float segment_distance(v3 p, v3 a, v3 b, float *ret_t)
 {
     v3 ab = v3_make(b.x - a.x, b.y - a.y, 0), ap = v3_make(p.x - a.x, p.y - a.y, 0);
-    float t = clampf(v3_dot(ap, ab) / fmaxf(v3_dot(ab, ab), 1e-9f), 0, 1);
+    float t = clampf(v3_dot(ap, ab) / maxf(v3_dot(ab, ab), 1e-9f), 0, 1);
     *ret_t = t;
     return v3_length(v3_mad(ap, ab, -t));
 }
@@ -34,7 +34,7 @@ static float ring_distance(const struct facekit *kit, const uint16_t *ring, int 
 
     for (int i = 0; i < count; i++) {
         v3 a = kit->neutral[kit->mp[ring[i]]], b = kit->neutral[kit->mp[ring[(i + 1) % count]]];
-        best = fminf(best, segment_distance(p, a, b, &t));
+        best = minf(best, segment_distance(p, a, b, &t));
         if ((a.y > p.y) != (b.y > p.y) && p.x < a.x + (p.y - a.y) / (b.y - a.y) * (b.x - a.x))
             inside = !inside;
     }
@@ -58,7 +58,7 @@ static void place_brow(const struct facekit *kit, struct skin_texel *x)
         if (d < best) {
             v3 m = v3_mix(mid[0], mid[1], t);
             best = d;
-            x->brow = copysignf(d, x->pos.y - m.y) / fmaxf(0.1f, half[0] + t * (half[1] - half[0]));
+            x->brow = copysignf(d, x->pos.y - m.y) / maxf(0.1f, half[0] + t * (half[1] - half[0]));
             x->brow_along = ((float)i + t) / 4;
         }
     }

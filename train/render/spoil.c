@@ -5,6 +5,36 @@
 
 #define BLUR_RADIUS_MAX 24
 
+// One row along x; beyond the ends the first and last pixel repeat.
+static void blur_row(const v3 *restrict src, v3 *restrict dst, int side, const float *kernel, int radius)
+{
+    float *out = &dst->x, padded[3 * (RENDER_SIDE_MAX + 2 * BLUR_RADIUS_MAX)], *in = padded + 3 * radius;
+
+    for (int x = -radius; x < side + radius; x++)
+        memcpy(in + 3 * x, &src[x < 0 ? 0 : x >= side ? side - 1 : x], sizeof(v3));
+    for (int i = 0; i < 3 * side; i++)
+        out[i] = kernel[0] * in[i];
+    for (int k = 1; k <= radius; k++)
+        for (int i = 0; i < 3 * side; i++)
+            out[i] += kernel[k] * (in[i - 3 * k] + in[i + 3 * k]);
+}
+
+static void blur_columns(const v3 *restrict src, v3 *restrict dst, int side, const float *kernel, int radius)
+{
+    for (int y = 0; y < side; y++) {
+        const float *in = &src[y * side].x;
+        float *out = &dst[y * side].x;
+        for (int i = 0; i < 3 * side; i++)
+            out[i] = kernel[0] * in[i];
+        for (int k = 1; k <= radius; k++) {
+            const float *above = &src[(y < k ? 0 : y - k) * side].x;
+            const float *below = &src[(y + k >= side ? side - 1 : y + k) * side].x;
+            for (int i = 0; i < 3 * side; i++)
+                out[i] += kernel[k] * (above[i] + below[i]);
+        }
+    }
+}
+
 void picture_blur(struct picture *p, struct picture *scratch, float sigma_px)
 {
     float kernel[BLUR_RADIUS_MAX + 1], sum;
@@ -20,27 +50,14 @@ void picture_blur(struct picture *p, struct picture *scratch, float sigma_px)
     }
     for (int k = 0; k <= radius; k++)
         kernel[k] /= sum;
-    for (int pass = 0; pass < 2; pass++) {
-        const v3 *src = pass ? scratch->pixel : p->pixel;
-        v3 *dst = pass ? p->pixel : scratch->pixel;
-        for (int y = 0; y < side; y++) {
-            for (int x = 0; x < side; x++) {
-                int c = pass ? y : x, step = pass ? side : 1;
-                const v3 *at = src + y * side + x;
-                v3 s = v3_mul(*at, kernel[0]);
-                for (int k = 1; k <= radius; k++) {
-                    int lo = c - k < 0 ? -c : -k, hi = c + k >= side ? side - 1 - c : k;
-                    s = v3_mad(s, v3_add(at[lo * step], at[hi * step]), kernel[k]);
-                }
-                dst[y * side + x] = s;
-            }
-        }
-    }
+    for (int y = 0; y < side; y++)
+        blur_row(p->pixel + y * side, scratch->pixel + y * side, side, kernel, radius);
+    blur_columns(scratch->pixel, p->pixel, side, kernel, radius);
 }
 
 static float tone(float linear, const struct degradation *d)
 {
-    float x = linear > 0.7f ? 0.7f + 0.3f * (1 - expf(-(linear - 0.7f) / 0.3f)) : fmaxf(linear, 0);
+    float x = linear > 0.7f ? 0.7f + 0.3f * (1 - expf(-(linear - 0.7f) / 0.3f)) : maxf(linear, 0);
     return powf(x, d->gamma / 2.2f);
 }
 

@@ -52,6 +52,15 @@ static inline v3 v3_mix(v3 a, v3 b, float t)
 {
     return v3_mad(v3_mul(a, 1.0f - t), b, t);
 }
+// fmaxf and fminf without their care for NaN: these compile to one instruction.
+static inline float maxf(float a, float b)
+{
+    return a > b ? a : b;
+}
+static inline float minf(float a, float b)
+{
+    return a < b ? a : b;
+}
 static inline float clampf(float x, float low, float high)
 {
     return x < low ? low : x > high ? high : x;
