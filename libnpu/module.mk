@@ -8,9 +8,7 @@ npu_ops += mat matmul matmul_lower conv2d conv2d_ref conv2d_lower attention atte
 
 npu_kernels := scale
 npu_kernels += unary binary reduce copy
-npu_kernels += gemm conv2d attention
-# These get kernels/tile.clh in front.
-npu_tile_kernels := gemm conv2d attention
+npu_kernels += tile gemm conv2d attention
 
 npu_srcs := autodiff ctx discover dtype graph lower optim place plan plan_io
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/pool dev/ref
@@ -25,17 +23,20 @@ $(O)/libnpu/kernels.S: libnpu/module.mk
 	@{ echo '.section .rodata'; \
 	   for k in lib $(npu_kernels); do f=kernels/$$k.cl; [ -e $$f ] || f=$${f}h; \
 	       echo "name_$$k: .asciz \"$$k\""; echo "text_$$k:"; \
-	       case " $(npu_tile_kernels) " in *" $$k "*) echo '.incbin "kernels/tile.clh"';; esac; \
 	       echo ".incbin \"$$f\""; echo '.byte 0'; done; \
 	   echo '.section .data.rel.ro,"aw"'; echo '.balign 8'; echo '.globl npu_kernel_sources'; \
 	   echo '.hidden npu_kernel_sources'; echo 'npu_kernel_sources:'; \
 	   for k in lib $(npu_kernels); do echo ".quad name_$$k, text_$$k"; done; \
 	   echo '.quad 0, 0'; echo '.section .note.GNU-stack,"",%progbits'; } > $@
 
-$(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh kernels/tile.clh $(npu_kernels:%=kernels/%.cl)
+$(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_kernels:%=kernels/%.cl) $(npu_kernels:%=kernels/%.clh))
 	$(CC) -c -o $@ $<
 
 # Inner loops of the references over channels.
 CFLAGS_libnpu_op_matmul = -O3
 CFLAGS_libnpu_op_conv2d_ref = -O3
 CFLAGS_libnpu_op_attention = -O3
+
+PROGS += $(O)/bin/npu-ops
+$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
+LIBS_npu-ops = $(npu_libs)

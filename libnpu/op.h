@@ -181,6 +181,10 @@ struct npu_op {
     bool no_fd; /* outputs are not differentiable everywhere the cases draw from: leave finite differences out */
     float tol_rel,
         tol_abs; /* device against reference, f32; 0 = 1e-5, 1e-5. bf16/f16 outputs get 2^-7 / 2^-10 on top */
+    /* For npu-ops perf: floating-point operations of a node (NULL: only bytes are reported), and cases of typical size
+     * built as by test_case (NULL: the test cases). */
+    double (*flops)(const struct npu_node *n, const struct npu_tensor_type *in, const struct npu_tensor_type *out);
+    npu_case_fn *perf_case;
     size_t (*ref_scratch)(const struct npu_node *n, const struct npu_tensor_type *in); /* NULL: none */
 };
 
