@@ -33,25 +33,47 @@ size_t pixel_frame_bytes(enum pixel_format format, int width, int height, int st
     return (size_t)stride * (size_t)(rows - 1) + (size_t)row;
 }
 
-// BT.601 limited range, 16 fractional bits: 255/219, and 255/224 times 2(1 - Kr), 2(1 - Kb) and their shares in green.
-enum { Y_GAIN = 76309, V_TO_R = 104597, U_TO_G = 25675, V_TO_G = 53279, U_TO_B = 132201, HALF = 32768 };
+// BT.601 limited range: 255/219; 255/224 times 2(1 - Kr) and 2(1 - Kb), and their shares in green.
+#define Y_GAIN 1.164384f
+#define V_TO_R 1.596027f
+#define U_TO_G 0.391762f
+#define V_TO_G 0.812968f
+#define U_TO_B 2.017232f
 
-static inline uint8_t clamp_u8(int v)
-{
-    return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
-}
+#define CHUNK_PX 256
 
-static inline void store_rgb(uint8_t *d, int y, int u, int v)
+// A run of pixels in planes, each with its own chroma, so that the compiler can work on many at a time.
+struct yuv_run {
+    uint8_t y[CHUNK_PX], u[CHUNK_PX], v[CHUNK_PX];
+};
+
+// Clamped as an integer: comparing floats would keep the compiler from vectorising.
+static inline uint8_t round_u8(float v)
 {
-    int base = Y_GAIN * (y - 16) + HALF;
-    d[0] = clamp_u8((base + V_TO_R * (v - 128)) >> 16);
-    d[1] = clamp_u8((base - U_TO_G * (u - 128) - V_TO_G * (v - 128)) >> 16);
-    d[2] = clamp_u8((base + U_TO_B * (u - 128)) >> 16);
+    int i = (int)(v + 0.5f);
+    i = i < 0 ? 0 : i;
+    return (uint8_t)(i > 255 ? 255 : i);
 }
 
 static inline uint8_t full_luma(int y)
 {
-    return clamp_u8((Y_GAIN * (y - 16) + HALF) >> 16);
+    return round_u8(Y_GAIN * (float)(y - 16));
+}
+
+static void store_rgb(const struct yuv_run *run, int n, uint8_t *restrict d)
+{
+    uint8_t r[CHUNK_PX], g[CHUNK_PX], b[CHUNK_PX];
+    for (int i = 0; i < n; i++) {
+        float base = Y_GAIN * ((float)run->y[i] - 16), u = (float)run->u[i] - 128, v = (float)run->v[i] - 128;
+        r[i] = round_u8(base + V_TO_R * v);
+        g[i] = round_u8(base - U_TO_G * u - V_TO_G * v);
+        b[i] = round_u8(base + U_TO_B * u);
+    }
+    for (int i = 0; i < n; i++) {
+        d[3 * i] = r[i];
+        d[3 * i + 1] = g[i];
+        d[3 * i + 2] = b[i];
+    }
 }
 
 static inline uint8_t luma_of_rgb(int r, int g, int b)
@@ -83,31 +105,43 @@ static void row_rgb(const uint8_t *s, uint8_t *d, int width, int channels, int r
 
 static void row_yuyv(const uint8_t *s, uint8_t *d, int width, int channels)
 {
+    struct yuv_run run;
     if (channels == 1) {
         for (int x = 0; x < width; x++)
             d[x] = full_luma(s[2 * x]);
         return;
     }
-    for (int pair = 0; pair < width / 2; pair++) {
-        const uint8_t *q = s + 4 * pair;
-        store_rgb(d + 6 * pair, q[0], q[1], q[3]);
-        store_rgb(d + 6 * pair + 3, q[2], q[1], q[3]);
-    }
-    if (width & 1) {
-        const uint8_t *q = s + 2 * (width - 1);
-        store_rgb(d + 3 * (width - 1), q[0], q[1], q[3]);
+    for (int x = 0; x < width; x += CHUNK_PX) {
+        int n = width - x < CHUNK_PX ? width - x : CHUNK_PX;
+        const uint8_t *q = s + 2 * x;
+        for (int i = 0; i < n; i++)
+            run.y[i] = q[2 * i];
+        for (int i = 0; i < (n + 1) / 2; i++) {
+            run.u[2 * i] = run.u[2 * i + 1] = q[4 * i + 1];
+            run.v[2 * i] = run.v[2 * i + 1] = q[4 * i + 3];
+        }
+        store_rgb(&run, n, d + 3 * x);
     }
 }
 
 static void row_nv12(const uint8_t *luma, const uint8_t *uv, uint8_t *d, int width, int channels)
 {
+    struct yuv_run run;
     if (channels == 1) {
         for (int x = 0; x < width; x++)
             d[x] = full_luma(luma[x]);
         return;
     }
-    for (int x = 0; x < width; x++)
-        store_rgb(d + 3 * x, luma[x], uv[x & ~1], uv[(x & ~1) + 1]);
+    for (int x = 0; x < width; x += CHUNK_PX) {
+        int n = width - x < CHUNK_PX ? width - x : CHUNK_PX;
+        for (int i = 0; i < n; i++)
+            run.y[i] = luma[x + i];
+        for (int i = 0; i < (n + 1) / 2; i++) {
+            run.u[2 * i] = run.u[2 * i + 1] = uv[x + 2 * i];
+            run.v[2 * i] = run.v[2 * i + 1] = uv[x + 2 * i + 1];
+        }
+        store_rgb(&run, n, d + 3 * x);
+    }
 }
 
 int pixel_convert(enum pixel_format format, const uint8_t *data, size_t size, int stride, struct image *dst)

@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <math.h>
-#include <string.h>
+#include <stddef.h>
 
 // Share of the newest speed in the smoothed one, and how fast a prediction stops after the last sighting.
 #define SPEED_GAIN 0.5f
@@ -146,7 +146,8 @@ int track_update(struct tracker *tracker, const struct track_settings *settings,
         return -EINVAL;
     if (tracker->time_ns < time_ns)
         tracker->time_ns = time_ns;
-    memset(ret_ids, 0, (size_t)count * sizeof(ret_ids[0]));
+    for (int j = 0; j < count; j++)
+        ret_ids[j] = 0;
     int found = count < TRACK_MAX_FACES ? count : TRACK_MAX_FACES, known = tracker->count;
     int n = found > known ? found : known;
     for (int i = 0; i < n; i++)

@@ -5,11 +5,15 @@
 #include <math.h>
 
 #define CHUNK_PX 256
+// Largest shrink by boxes: a chunk's frame columns fit a buffer.
+#define MAX_BOX_PX 8
 
-// How a patch is sampled: frame_from_patch and the grid of samples in a patch pixel.
+// How a patch is sampled: frame_from_patch and the grid of samples in a patch pixel. `boxes`: upright and shrinking, so
+// each patch pixel is a rectangle of the frame whose exact average is cheaper than samples.
 struct plan {
     struct mat3 h;
     int samples_x, samples_y;
+    bool boxes;
 };
 
 // Lengths of the steps in the frame that one patch pixel in x and in y makes at (x, y).
@@ -51,6 +55,9 @@ static int plan_make(const struct mat3 *patch_from_frame, int width, int height,
     }
     p.samples_x = samples_for(step_x);
     p.samples_y = samples_for(step_y);
+    bool affine = p.h.m[2][0] == 0 && p.h.m[2][1] == 0, upright = p.h.m[0][1] == 0 && p.h.m[1][0] == 0;
+    double dx = p.h.m[0][0], dy = p.h.m[1][1];
+    p.boxes = affine && upright && fmin(dx, dy) >= 1.2 && fmax(dx, dy) <= MAX_BOX_PX;
     *ret_plan = p;
     return 0;
 }
@@ -110,10 +117,70 @@ static void gather_rgb(const struct image *frame, const struct places *places, i
     }
 }
 
+static void add_row(float *restrict sum, const uint8_t *restrict row, float weight, int n)
+{
+    for (int i = 0; i < n; i++)
+        sum[i] += weight * row[i];
+}
+
+static int clamped(int v, int limit)
+{
+    return v < 0 ? 0 : v < limit ? v : limit - 1;
+}
+
+// Share of the pixel [i, i + 1) that lies in [begin, end).
+static double overlap(int i, double begin, double end)
+{
+    return fmin(i + 1, end) - fmax(i, begin);
+}
+
+// The same by boxes: frame rows are summed with their shares first, then columns. Positions here are frame pixel edges,
+// limited to the reach of an int; beyond the frame the border repeats.
+static void average_chunk(const struct image *frame, const struct plan *plan, int x, int y, int n, float *out)
+{
+    float columns[(CHUNK_PX * MAX_BOX_PX + 2) * 3];
+    double limit = 1e8, step = plan->h.m[0][0], left = fmin(fmax(step * x + plan->h.m[0][2], -limit), limit);
+    double top = fmin(fmax(plan->h.m[1][1] * y + plan->h.m[1][2], -limit), limit), bottom = top + plan->h.m[1][1];
+    int ch = frame->channels, first = (int)floor(left), span = (int)floor(left + step * n) - first + 1;
+    int begin = clamped(first, frame->width), end = clamped(first + span - 1, frame->width) + 1;
+    // What is inside the frame, at its place in `columns`; the rest repeats the first and last column.
+    int inside = begin > first ? begin - first : 0;
+    inside = inside < span ? inside : span - 1;
+    int count = end - begin < span - inside ? end - begin : span - inside;
+    float *sum = columns + inside * ch;
+    for (int i = 0; i < count * ch; i++)
+        sum[i] = 0;
+    for (int v = (int)floor(top); v < bottom; v++) {
+        const uint8_t *row = frame->data + (size_t)clamped(v, frame->height) * (size_t)frame->stride;
+        add_row(sum, row + begin * ch, (float)(overlap(v, top, bottom) / (bottom - top)), count * ch);
+    }
+    for (int i = inside - 1; i >= 0; i--)
+        for (int c = 0; c < ch; c++)
+            columns[i * ch + c] = columns[(i + 1) * ch + c];
+    for (int i = inside + count; i < span; i++)
+        for (int c = 0; c < ch; c++)
+            columns[i * ch + c] = columns[(i - 1) * ch + c];
+    for (int i = 0; i < n; i++) {
+        double from = left - first + step * i, to = from + step;
+        int k0 = (int)from, k1 = (int)to < span - 1 ? (int)to : span - 1;
+        float head = (float)(k0 + 1 - from), tail = (float)(to - k1), scale = (float)(1 / step);
+        for (int c = 0; c < ch; c++) {
+            float value = head * columns[k0 * ch + c] + tail * columns[k1 * ch + c];
+            for (int k = k0 + 1; k < k1; k++)
+                value += columns[k * ch + c];
+            out[i * ch + c] = value * scale;
+        }
+    }
+}
+
 // Averages of `n` patch pixels from (x, y) on, in the frame's channels.
 static void sample_chunk(const struct image *frame, const struct plan *plan, int x, int y, int n, float *sum)
 {
     struct places places;
+    if (plan->boxes) {
+        average_chunk(frame, plan, x, y, n, sum);
+        return;
+    }
     for (int i = 0; i < n * frame->channels; i++)
         sum[i] = 0;
     for (int j = 0; j < plan->samples_y; j++)
@@ -160,7 +227,7 @@ int warp_to_u8(const struct image *frame, const struct mat3 *patch_from_frame, s
             const float *v = convert_channels(sum, frame->channels, patch->channels, n, converted);
             uint8_t *d = patch->data + (size_t)y * (size_t)patch->stride + (size_t)x * (size_t)patch->channels;
             for (int i = 0; i < n * patch->channels; i++)
-                d[i] = (uint8_t)(v[i] + 0.5f);
+                d[i] = (uint8_t)(v[i] < 254.5f ? v[i] + 0.5f : 255);
         }
     return 0;
 }

@@ -132,6 +132,44 @@ static void test_shrinking_averages(void **state)
         }
 }
 
+// Upright shrinks go another way (boxes): the same values as a warp turned by nothing worth mentioning, inside and
+// beyond the frame.
+static void test_boxes_agree_with_samples(void **state)
+{
+    static float boxes[300 * 30 * 3], samples[300 * 30 * 3];
+    for (int run = 0; run < 120; run++) {
+        int channels = run & 1 ? 3 : 1, w = run % 5 == 0 ? 300 : 1 + rand() % 60, h = 1 + rand() % 30;
+        struct image image = ramp_image(1 + rand() % 240, 1 + rand() % 150, channels);
+        float sx = (float)uniform(1.2, 8), sy = (float)uniform(1.2, 12);
+        float x = (float)uniform(-300, 300), y = (float)uniform(-200, 200);
+        struct mat3 upright = warp_from_rect(x, y, sx * (float)w, sy * (float)h, w, h), turned = upright;
+        turned.m[0][1] = 1e-9;
+        const struct warp_norm raw = {{0}, {1, 1, 1}};
+        assert_int_equal(warp_to_f32(&image, &upright, w, h, channels, &raw, boxes), 0);
+        assert_int_equal(warp_to_f32(&image, &turned, w, h, channels, &raw, samples), 0);
+        for (int i = 0; i < w * h * channels; i++)
+            assert_near(boxes[i], samples[i], 0.9); // the ramp is rounded, and its border bends it
+        image_free(&image);
+    }
+    // Exactly the average, on noise.
+    struct image noise = ramp_image(64, 48, 1);
+    for (int i = 0; i < 64 * 48; i++)
+        noise.data[i] = (uint8_t)rand();
+    struct mat3 quarter = warp_letterbox(64, 48, 16, 12);
+    assert_int_equal(warp_to_f32(&noise, &quarter, 16, 12, 1, &(struct warp_norm){{0}, {1}}, boxes), 0);
+    for (int i = 0; i < 16 * 12; i++) {
+        double sum = 0;
+        for (int k = 0; k < 16; k++)
+            sum += noise.data[(i / 16 * 4 + k / 4) * 64 + i % 16 * 4 + k % 4];
+        assert_near(boxes[i], sum / 16, 1e-2);
+    }
+    // Far outside: the border, and an end.
+    struct mat3 far = {{{0.25, 0, 1e12}, {0, 0.25, -1e12}, {0, 0, 1}}};
+    assert_int_equal(warp_to_f32(&noise, &far, 16, 12, 1, &(struct warp_norm){{0}, {1}}, boxes), 0);
+    assert_near(boxes[5], noise.data[47 * 64], 1e-2);
+    image_free(&noise);
+}
+
 static void test_border_repeats(void **state)
 {
     uint8_t data[6] = {10, 20, 30, 40, 50, 60};
@@ -335,6 +373,7 @@ int main(void)
         cmocka_unit_test(test_ramp_under_affine),
         cmocka_unit_test(test_perspective),
         cmocka_unit_test(test_shrinking_averages),
+        cmocka_unit_test(test_boxes_agree_with_samples),
         cmocka_unit_test(test_border_repeats),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_random_homographies_stay_inside),
