@@ -1,4 +1,5 @@
 /* attention.cl - softmax(scale q k^T) v from packed qkv [batch, n, 3 d], and its gradient. */
+#include "tile.clh"
 
 /* ---- portable kernels: a work-item a query (or key) and up to PART channels; scores are computed again where they are
  * needed, with the running maximum and sum of Milakov and Gimelshein 2018 ---- */

@@ -1,4 +1,6 @@
 /* conv2d.cl - convolution of NHWC pictures and its gradients. */
+#include "tile.clh"
+
 #ifdef K_conv2d_cpu
 /* ---- the register tile over result pixels: a matrix product whose rows of A are found by address ----
  *

@@ -6,6 +6,8 @@
  * through local memory.
  * gemm_any: a work-item makes 4 x 4 of C, for devices with many threads.
  */
+#include "tile.clh"
+
 #ifdef K_gemm_cpu
 inline void pack_b(const global T(1) *b, int stride_k, int stride_n, int kn, int nn, local float *dst)
 {

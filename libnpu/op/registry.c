@@ -1,4 +1,5 @@
 /* registry.c - all operations, one a line. */
+#include "libnpu/op/mat.h"
 #include "libnpu/op/ops.h"
 
 /* clang-format off */
@@ -23,6 +24,12 @@ const struct npu_op *const npu_all_ops[] = {
     &npu_op_slice,
     &npu_op_pad,
     &npu_op_concat,
+    &npu_op_matmul,
+    &npu_op_conv2d,
+    &npu_op_conv2d_grad_x,
+    &npu_op_conv2d_grad_w,
+    &npu_op_attention,
+    &npu_op_attention_grad,
     NULL,
 };
 /* clang-format on */
