@@ -24,6 +24,7 @@ INSTALL_HEADERS += client/gaze.h
 INSTALL_LIBS    += $(O)/lib/libgaze.a $(O)/lib/libgaze.so.$(VERSION) $(O)/lib/libgaze.so.0 $(O)/lib/libgaze.so
 INSTALL_PC      += client/gaze.pc.in
 INSTALL_PYTHON  += client/python/gaze.py
+INSTALL_MAN     += docs/man/gazectl.1 docs/man/libgaze.3
 
 TEST_PROGS += $(O)/tests/test_libgaze
 $(O)/tests/test_libgaze: $(call objs,tests/wire/samples.c tests/wire/fake_server.c) $(O)/lib/libgaze.a
