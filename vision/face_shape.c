@@ -53,7 +53,7 @@ const struct vec3 face_shape_mm[FACE_POINTS] = {
     {31.01, -30.26, 4.34},
 };
 
-// Eye corners and the nose sit on bone and cartilage; brows move, mouth corners more so, and they only steady the pitch.
+// Eye corners and the nose sit on bone and cartilage; brows move, mouth corners more so: they only steady the pitch.
 const float face_rigid_weight[FACE_POINTS] = {
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
     0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f, 0.2f,

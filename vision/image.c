@@ -17,10 +17,11 @@ int image_alloc(int width, int height, int channels, struct image *ret_image)
     int r = check_shape(width, height, channels);
     if (r < 0)
         return r;
-    uint8_t *data = calloc((size_t)height, (size_t)width * (size_t)channels);
-    if (!data)
+    struct image image = {width, height, width * channels, channels, NULL};
+    image.data = calloc((size_t)height, (size_t)image.stride);
+    if (!image.data)
         return -ENOMEM;
-    *ret_image = (struct image){width, height, width * channels, channels, data};
+    *ret_image = image;
     return 0;
 }
 

@@ -93,8 +93,8 @@ int jpeg_encode(const struct image *image, int quality, uint8_t **ret_data, size
 
 int jpeg_write(const struct image *image, int quality, const char *path)
 {
-    uint8_t *data;
-    size_t size;
+    uint8_t *data = NULL;
+    size_t size = 0;
     int r = jpeg_encode(image, quality, &data, &size);
     if (r < 0)
         return r;

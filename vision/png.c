@@ -22,6 +22,7 @@ static int fail(png_image *png, int status, const char *text, char *message)
 
 int png_decode(const uint8_t *data, size_t size, int channels, struct image *ret_image, char *message)
 {
+    const png_color mid_grey = {128, 128, 128};
     png_image png = {.version = PNG_IMAGE_VERSION};
     struct image decoded = {0}, converted = {0};
     char text[IMAGE_MESSAGE_SIZE];
@@ -40,7 +41,7 @@ int png_decode(const uint8_t *data, size_t size, int channels, struct image *ret
     int r = image_alloc((int)png.width, (int)png.height, colour ? 3 : 1, &decoded);
     if (r < 0)
         return fail(&png, r, "out of memory", message);
-    if (!png_image_finish_read(&png, &(png_color){128, 128, 128}, decoded.data, decoded.stride, NULL)) {
+    if (!png_image_finish_read(&png, &mid_grey, decoded.data, decoded.stride, NULL)) {
         image_free(&decoded);
         snprintf(text, sizeof(text), "corrupt or truncated: %s", png.message);
         return fail(&png, -EBADMSG, text, message);
@@ -76,16 +77,15 @@ int png_encode(const struct image *image, uint8_t **ret_data, size_t *ret_size)
         free(data);
         return -ENOMEM;
     }
-    uint8_t *fitted = realloc(data, size);
-    *ret_data = fitted ? fitted : data;
+    *ret_data = data;
     *ret_size = size;
     return 0;
 }
 
 int png_write(const struct image *image, const char *path)
 {
-    uint8_t *data;
-    size_t size;
+    uint8_t *data = NULL;
+    size_t size = 0;
     int r = png_encode(image, &data, &size);
     if (r < 0)
         return r;

@@ -163,7 +163,7 @@ static int refine(const struct problem *p, struct pose *pose, struct normal_equa
     int iteration = 0;
     build(p, pose, n);
     for (; iteration < MAX_ITERATIONS && isfinite(n->cost) && damping < 1e9; iteration++) {
-        double damped[6][6], l[6][6], step[6];
+        double damped[6][6], l[6][6] = {{0}}, step[6] = {0};
         memcpy(damped, n->a, sizeof(damped));
         for (int i = 0; i < p->dims; i++)
             damped[i][i] += damping * n->a[i][i] + 1e-12;
@@ -266,7 +266,7 @@ static void find_sigmas(const struct problem *p, const struct normal_equations *
     double known = p->prior ? 1 / (p->prior->sigma_rad * p->prior->sigma_rad) : 0;
     double freedom = fmax(2 * p->count + (p->prior ? 3 : 0) - p->dims, 1);
     double excess = fmax(1, n->squares_px / (p->noise_px * p->noise_px) / freedom);
-    double information[6][6], l[6][6];
+    double information[6][6], l[6][6] = {{0}};
     for (int i = 0; i < 6; i++)
         for (int j = 0; j < 6; j++) {
             double prior = i == j && i >= 3 ? known : 0;

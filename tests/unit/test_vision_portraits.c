@@ -80,7 +80,7 @@ static bool read_landmarks(FILE *f, int count)
     return true;
 }
 
-static int read_set(void **state)
+static void read_set(void)
 {
     char line[1024];
     FILE *list = fopen(FOLDER "portraits.jsonl", "r"), *tensors = fopen(FOLDER "portraits.safetensors", "rb");
@@ -98,15 +98,6 @@ static int read_set(void **state)
         fclose(list);
     if (tensors)
         fclose(tensors);
-    return 0;
-}
-
-static void skip_without_portraits(void)
-{
-    if (n_portraits > 0)
-        return;
-    printf("# SKIP no " FOLDER "portraits.safetensors\n");
-    skip();
 }
 
 // What took the portraits: a long lens some metres away, the crop being a small part of its picture. The given angles
@@ -164,7 +155,6 @@ static struct fit regress(const double *x, const double *y, int n)
 static void test_pose_follows_the_given_one(void **state)
 {
     static double yaw[MAX_PORTRAITS], pitch[MAX_PORTRAITS], given_yaw[MAX_PORTRAITS], given_pitch[MAX_PORTRAITS];
-    skip_without_portraits();
     struct camera camera = crop_camera();
     double rms = 0;
     for (int i = 0; i < n_portraits; i++) {
@@ -188,7 +178,6 @@ static void test_pose_follows_the_given_one(void **state)
 
 static void test_strips_are_in_place(void **state)
 {
-    skip_without_portraits();
     struct camera camera = crop_camera();
     double worst = 0, mean = 0;
     for (int i = 0; i < n_portraits; i++) {
@@ -208,7 +197,6 @@ static void test_open_eyes_are_open(void **state)
 {
     double mean = 0;
     int shut = 0;
-    skip_without_portraits();
     for (int i = 0; i < n_portraits; i++) {
         double right, left;
         blink_from_landmarks(portraits[i].landmarks, &right, &left);
@@ -256,7 +244,6 @@ static void draw_sheet_entry(struct image *sheet, int x, int y, const struct por
 
 static void test_pictures_and_strips(void **state)
 {
-    skip_without_portraits();
     struct camera camera = crop_camera();
     struct image picture, sheet;
     float strip_pixels[EYE_STRIP_WIDTH_PX * EYE_STRIP_HEIGHT_PX];
@@ -296,5 +283,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_open_eyes_are_open),
         cmocka_unit_test(test_pictures_and_strips),
     };
-    return cmocka_run_group_tests(tests, read_set, NULL);
+    read_set();
+    if (n_portraits == 0) {
+        printf("1..0 # SKIP no " FOLDER "portraits.safetensors\n");
+        return 0;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
