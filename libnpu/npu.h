@@ -146,6 +146,10 @@ npu_val npu_layer_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, flo
  * `momentum` (new = (1 - momentum) old + momentum batch, unbiased variance); else mean/var are used as they are. */
 npu_val npu_batch_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, npu_val mean, npu_val var, float eps,
                        float momentum, bool train);
+/* Puts an inference batch norm into the layer before it, on f32 arrays of the caller: w [..., cout] (n_w elements) and
+ * bias [cout] (zeros if there was none) are changed. -EINVAL if n_w is no multiple of cout. */
+int npu_fold_batch_norm(float *w, size_t n_w, float *bias, size_t cout, const float *gamma, const float *beta,
+                        const float *mean, const float *var, float eps);
 npu_val npu_softmax(npu_graph *g, npu_val x); /* over the last axis */
 /* qkv [b, n, 3 * d] (q, k, v one after the other, heads inside each) -> [b, n, d]; softmax(q k^T / sqrt(d / heads)) v,
  * without materialised scores in inference. */

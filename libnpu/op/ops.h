@@ -11,7 +11,7 @@ extern const struct npu_op npu_op_add, npu_op_sub, npu_op_mul, npu_op_reduce, np
 extern const struct npu_op npu_op_reshape, npu_op_permute, npu_op_slice, npu_op_pad, npu_op_concat;
 extern const struct npu_op npu_op_gather_rows, npu_op_gather_rows_grad;
 extern const struct npu_op npu_op_layer_norm, npu_op_layer_norm_grad;
-extern const struct npu_op npu_op_batch_norm, npu_op_batch_norm_train, npu_op_batch_norm_grad;
+extern const struct npu_op npu_op_batch_norm, npu_op_batch_norm_train, npu_op_batch_norm_grad, npu_op_moving_average;
 extern const struct npu_op npu_op_softmax, npu_op_softmax_grad;
 extern const struct npu_op npu_op_max_pool, npu_op_max_pool_grad, npu_op_mean_pool, npu_op_mean_pool_grad;
 extern const struct npu_op npu_op_resize, npu_op_resize_grad;
@@ -29,6 +29,9 @@ npu_val npu_expand(npu_graph *g, npu_val x, const struct npu_shape *shape);
 npu_val npu_expand_mul(npu_graph *g, npu_val x, const struct npu_shape *shape, float mul); /* and multiplied by mul */
 /* Zeros around x on one axis: `before` of them first, then x, up to `total`. */
 npu_val npu_pad_axis(npu_graph *g, npu_val x, int axis, int64_t before, int64_t total);
+
+/* state = (1 - rate) state + rate mul x, in place; state is f32 (a state), x f32 of its shape. */
+npu_val npu_moving_average(npu_graph *g, npu_val state, npu_val x, float rate, float mul);
 
 /* Sum of the squares of all elements of x[0..n-1] -> f32 scalar, for the global gradient norm. Any n >= 1. */
 npu_val npu_sum_squares(npu_graph *g, const npu_val *x, int n);

@@ -156,28 +156,6 @@ static int reduce_backward(npu_graph *g, const struct npu_node *n, const npu_val
     return gin[0] < 0 ? gin[0] : 0;
 }
 
-/* Tiles of the column sums: all columns of some sums on CPUs, 8 columns of one on GPUs. */
-static void cols_tiles(struct npu_lower *l, struct npu_launch *k, int64_t sums, int64_t cols, int64_t len)
-{
-    int64_t tile_rows = 1, tile_cols = 8, lx = 1;
-
-    if (op_is_cpu(l)) {
-        tile_cols = cols < 1024 ? cols : 1024;
-        tile_rows = op_ceil_div(sums, op_ceil_div(sums * (len + 1) * tile_cols, 8192));
-        npu_launch_i32(k, tile_rows);
-        npu_launch_i32(k, tile_cols);
-        npu_launch_size(k, (size_t)op_ceil_div(cols, tile_cols), (size_t)op_ceil_div(sums, tile_rows), 0);
-        return;
-    }
-    npu_launch_i32(k, tile_rows);
-    npu_launch_i32(k, tile_cols);
-    while (lx < 64 && lx * 8 < cols)
-        lx *= 2;
-    npu_launch_size(k, (size_t)(op_ceil_div(op_ceil_div(cols, 8), lx) * lx),
-                    (size_t)(op_ceil_div(sums, 64 / lx) * (64 / lx)), 0);
-    npu_launch_local(k, (size_t)lx, (size_t)(64 / lx), 0);
-}
-
 /* Two passes if the run is long: [a, parts, b] partial sums in f32, then their sum. */
 static int reduce_lower(const struct npu_node *n, struct npu_lower *l)
 {
@@ -218,7 +196,7 @@ static int reduce_lower(const struct npu_node *n, struct npu_lower *l)
         npu_launch_i32(k, block);
         op_launch_items(l, k, op_ceil_div(v.a * parts, block));
     } else {
-        cols_tiles(l, k, v.a * parts, v.b, len);
+        op_launch_cols(l, k, v.a * parts, v.b, len);
     }
     if (parts == 1)
         return 0;

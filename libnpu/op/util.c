@@ -181,30 +181,75 @@ void op_launch_items(const struct npu_lower *l, struct npu_launch *k, int64_t it
     npu_launch_local(k, 64, 0, 0);
 }
 
-void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
+/* GPUs: 64 work-items a group, as many of them along the columns as there are chunks. */
+static void gpu_tiles(struct npu_launch *k, int64_t rows, int64_t inner, int64_t tile_rows, int64_t tile_cols)
 {
-    enum { STRETCH = 8192 };
-    int64_t tile_rows = 1, tile_cols = 8, want = 4 * (int64_t)npu_lower_traits(l)->compute_units, lx = 1;
+    int64_t x = op_ceil_div(inner, tile_cols), y = op_ceil_div(rows, tile_rows), lx = 1, ly;
 
-    if (op_is_cpu(l)) {
-        tile_cols = inner <= 2 * STRETCH ? inner : STRETCH;
-        tile_rows = inner < STRETCH ? STRETCH / inner : 1;
-        if (tile_rows * want > rows)
-            tile_rows = rows > want ? op_ceil_div(rows, want) : 1;
-        if (tile_rows * inner < STRETCH / 8) /* too little to share out */
-            tile_rows = rows < STRETCH / 8 / inner + 1 ? rows : STRETCH / 8 / inner + 1;
-    }
+    while (lx < 64 && lx < x)
+        lx *= 2;
+    ly = 64 / lx;
     npu_launch_i32(k, tile_rows);
     npu_launch_i32(k, tile_cols);
-    if (op_is_cpu(l)) {
-        npu_launch_size(k, (size_t)op_ceil_div(inner, tile_cols), (size_t)op_ceil_div(rows, tile_rows), 0);
+    npu_launch_size(k, (size_t)(op_ceil_div(x, lx) * lx), (size_t)(op_ceil_div(y, ly) * ly), 0);
+    npu_launch_local(k, (size_t)lx, (size_t)ly, 0);
+}
+
+/* CPUs: stretches of about 8192 elements, shorter ones only to keep all units busy. */
+static void cpu_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
+{
+    enum { STRETCH = 8192, LEAST = 1024 };
+    int64_t want = 4 * (int64_t)npu_lower_traits(l)->compute_units, tile_rows = 1, tile_cols = inner;
+
+    if (inner > 2 * STRETCH) {
+        tile_cols = STRETCH;
+    } else {
+        tile_rows = inner < STRETCH ? STRETCH / inner : 1;
+        if (tile_rows * want > rows)
+            tile_rows = op_ceil_div(rows, want);
+        if (tile_rows * inner < LEAST)
+            tile_rows = op_ceil_div(LEAST, inner);
+    }
+    if (tile_rows > rows)
+        tile_rows = rows;
+    npu_launch_i32(k, tile_rows);
+    npu_launch_i32(k, tile_cols);
+    npu_launch_size(k, (size_t)op_ceil_div(inner, tile_cols), (size_t)op_ceil_div(rows, tile_rows), 0);
+}
+
+void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
+{
+    if (op_is_cpu(l))
+        cpu_tiles(l, k, rows, inner);
+    else
+        gpu_tiles(k, rows, inner, 1, 8);
+}
+
+int64_t op_launch_sums(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
+{
+    int64_t chunks = op_ceil_div(inner, 8), most = 4096;
+
+    if (op_is_cpu(l))
+        cpu_tiles(l, k, rows, inner);
+    else if (chunks > most)
+        gpu_tiles(k, rows, inner, rows, op_ceil_div(chunks, most) * 8);
+    else
+        gpu_tiles(k, rows, inner, op_ceil_div(rows * chunks, most), 8);
+    return k ? (int64_t)(k->global[0] * k->global[1]) : 0;
+}
+
+void op_launch_cols(const struct npu_lower *l, struct npu_launch *k, int64_t sums, int64_t cols, int64_t len)
+{
+    int64_t tile_rows, tile_cols = cols < 1024 ? cols : 1024;
+
+    if (!op_is_cpu(l)) {
+        gpu_tiles(k, sums, cols, 1, 8);
         return;
     }
-    while (lx < 64 && lx * 8 < inner)
-        lx *= 2;
-    npu_launch_size(k, (size_t)(op_ceil_div(op_ceil_div(inner, 8), lx) * lx),
-                    (size_t)(op_ceil_div(rows, 64 / lx) * (64 / lx)), 0);
-    npu_launch_local(k, (size_t)lx, (size_t)(64 / lx), 0);
+    tile_rows = op_ceil_div(sums, op_ceil_div(sums * (len + 1) * tile_cols, 8192));
+    npu_launch_i32(k, tile_rows);
+    npu_launch_i32(k, tile_cols);
+    npu_launch_size(k, (size_t)op_ceil_div(cols, tile_cols), (size_t)op_ceil_div(sums, tile_rows), 0);
 }
 
 bool op_is_cpu(const struct npu_lower *l)

@@ -52,6 +52,12 @@ void op_launch_items(const struct npu_lower *l, struct npu_launch *k, int64_t it
 /* Work over [rows, inner]: appends tile_rows, tile_cols (TILE_PARAMS of lib.clh) and sets the sizes. On CPUs a
  * work-item gets a stretch of rows or of one long row, on GPUs 8 neighbouring elements. */
 void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner);
+/* The same for kernels that leave one partial sum a work-item: returns the number of work-items (some may have no work
+ * but must write their zero all the same). */
+int64_t op_launch_sums(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner);
+/* Column sums: `sums` sums of `len` rows over cols columns; a work-item has all columns of some sums on CPUs, 8 columns
+ * of one on GPUs. Appends TILE_PARAMS. */
+void op_launch_cols(const struct npu_lower *l, struct npu_launch *k, int64_t sums, int64_t cols, int64_t len);
 static inline int64_t op_ceil_div(int64_t a, int64_t b)
 {
     return (a + b - 1) / b;
