@@ -27,19 +27,21 @@ static void puts_(struct out *o, const char *s)
     put(o, s, strlen(s));
 }
 
-/* A decimal, right-aligned in at least `columns` columns. */
+/* A decimal, right-aligned in at least `columns` <= 20 columns. */
 static void put_unsigned(struct out *o, uint64_t v, unsigned columns)
 {
-    char digits[24];
-    unsigned at = sizeof(digits);
+    static const char blanks[] = "                    ";
+    char digits[20];
+    unsigned count = 0;
 
     do {
-        digits[--at] = (char)('0' + v % 10);
+        count++;
+        digits[sizeof(digits) - count] = (char)('0' + v % 10);
         v /= 10;
     } while (v);
-    while (sizeof(digits) - at < columns)
-        digits[--at] = ' ';
-    put(o, digits + at, sizeof(digits) - at);
+    if (columns > count)
+        put(o, blanks, columns - count);
+    put(o, digits + sizeof(digits) - count, count);
 }
 
 /* Fixed point with `decimals` <= 4 places, rounded half away from zero; trailing zeros stay, -0 becomes 0. */

@@ -313,6 +313,7 @@ static void test_loss_and_reconnect(void **state)
     assert_int_equal(gaze_reconnect(seen.gaze), 0); /* subscribes again, unasked */
     while ((r = gaze_dispatch(seen.gaze, 2000)) > 0)
         ;
+    assert_int_equal(r, -ECONNRESET);
     assert_int_equal(seen.results, 2);
     fake_server_stop(&server);
     assert_int_equal(server.connections, 2);
@@ -326,11 +327,10 @@ static void test_close_inside(void **state)
 {
     struct fake_server server = {.push = {"result_one", "result_one", "result_one"}};
     struct seen seen = {.close_inside = true};
+    int r;
 
     open_ok(&server, &seen);
     assert_int_equal(gaze_subscribe(seen.gaze, &everything), 0);
-    int r;
-
     while ((r = gaze_dispatch(seen.gaze, 2000)) >= 0)
         ;
     assert_int_equal(r, -ECANCELED);
