@@ -28,4 +28,5 @@ INSTALL_MAN     += docs/man/gazectl.1 docs/man/libgaze.3
 
 TEST_PROGS += $(O)/tests/test_libgaze
 $(O)/tests/test_libgaze: $(call objs,tests/wire/samples.c tests/wire/fake_server.c) $(O)/lib/libgaze.a
-TEST_SCRIPTS += tests/system/test_gaze_py.py tests/system/test_gazectl.py tests/system/test_libgaze_so.py
+TEST_SCRIPTS += tests/system/test_gaze_py.py tests/system/test_gazectl.py tests/system/test_libgaze_so.py \
+	tests/system/test_clients_gazed.py
