@@ -230,6 +230,141 @@ conv2d_cpu(const global T(0) *restrict src, const global T(1) *restrict wt, cons
 }
 #endif
 
+#ifdef K_conv2d_grad_w_cpu
+/* ---- grad_w: dW[tap, c, o] = sum over pixels of x[pixel + tap, c] gy[pixel, o] ----
+ *
+ * A work-group makes all taps of cb input channels by nb NR output channels over its share of the rows of y, and writes it to
+ * part[share]: a second launch adds the shares in order. It takes `rows` rows of y at a time: the rows of x that these touch
+ * go into local memory with zeros around (xs [rows of x][columns][cb]), gy into panels (ys [nb][rows * ow][NR]). Then a tile
+ * row is a (tap, channel) at a fixed place in xs and K walks the pixels.
+ */
+struct patch {
+    int h, w, cin, oh, ow, cout, kw, stride, pad_top, pad_left;
+    int xs_w, cb;  /* columns of xs, channels */
+    int n_x;       /* pixels of x */
+};
+
+/* Row iy of picture z, columns from -pad_left on, channels c .. c + cn - 1, into dst [xs_w][cb] */
+inline void load_row(const struct patch *g, const global T(0) *x, int z, int iy, int c, int cn, local float *dst)
+{
+    const bool row = iy >= 0 && iy < g->h;
+
+    for (int i = 0; i < g->xs_w; i++, dst += g->cb) {
+        const int ix = i - g->pad_left;
+        int j = 0;
+
+        if (row && ix >= 0 && ix < g->w && (z * g->h + iy) * g->w + ix < g->n_x) {
+            const global T(0) *p = x + ((size_t)(z * g->h + iy) * g->w + ix) * g->cin + c;
+
+            for (; j + W <= cn; j += W)
+                VST(LDV(0, W, p, j), 0, dst + j);
+            for (; j < cn; j++)
+                dst[j] = LD(0, p, j);
+        }
+        for (; j < g->cb; j++)
+            dst[j] = 0.0f;
+    }
+}
+
+/* n pixels of gy from pixel on, channels o .. o + on - 1, as a panel */
+inline void load_panel(const global T(1) *gy, size_t pixel, int n, int cout, int o, int on, local float *dst)
+{
+    gy += pixel * cout + o;
+    for (int i = 0; i < n; i++, gy += cout, dst += NR) {
+        if (on >= NR) {
+            VST(LDV(1, W, gy, 0), 0, dst);
+            VST(LDV(1, W, gy, W), 1, dst);
+        } else {
+            for (int j = 0; j < NR; j++)
+                dst[j] = j < on ? LD(1, gy, j) : 0.0f;
+        }
+    }
+}
+
+#define ROW_OF_X(i)                                                                                                    \
+    const int m##i = min(m + i, terms - 1), t##i = m##i / g.cb;                                                        \
+    local const float *a##i = xs + ((t##i / kw) * g.xs_w + t##i % kw) * g.cb + m##i % g.cb;
+#define PUT_ROW(i)                                                                                                     \
+    if (m + i < terms && m##i % g.cb < cn) {                                                                           \
+        global float *to = part + ((size_t)t##i * cing + c0 + m##i % g.cb) * part_n + col;                             \
+        if (add) {                                                                                                     \
+            c##i##0 += VLD(0, to);                                                                                     \
+            c##i##1 += VLD(1, to);                                                                                     \
+        }                                                                                                              \
+        VST(c##i##0, 0, to);                                                                                           \
+        VST(c##i##1, 1, to);                                                                                           \
+    }
+
+/* part [shares][kh kw cing][part_n], part_n = groups * coutg rounded up to NR. n_x, n_y: pixels of x and y; where rows are only
+ * a way to count (a matrix product) the last one may be short. */
+__attribute__((reqd_work_group_size(1, 1, 1))) kernel void
+conv2d_grad_w_cpu(const global T(0) *restrict x, const global T(1) *restrict gy, global float *restrict part, int n, int h, int w,
+                  int cin, int oh, int ow, int cout, int kh, int kw, int stride, int pad_top, int pad_left, int cing, int coutg,
+                  int n_x, int n_y, int shares, int rows, int cb, int nb, local float *xs, local float *ys)
+{
+    const struct patch g = {h, w, cin, oh, ow, cout, kw, stride, pad_top, pad_left, (ow - 1) * stride + kw, cb, n_x};
+    const int blocks_c = (cing + cb - 1) / cb, panels_all = (coutg + NR - 1) / NR;
+    const int c0 = get_group_id(0) % blocks_c * cb, p0 = get_group_id(0) / blocks_c * nb;
+    const int group = get_group_id(2), share = get_group_id(1), cn = min(cb, cing - c0), panels = min(nb, panels_all - p0);
+    const int part_n = get_num_groups(2) * panels_all * NR, terms = kh * kw * cb;
+    const int per = (n * oh + shares - 1) / shares, y0 = share * per, y1 = min(y0 + per, n * oh);
+    bool add = false;
+
+    part += (size_t)share * kh * kw * cing * part_n;
+    for (int y = y0; y < y1 || !add;) {
+        const int z = y / oh, oy = y % oh, count = max(0, min(min(rows, oh - oy), y1 - y));
+        const int pixels = min(count * ow, n_y - y * ow), xs_row = g.xs_w * cb;
+
+        for (int r = 0; r < (count - 1) * stride + kh && count > 0; r++)
+            load_row(&g, x, z, oy * stride - pad_top + r, group * cing + c0, cn, xs + r * xs_row);
+        for (int p = 0; p < panels; p++)
+            load_panel(gy, (size_t)y * ow, pixels, cout, group * coutg + (p0 + p) * NR, coutg - (p0 + p) * NR,
+                       ys + p * rows * ow * NR);
+        for (int m = 0; m < terms; m += MR) {
+            TILE_EACH(ROW_OF_X)
+            for (int p = 0; p < panels; p++) {
+                const int col = (group * panels_all + p0 + p) * NR;
+                local const float *b = ys + p * rows * ow * NR;
+                TILE_ZERO()
+
+                for (int r = 0; r < count; r++)
+                    TILE_RUN(r * stride * xs_row, stride * cb, min(ow, pixels - r * ow), b, NR)
+                TILE_EACH(PUT_ROW)
+            }
+        }
+        add = true;
+        y += max(1, count);
+    }
+}
+#endif
+
+#ifdef K_conv2d_grad_w_sum
+/* gw [terms, groups * coutg] = sum of part [shares][terms][groups * width] */
+kernel void conv2d_grad_w_sum(const global float *restrict part, global T(0) *restrict gw, int shares, int terms, int groups,
+                              int coutg, int width)
+{
+    const int m = get_global_id(0), part_n = groups * width;
+
+    for (int g = 0; g < groups; g++)
+        for (int o = 0; o < coutg; o += W) {
+            const global float *p = part + (size_t)m * part_n + g * width + o;
+            const size_t to = (size_t)m * groups * coutg + g * coutg + o;
+            vf v = VLD(0, p);
+
+            for (int s = 1; s < shares; s++)
+                v += VLD(0, p + (size_t)s * terms * part_n);
+            if (o + W <= coutg) {
+                STV(0, W, gw, to, v);
+            } else {
+                float t[W];
+                VST(v, 0, t);
+                for (int j = 0; o + j < coutg; j++)
+                    ST(0, gw, to + j, t[j]);
+            }
+        }
+}
+#endif
+
 /* ---- portable kernels: a result a work-item ---- */
 #define GEOMETRY                                                                                                       \
     int n, int h, int w, int cin, int oh, int ow, int cout, int kh, int kw, int stride, int pad_top, int pad_left,     \

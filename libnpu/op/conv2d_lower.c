@@ -77,6 +77,91 @@ static void gather_cpu(const struct npu_node *n, struct npu_lower *l, const stru
     npu_launch_local(k, 1, 1, 1);
 }
 
+/* ---- grad_w by register tiles ---- */
+struct grad_w_plan {
+    int64_t rows, cb, nb, shares, blocks;
+};
+
+/* About 128 pixels at a time: with that a tile's columns of xs and its panel of ys stay in the first cache. */
+static struct grad_w_plan grad_w_plan(const struct npu_traits *t, const struct npu_mat_tile *tile,
+                                      const struct npu_conv2d_dims *d)
+{
+    const int64_t panels = npu_mat_ceil(d->coutg, tile->nr), taps = d->kh * d->kw;
+    const int64_t most = t->local_bytes / sizeof(float) / 2, cols = (d->ow - 1) * d->stride + d->kw;
+    struct grad_w_plan p = {.cb = taps > 1 ? 32 : 96, .nb = 64 / tile->nr, .rows = npu_mat_ceil(128, d->ow)};
+
+    if (p.cb > d->cing)
+        p.cb = d->cing;
+    if (p.nb > panels)
+        p.nb = panels;
+    if (p.rows > d->oh)
+        p.rows = d->oh;
+    while (p.rows > 1 && ((p.rows - 1) * d->stride + d->kh) * cols * p.cb > most)
+        p.rows--;
+    while (p.cb > 1 && ((p.rows - 1) * d->stride + d->kh) * cols * p.cb > most)
+        p.cb = npu_mat_ceil(p.cb, 2);
+    while (p.nb > 1 && p.nb * p.rows * d->ow * tile->nr > most)
+        p.nb = npu_mat_ceil(p.nb, 2);
+    p.blocks = npu_mat_ceil(d->cing, p.cb) * npu_mat_ceil(panels, p.nb);
+    p.shares = npu_mat_ceil(4 * (int64_t)t->compute_units, p.blocks * d->groups);
+    if (p.shares > npu_mat_ceil(d->n * d->oh, p.rows))
+        p.shares = npu_mat_ceil(d->n * d->oh, p.rows);
+    return p;
+}
+
+static void grad_w_sum(struct npu_lower *l, const struct npu_mat_tile *tile, const struct npu_conv2d_dims *d, int part,
+                       npu_val gw, int64_t shares)
+{
+    const int64_t terms = d->kh * d->kw * d->cing;
+    struct npu_launch *k = start(l, "conv2d_grad_w_sum", tile->name);
+
+    npu_launch_def(k, "-DW=%d", tile->w);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, part);
+    npu_launch_val(k, gw);
+    npu_launch_i32(k, shares);
+    npu_launch_i32(k, terms);
+    npu_launch_i32(k, d->groups);
+    npu_launch_i32(k, d->coutg);
+    npu_launch_i32(k, npu_mat_round(d->coutg, tile->nr));
+    npu_launch_size(k, (size_t)terms, 0, 0);
+    npu_launch_local(k, 1, 1, 1);
+}
+
+void npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val gw, const struct npu_conv2d_dims *d,
+                             int64_t n_x, int64_t n_y)
+{
+    const struct npu_mat_tile tile = npu_mat_tile(npu_lower_traits(l));
+    const struct grad_w_plan p = grad_w_plan(npu_lower_traits(l), &tile, d);
+    const int64_t part_n = d->groups * npu_mat_round(d->coutg, tile.nr);
+    const bool direct = p.shares == 1 && part_n == d->cout && npu_lower_type(l, gw).dtype == NPU_F32;
+    struct npu_launch *k = start(l, "conv2d_grad_w_cpu", tile.name);
+    int part = 0;
+
+    npu_launch_def(k, "-DW=%d", tile.w);
+    npu_launch_val(k, x);
+    npu_launch_val(k, gy);
+    if (direct) {
+        npu_launch_val(k, gw);
+    } else {
+        part = npu_lower_scratch(l, sizeof(float) * (size_t)(p.shares * d->kh * d->kw * d->cing * part_n));
+        npu_launch_buf(k, NPU_ARG_SCRATCH, part);
+    }
+    geometry(k, d);
+    npu_launch_i32(k, n_x);
+    npu_launch_i32(k, n_y);
+    npu_launch_i32(k, p.shares);
+    npu_launch_i32(k, p.rows);
+    npu_launch_i32(k, p.cb);
+    npu_launch_i32(k, p.nb);
+    npu_mat_local(k, sizeof(float) *
+                         (size_t)(((p.rows - 1) * d->stride + d->kh) * ((d->ow - 1) * d->stride + d->kw) * p.cb));
+    npu_mat_local(k, sizeof(float) * (size_t)(p.nb * p.rows * d->ow * tile.nr));
+    npu_launch_size(k, (size_t)p.blocks, (size_t)p.shares, (size_t)d->groups);
+    npu_launch_local(k, 1, 1, 1);
+    if (!direct)
+        grad_w_sum(l, &tile, d, part, gw, p.shares);
+}
+
 /* ---- conv2d ---- */
 static void forward_any(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
 {
@@ -135,6 +220,9 @@ int npu_conv2d_grad_w_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.kh * d.kw * d.cing * d.cout == 0)
         return 0;
-    grad_any(n, l, &d, "conv2d_grad_w_any", d.cout, d.cing, d.kh * d.kw);
+    if (blocked(l, &d) && d.n * d.oh * d.ow > 0)
+        npu_conv2d_grad_w_tiles(l, n->in[0], n->in[1], n->out[0], &d, d.n * d.h * d.w, d.n * d.oh * d.ow);
+    else
+        grad_any(n, l, &d, "conv2d_grad_w_any", d.cout, d.cing, d.kh * d.kw);
     return 0;
 }

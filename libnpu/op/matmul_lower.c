@@ -1,4 +1,5 @@
 /* matmul_lower.c - launches of matmul: the register-blocked kernel on CPUs, the portable one elsewhere. */
+#include "libnpu/op/conv2d.h"
 #include "libnpu/op/matmul.h"
 #include "libnpu/op/util.h"
 
@@ -59,6 +60,37 @@ static void lower_cpu(const struct npu_node *n, struct npu_lower *l, const struc
         k->tier = tile.name;
 }
 
+/* A^T B of two tall matrices (a weight gradient) is the grad_w of a 1 x 1 convolution over k pixels: it can share k
+ * out. */
+static bool is_tall(const struct npu_node *n, const struct npu_matmul_dims *d)
+{
+    const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
+
+    return at->trans_a && !at->trans_b && d->batch == 1 && d->k >= 512 && at->scale == 1.0f &&
+           at->act == NPU_ACT_NONE && n->in[NPU_MATMUL_BIAS] == NPU_NONE && n->in[NPU_MATMUL_RESIDUAL] == NPU_NONE &&
+           d->k * d->m < INT32_MAX && d->k * d->n < INT32_MAX && d->m * d->n < INT32_MAX;
+}
+
+static void lower_tall(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+{
+    const int64_t w = 128, h = npu_mat_ceil(d->k, w);
+    const struct npu_conv2d_dims c = {.n = 1,
+                                      .h = h,
+                                      .w = w,
+                                      .cin = d->m,
+                                      .cout = d->n,
+                                      .kh = 1,
+                                      .kw = 1,
+                                      .oh = h,
+                                      .ow = w,
+                                      .groups = 1,
+                                      .cing = d->m,
+                                      .coutg = d->n,
+                                      .stride = 1};
+
+    npu_conv2d_grad_w_tiles(l, n->in[NPU_MATMUL_A], n->in[NPU_MATMUL_B], n->out[0], &c, d->k, d->k);
+}
+
 int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
 {
     const struct npu_tensor_type a = npu_lower_type(l, n->in[NPU_MATMUL_A]), b = npu_lower_type(l, n->in[NPU_MATMUL_B]);
@@ -66,9 +98,11 @@ int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch == 0 || d.m == 0 || d.n == 0)
         return 0;
-    if (npu_mat_blocked(npu_lower_traits(l)))
-        lower_cpu(n, l, &d);
-    else
+    if (!npu_mat_blocked(npu_lower_traits(l)))
         lower_any(n, l, &d);
+    else if (is_tall(n, &d))
+        lower_tall(n, l, &d);
+    else
+        lower_cpu(n, l, &d);
     return 0;
 }
