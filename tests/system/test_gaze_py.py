@@ -105,6 +105,23 @@ def hostile_bytes():
                 pass
 
 
+def limits():
+    """At each limit a message is read, one beyond it is refused."""
+    def frame(size):
+        return struct.pack("<IHHII", size, 6, 1, 0, 0) + b'{"seq":1}'.ljust(size - 17) + b"\n"
+
+    with FakeGazed(pushes=[frame(gaze.OUT_MAX), frame(gaze.OUT_MAX + 1)]) as server:
+        with gaze.connect(server.path) as g:
+            g.subscribe()
+            equal(g.next(5), {"seq": 1})
+            raises(gaze.ProtocolError, g.next, 5)
+    for offset, beyond in ((18, 17), (100, 79), (102, 33), (103, 9)):  # faces, landmarks, AUs, zones of result_max
+        changed = bytearray(golden("result_max"))
+        equal(changed[offset], beyond - 1)
+        changed[offset] = beyond
+        raises(gaze.ProtocolError, gaze.decode, bytes(changed))
+
+
 def newer_minor():
     """Bytes appended to messages, faces and fixed parts are skipped, unknown types are no error."""
     for name in ("welcome", "status", "result_one", "error"):
@@ -231,6 +248,6 @@ def with_asyncio():
         equal(asyncio.run(first(server.path)), [5000000001, 1])
 
 
-run([golden_result, golden_others, golden_json_says_the_same, encodes_golden_requests, hostile_bytes, newer_minor,
+run([golden_result, golden_others, golden_json_says_the_same, encodes_golden_requests, hostile_bytes, limits, newer_minor,
      live_session, json_results, environment_path, no_server, failures_of_greeting, refusals_go_on, lost_connection,
      times_out, pending_is_bounded, with_asyncio])
