@@ -63,15 +63,3 @@ int face_crop_pixels(const struct image *frame, const struct mat3 *patch_from_fr
         warp_standardise(pixels, LANDMARKS_SIZE_PX * LANDMARKS_SIZE_PX, CROP_DEVIATION);
     return r;
 }
-
-struct mat3 rotation_from_six(const float six[6])
-{
-    struct vec3 a = vec3_unit(vec3_make(six[0], six[1], six[2]));
-    struct vec3 b = vec3_make(six[3], six[4], six[5]);
-    b = vec3_unit(vec3_sub(b, vec3_scale(a, vec3_dot(a, b))));
-    struct vec3 c = vec3_cross(a, b);
-    if (!(vec3_length(c) > 0.5))
-        return mat3_identity();
-    struct mat3 columns = mat3_from_rows(a, b, c);
-    return mat3_transpose(&columns);
-}

@@ -105,9 +105,11 @@ static void interpret(const struct landmarks *l, int index, const struct face_cr
         float x = l->points[index][i][0], y = l->points[index][i][1];
         out->points[i].x = crop->centre.x + c * x - s * y;
         out->points[i].y = crop->centre.y + s * x + c * y;
-        out->sigma_px[i] = crop->side_px * expf(fminf(l->log_sigma[index][i], 0));
+        out->sigma_px[i] = crop->side_px * expf(l->log_sigma[index][i]);
     }
-    struct mat3 seen = rotation_from_six(l->rotation[index]), back = mat3_transpose(&l->turn[index]);
+    struct mat3 seen, back = mat3_transpose(&l->turn[index]);
+    if (rotation_from_6d(l->rotation[index], &seen) < 0)
+        seen = mat3_identity();
     out->head = mat3_mul(&back, &seen);
     out->blink[0] = sigmoid(l->blink[index][0]);
     out->blink[1] = sigmoid(l->blink[index][1]);

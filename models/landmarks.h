@@ -68,5 +68,3 @@ struct landmarks_values {
 };
 // x [n, 112, 112, 1] f32, standardised.
 void landmarks_build(struct net *net, npu_val x, struct landmarks_values *ret);
-// The rotation whose first two columns are nearest (Gram-Schmidt; Zhou et al., CVPR 2019); identity for zeros.
-struct mat3 rotation_from_six(const float six[6]);

@@ -27,6 +27,13 @@ static npu_val reshape(struct net *net, npu_val x, int rank, int64_t d1, int64_t
     return npu_reshape(net->graph, x, rank, dim);
 }
 
+// Smoothly into -6 .. 0, the same while training and in use, so that no point can run away with the loss.
+static npu_val bounded(struct net *net, npu_val x)
+{
+    npu_graph *g = net->graph;
+    return npu_scale(g, npu_tanh(g, npu_scale(g, x, 1 / 3.0f, 1)), 3, -3);
+}
+
 void landmarks_build(struct net *net, npu_val x, struct landmarks_values *ret)
 {
     npu_val y = down(net, "s2", x, 16);
@@ -42,7 +49,7 @@ void landmarks_build(struct net *net, npu_val x, struct landmarks_values *ret)
     npu_val sigma =
         net_linear(net, "sigma", h, &(struct net_linear){.channels = FACE_POINTS, .weight_std = 0.01f, .bias = -2.5f});
     ret->points = reshape(net, points, 3, FACE_POINTS, 2);
-    ret->log_sigma = reshape(net, sigma, 3, FACE_POINTS, 1);
+    ret->log_sigma = bounded(net, reshape(net, sigma, 3, FACE_POINTS, 1));
     ret->rotation = net_linear(net, "rotation", h, &(struct net_linear){.channels = 6, .weight_std = 0.02f});
     ret->blink = net_linear(net, "blink", h, &(struct net_linear){.channels = 2, .weight_std = 0.02f});
     ret->face = net_linear(net, "face", h, &(struct net_linear){.channels = 1, .weight_std = 0.02f});

@@ -1,0 +1,155 @@
+// Writes what gaze-eval measured.
+#include "train/eval_report.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vision/draw.h"
+#include "vision/png.h"
+
+#define WORST_SIDE 4
+#define WORST      (WORST_SIDE * WORST_SIDE)
+#define TILE_PX    256
+
+// What each figure must reach; those not named here are reported only.
+static const struct {
+    const char *name;
+    double low, high;
+} goals[] = {
+    {"real.faces_found_percent", 99, INFINITY},
+    {"real.false_boxes_per_100", -INFINITY, 1},
+    {"real.nme_percent", -INFINITY, 5},
+    {"scenes.recall_percent", 95, INFINITY},
+    {"scenes.precision_percent", 95, INFINITY},
+    {"real.gaze_yaw_median_deg", -2, 2},
+    {"real.gaze_pitch_median_deg", -4, 4},
+    {"rendered.gaze_mean_deg", -INFINITY, 5},
+    {"rendered.head_rotation_mean_deg", -INFINITY, 4},
+    {"rendered.gain_eye_yaw", 0.9, 1.1},
+    {"rendered.gain_eye_pitch", 0.9, 1.1},
+    {"rendered.gain_head_yaw", 0.9, 1.1},
+    {"rendered.gain_head_pitch", 0.9, 1.1},
+};
+
+int eval_write_json(const struct figures *const *parts, int count, FILE *f)
+{
+    const char *before = "{\n";
+    for (int p = 0; p < count; p++)
+        for (int i = 0; i < parts[p]->count; i++) {
+            const struct figure *g = &parts[p]->list[i];
+            fprintf(f, "%s  \"%s\": ", before, g->name);
+            if (isfinite(g->value))
+                fprintf(f, "%.5g", g->value);
+            else
+                fputs("null", f);
+            before = ",\n";
+        }
+    fprintf(f, "%s}\n", *before == ',' ? "\n" : before);
+    return ferror(f) ? -EIO : 0;
+}
+
+static void write_goal(const struct figure *g, FILE *f)
+{
+    for (size_t i = 0; i < sizeof(goals) / sizeof(*goals); i++) {
+        if (strcmp(goals[i].name, g->name))
+            continue;
+        if (isinf(goals[i].low))
+            fprintf(f, "<= %g", goals[i].high);
+        else if (isinf(goals[i].high))
+            fprintf(f, ">= %g", goals[i].low);
+        else
+            fprintf(f, "%g to %g", goals[i].low, goals[i].high);
+        fprintf(f, " | %s |\n", g->value >= goals[i].low && g->value <= goals[i].high ? "yes" : "**no**");
+        return;
+    }
+    fprintf(f, " | |\n");
+}
+
+int eval_write_markdown(const struct figures *const *parts, int count, FILE *f)
+{
+    fprintf(f, "| figure | measured | goal | reached |\n|---|---|---|---|\n");
+    for (int p = 0; p < count; p++)
+        for (int i = 0; i < parts[p]->count; i++) {
+            fprintf(f, "| %s | %.2f | ", parts[p]->list[i].name, parts[p]->list[i].value);
+            write_goal(&parts[p]->list[i], f);
+        }
+    return ferror(f) ? -EIO : 0;
+}
+
+int eval_write_file(const struct figures *const *parts, int count, const char *path, eval_write_fn *write)
+{
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return -errno;
+    int r = write(parts, count, f);
+    return fclose(f) < 0 ? -errno : r;
+}
+
+struct worst {
+    double error;
+    int index;
+};
+
+static int by_error(const void *a, const void *b)
+{
+    double x = ((const struct worst *)a)->error, y = ((const struct worst *)b)->error;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static void arrow(struct image *tile, const struct face_sample *s, struct vec3 gaze, double scale, struct colour colour)
+{
+    struct point from;
+    if (camera_project(&s->camera, s->origin_mm, &from) < 0)
+        return;
+    from.x *= (float)scale;
+    from.y *= (float)scale;
+    struct point to = {from.x + 110 * (float)gaze.x, from.y + 110 * (float)gaze.y};
+    draw_arrow(tile, from, to, 2, colour);
+}
+
+static int draw_tile(struct image *sheet, int place, const struct face_sample *s, const struct gaze_estimate *gaze,
+                     double error)
+{
+    static const struct colour green = {60, 220, 60}, red = {255, 60, 60}, white = {255, 255, 255};
+    struct image rgb = {0}, tile;
+    int r = image_crop_view(sheet, place % WORST_SIDE * TILE_PX, place / WORST_SIDE * TILE_PX, TILE_PX, TILE_PX, &tile);
+    if (r >= 0)
+        r = image_alloc(s->image.width, s->image.height, 3, &rgb);
+    if (r >= 0)
+        r = image_copy(&s->image, &rgb);
+    if (r >= 0)
+        r = image_resize(&rgb, &tile);
+    image_free(&rgb);
+    if (r < 0)
+        return r;
+    double scale = (double)TILE_PX / s->image.width;
+    char text[64];
+    arrow(&tile, s, s->gaze, scale, green);
+    arrow(&tile, s, gaze->gaze, scale, red);
+    snprintf(text, sizeof(text), "%.20s %.1f deg", s->id, deg_from_rad(error));
+    draw_text(&tile, (struct point){4, 4}, 1, white, text);
+    return 0;
+}
+
+int eval_write_worst(const struct face_set *set, const struct gaze_estimate *gaze, const char *path)
+{
+    struct worst *list = calloc((size_t)set->count + 1, sizeof(*list));
+    struct image sheet = {0};
+    int n = 0, r = list ? image_alloc(WORST_SIDE * TILE_PX, WORST_SIDE * TILE_PX, 3, &sheet) : -ENOMEM;
+    for (int i = 0; r >= 0 && i < set->count; i++) {
+        double e = judge_gaze_error(&set->samples[i], &gaze[i]);
+        if (e >= 0)
+            list[n++] = (struct worst){e, i};
+    }
+    if (r >= 0)
+        qsort(list, (size_t)n, sizeof(*list), by_error);
+    for (int i = 0; r >= 0 && i < n && i < WORST; i++)
+        r = draw_tile(&sheet, i, &set->samples[list[i].index], &gaze[list[i].index], list[i].error);
+    if (r >= 0)
+        r = png_write(&sheet, path);
+    image_free(&sheet);
+    free(list);
+    return r;
+}

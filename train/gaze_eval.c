@@ -1,0 +1,234 @@
+// gaze-eval: measures the networks on pictures that none of them has seen. See docs/man/gaze-eval.1.
+#include <errno.h>
+#include <getopt.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "train/eval_report.h"
+#include "train/judge.h"
+
+static const char usage[] =
+    "usage: gaze-eval --models DIR [--data DIR] [--renders DIR] [options]\n"
+    "  --models DIR    weights of face_finder, landmarks and gaze_vit\n"
+    "  --data DIR      the portraits; those that are held out of training are taken\n"
+    "  --renders DIR   what gaze-render wrote with a seed that was not trained on\n"
+    "  --limit N       renders at most                  --scenes N   composed scenes, default 300\n"
+    "  --device D      as npu-info lists them; default auto\n"
+    "  --json FILE     all figures                      --markdown FILE   the same as a table\n"
+    "  --worst FILE    a PNG of the 16 worst renders    --misses   list missed faces and false boxes\n";
+
+enum {
+    OPT_MODELS = 256,
+    OPT_DATA,
+    OPT_RENDERS,
+    OPT_LIMIT,
+    OPT_SCENES,
+    OPT_DEVICE,
+    OPT_JSON,
+    OPT_MARKDOWN,
+    OPT_WORST,
+    OPT_MISSES
+};
+
+static const struct option options[] = {
+    {"models", required_argument, NULL, OPT_MODELS},
+    {"data", required_argument, NULL, OPT_DATA},
+    {"renders", required_argument, NULL, OPT_RENDERS},
+    {"limit", required_argument, NULL, OPT_LIMIT},
+    {"scenes", required_argument, NULL, OPT_SCENES},
+    {"device", required_argument, NULL, OPT_DEVICE},
+    {"json", required_argument, NULL, OPT_JSON},
+    {"markdown", required_argument, NULL, OPT_MARKDOWN},
+    {"worst", required_argument, NULL, OPT_WORST},
+    {"misses", no_argument, NULL, OPT_MISSES},
+    {"help", no_argument, NULL, 'h'},
+    {"version", no_argument, NULL, 'V'},
+    {0},
+};
+
+struct settings {
+    const char *models, *data, *renders, *device, *json, *markdown, *worst;
+    int limit, scenes;
+    bool misses;
+};
+
+static bool count(const char *text, int *ret)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    if (end == text || *end || v < 0 || v > 10000000) {
+        fprintf(stderr, "gaze-eval: '%s' is not a number from 0 to 10000000\n", text);
+        return false;
+    }
+    *ret = (int)v;
+    return true;
+}
+
+static bool apply(struct settings *s, int option, const char *value)
+{
+    switch (option) {
+    case OPT_MODELS:
+        s->models = value;
+        return true;
+    case OPT_DATA:
+        s->data = value;
+        return true;
+    case OPT_RENDERS:
+        s->renders = value;
+        return true;
+    case OPT_LIMIT:
+        return count(value, &s->limit);
+    case OPT_SCENES:
+        return count(value, &s->scenes);
+    case OPT_DEVICE:
+        s->device = value;
+        return true;
+    case OPT_JSON:
+        s->json = value;
+        return true;
+    case OPT_MARKDOWN:
+        s->markdown = value;
+        return true;
+    case OPT_WORST:
+        s->worst = value;
+        return true;
+    case OPT_MISSES:
+        s->misses = true;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void list_misses(const struct judge_misses *misses)
+{
+    for (int i = 0; i < misses->count; i++)
+        printf("portrait %s: best box's IoU %.2f, false boxes %d\n", misses->list[i].id, (double)misses->list[i].iou,
+               misses->list[i].false_boxes);
+}
+
+// The way of the product on one set: boxes of the finder, landmarks, gaze. Every pointer is the caller's to free.
+struct results {
+    struct box *boxes;
+    struct face_landmarks *found;
+    struct gaze_estimate *gaze;
+};
+
+static void results_clear(struct results *r)
+{
+    free(r->boxes);
+    free(r->found);
+    free(r->gaze);
+    memset(r, 0, sizeof(*r));
+}
+
+static int run_set(const struct settings *s, npu_dev *dev, const struct face_set *set, int scenes,
+                   struct figures *finder, struct judge_misses *misses, struct results *ret, char *message)
+{
+    int r = judge_face_finder(dev, s->models, set, scenes, finder, &ret->boxes, misses, message);
+    if (r >= 0)
+        r = judge_find_all(dev, s->models, set, ret->boxes, &ret->found, message);
+    if (r >= 0)
+        r = judge_gaze_all(dev, s->models, set, ret->found, &ret->gaze, message);
+    return r;
+}
+
+static int photographs(const struct settings *s, npu_dev *dev, struct figures *figures, char *message)
+{
+    struct face_set set = {0};
+    struct results results = {0};
+    struct judge_misses misses = {0};
+    int r = face_set_add(&set, s->data, FACE_SET_JUDGES, 0, message);
+    if (r >= 0 && !(misses.list = calloc((size_t)set.count + 1, sizeof(*misses.list))))
+        r = -ENOMEM;
+    if (r >= 0)
+        r = run_set(s, dev, &set, s->scenes, figures, &misses, &results, message);
+    if (r >= 0) {
+        judge_landmarks("real", &set, results.found, figures);
+        judge_gaze_real(&set, results.gaze, figures);
+        if (s->misses)
+            list_misses(&misses);
+    }
+    free(misses.list);
+    results_clear(&results);
+    face_set_clear(&set);
+    return r;
+}
+
+static int renders(const struct settings *s, npu_dev *dev, struct figures *figures, char *message)
+{
+    struct face_set set = {0};
+    struct results results = {0};
+    struct figures finder = {0};
+    int r = face_set_add(&set, s->renders, FACE_SET_ALL, s->limit, message);
+    if (r >= 0)
+        r = run_set(s, dev, &set, 0, &finder, NULL, &results, message);
+    if (r >= 0) {
+        figures_add(figures, "rendered.faces_found_percent", finder.list[1].value);
+        judge_landmarks("rendered", &set, results.found, figures);
+        judge_gaze_rendered(&set, results.gaze, figures);
+    }
+    if (r >= 0 && s->worst)
+        r = eval_write_worst(&set, results.gaze, s->worst);
+    results_clear(&results);
+    face_set_clear(&set);
+    return r;
+}
+
+static int evaluate(const struct settings *s, npu_dev *dev, char *message)
+{
+    struct figures real = {0}, rendered = {0};
+    int r = 0;
+    if (s->data)
+        r = photographs(s, dev, &real, message);
+    if (r >= 0 && s->renders)
+        r = renders(s, dev, &rendered, message);
+    if (r < 0)
+        return r;
+    const struct figures *const parts[2] = {&real, &rendered};
+    eval_write_markdown(parts, 2, stdout);
+    if (s->json && (r = eval_write_file(parts, 2, s->json, eval_write_json)) < 0)
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->json, strerror(-r));
+    if (r >= 0 && s->markdown && (r = eval_write_file(parts, 2, s->markdown, eval_write_markdown)) < 0)
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->markdown, strerror(-r));
+    return r;
+}
+
+static int run(const struct settings *s)
+{
+    npu_ctx *ctx = NULL;
+    npu_dev *dev = NULL;
+    char message[FACE_SET_MESSAGE_SIZE] = "";
+    int r = npu_ctx_new(NULL, &ctx);
+    if (r >= 0 && (r = npu_dev_open(ctx, s->device, &dev)) < 0)
+        snprintf(message, sizeof(message), "device: %.380s", npu_ctx_error(ctx));
+    if (r >= 0)
+        r = evaluate(s, dev, message);
+    if (r < 0)
+        fprintf(stderr, "gaze-eval: %s\n", *message ? message : strerror(-r));
+    npu_dev_close(dev);
+    npu_ctx_free(ctx);
+    return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings s = {.device = "auto", .scenes = 300};
+    for (int option; (option = getopt_long(argc, argv, "hV", options, NULL)) != -1;) {
+        if (option == 'h' || option == 'V') {
+            printf("%s", option == 'h' ? usage : "gaze-eval " GAZED_VERSION "\n");
+            return EXIT_SUCCESS;
+        }
+        if (!apply(&s, option, optarg)) {
+            fprintf(stderr, "gaze-eval: try --help\n");
+            return 2;
+        }
+    }
+    if (optind != argc || !s.models || (!s.data && !s.renders)) {
+        fprintf(stderr, "%sgaze-eval: --models and one of --data and --renders are needed\n", usage);
+        return 2;
+    }
+    return run(&s);
+}

@@ -1,0 +1,53 @@
+// How good the networks are, measured through the code that the product runs: used while training and by gaze-eval.
+#pragma once
+
+#include "models/face_finder.h"
+#include "models/gaze_vit.h"
+#include "models/landmarks.h"
+#include "train/task.h"
+
+// Reads the folders of `settings` into photographs and renders, what may teach apart from what judges: photographs by
+// fold, renders of judge_folder. A folder's kind is found out by what it holds.
+int judge_load_sets(const struct task_settings *settings, struct face_set *real, struct face_set *rendered,
+                    struct face_set *judged_real, struct face_set *judged_rendered, char *message);
+
+// Landmarks of every sample, first look and second: from `boxes` (one a sample; w = 0: no face, its score stays 0), or
+// from the labels' boxes. *ret_found is malloc'ed, set->count long, the caller's.
+int judge_find_all(npu_dev *dev, const char *path, const struct face_set *set, const struct box *boxes,
+                   struct face_landmarks **ret_found, char *message);
+// Gaze of every sample from what was found, or (NULL) from the labels' points and heads. Where there is none the
+// estimate's sigma is negative. *ret_gaze is malloc'ed.
+int judge_gaze_all(npu_dev *dev, const char *path, const struct face_set *set, const struct face_landmarks *found,
+                   struct gaze_estimate **ret_gaze, char *message);
+
+// Adds "<prefix>.nme_percent" (68 points, mean over points and faces, of the distance between the outer eye corners),
+// its 90th percentile, the irises', faces of score >= 0.5, blink's error; for renders with |head yaw| <= 45 degrees the
+// head's error: mean angle of rotation, of facing direction, and the median signed pitch and yaw.
+void judge_landmarks(const char *prefix, const struct face_set *set, const struct face_landmarks *found,
+                     struct figures *ret);
+// Renders with |head yaw| <= 45: mean and median angle, signed medians, gains of eye-in-head and head with those of the
+// labels themselves beside them.
+void judge_gaze_rendered(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret);
+// Photographs with |head yaw| <= 20: median signed yaw and pitch in the normalised frame and median angle to the lens.
+void judge_gaze_real(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret);
+// Angle between a sample's gaze and the estimate, radians; negative when there is no estimate or it is out of the
+// judged range of head yaw.
+double judge_gaze_error(const struct face_sample *s, const struct gaze_estimate *gaze);
+
+struct judge_miss {
+    char id[24];
+    float iou;       // of the best box found; 0 if none
+    int false_boxes; // boxes that are no labelled face
+};
+// Finds faces in whole photographs, and in `scenes` composed scenes of 640 x 480 with 1 to 6 faces 32 to 300 px wide.
+// ret_boxes (may be NULL): the best box of each sample, w = 0 where none matched, malloc'ed. misses (may be NULL):
+// room for set->count, *ret_misses of them are written.
+struct judge_misses {
+    struct judge_miss *list;
+    int count;
+};
+int judge_face_finder(npu_dev *dev, const char *path, const struct face_set *set, int scenes, struct figures *ret,
+                      struct box **ret_boxes, struct judge_misses *ret_misses, char *message);
+
+// Helpers on plain arrays; `values` is reordered.
+double judge_quantile(double *values, int count, double share);

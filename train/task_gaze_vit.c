@@ -1,0 +1,218 @@
+// Training of gaze_vit on renders: strips cut with the corner and pose errors that the product makes.
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "models/gaze_vit.h"
+#include "train/augment.h"
+#include "train/judge.h"
+#include "train/task.h"
+#include "vision/warp.h"
+
+#define CORNER_JITTER  0.015f // of the distance between the outer corners
+#define POSE_NOISE_DEG 4.0f   // error of the head's angles, as our own estimator has it
+#define ORIGIN_JITTER  0.02f  // of the face origin's image, shares of the corner distance
+#define FOUND_SHARE    0.6f   // samples that take the product's own landmarks and pose, where they are known
+
+enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, INPUTS };
+
+static const struct task_input inputs[INPUTS] = {
+    [IN_IMAGE] = {"image", 3, {EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}},
+    [IN_POSE] = {"pose", 1, {GAZE_VIT_POSE}},
+    [IN_ANGLES] = {"angles_target", 1, {2}},
+    [IN_WEIGHT] = {"weight", 1, {1}},
+};
+
+struct data {
+    struct face_set real, rendered, judged_real, judged_rendered;
+    struct face_landmarks *found, *found_real, *found_rendered; // what landmarks says of rendered and judged, or NULL
+};
+
+static void close_data(void *user)
+{
+    struct data *d = user;
+    if (!d)
+        return;
+    face_set_clear(&d->real);
+    face_set_clear(&d->rendered);
+    face_set_clear(&d->judged_real);
+    face_set_clear(&d->judged_rendered);
+    free(d->found);
+    free(d->found_real);
+    free(d->found_rendered);
+    free(d);
+}
+
+static int open_data(const struct task_settings *settings, void **ret_data, char *message)
+{
+    struct data *d = calloc(1, sizeof(*d));
+    if (!d)
+        return -ENOMEM;
+    int r = judge_load_sets(settings, &d->real, &d->rendered, &d->judged_real, &d->judged_rendered, message);
+    if (r >= 0 && !d->rendered.count)
+        r = -ENODATA;
+    if (r >= 0 && settings->landmarks)
+        r = judge_find_all(settings->dev, settings->landmarks, &d->rendered, NULL, &d->found, message);
+    if (r >= 0 && settings->landmarks)
+        r = judge_find_all(settings->dev, settings->landmarks, &d->judged_real, NULL, &d->found_real, message);
+    if (r >= 0 && settings->landmarks)
+        r = judge_find_all(settings->dev, settings->landmarks, &d->judged_rendered, NULL, &d->found_rendered, message);
+    if (r < 0) {
+        close_data(d);
+        return r;
+    }
+    *ret_data = d;
+    return 0;
+}
+
+// A small rotation about a random axis.
+static struct mat3 random_turn(struct rng *rng, float sd_rad)
+{
+    return rotation_from_vector(
+        vec3_make(sd_rad * rng_normal(rng), sd_rad * rng_normal(rng), 0.5 * sd_rad * rng_normal(rng)));
+}
+
+// The face as the product would see it: its own result plus a little, or the truth plus errors of its size.
+static struct face_landmarks draw_found(struct rng *rng, const struct data *d, int index)
+{
+    const struct face_sample *s = &d->rendered.samples[index];
+    struct face_landmarks f = {.head = s->head};
+    bool own = d->found && d->found[index].score > 0.5f && rng_chance(rng, FOUND_SHARE);
+    if (own)
+        f = d->found[index];
+    else
+        memcpy(f.points, s->points, sizeof(f.points));
+    float unit = hypotf(s->points[FACE_LEFT_EYE_OUTER].x - s->points[FACE_RIGHT_EYE_OUTER].x,
+                        s->points[FACE_LEFT_EYE_OUTER].y - s->points[FACE_RIGHT_EYE_OUTER].y);
+    float jitter = (own ? 0.4f : 1) * CORNER_JITTER * unit;
+    // One shift and stretch for all points, then each corner by itself.
+    float dx = jitter * rng_normal(rng), dy = jitter * rng_normal(rng), stretch = 1 + 0.025f * rng_normal(rng);
+    for (int i = 0; i < FACE_POINTS; i++) {
+        bool corner = i == FACE_RIGHT_EYE_OUTER || i == FACE_RIGHT_EYE_INNER || i == FACE_LEFT_EYE_INNER ||
+                      i == FACE_LEFT_EYE_OUTER;
+        float cx = s->points[FACE_NOSE_TIP - 3].x, cy = s->points[FACE_NOSE_TIP - 3].y;
+        f.points[i].x = cx + stretch * (f.points[i].x - cx) + dx + (corner ? jitter * rng_normal(rng) : 0);
+        f.points[i].y = cy + stretch * (f.points[i].y - cy) + dy + (corner ? jitter * rng_normal(rng) : 0);
+    }
+    struct mat3 turn = random_turn(rng, (float)rad_from_deg((own ? 0.4f : 1) * POSE_NOISE_DEG));
+    f.head = mat3_mul(&turn, &f.head);
+    return f;
+}
+
+static void mirror(float *const *in)
+{
+    for (int y = 0; y < EYE_STRIP_HEIGHT_PX; y++)
+        for (int x = 0; x < EYE_STRIP_WIDTH_PX / 2; x++) {
+            float *a = &in[IN_IMAGE][y * EYE_STRIP_WIDTH_PX + x];
+            float *b = &in[IN_IMAGE][y * EYE_STRIP_WIDTH_PX + EYE_STRIP_WIDTH_PX - 1 - x], t = *a;
+            *a = *b;
+            *b = t;
+        }
+    in[IN_ANGLES][0] *= -1;
+    in[IN_POSE][1] *= -1;
+    in[IN_POSE][2] *= -1;
+}
+
+static int try_fill(struct data *d, struct rng *rng, float *const *in)
+{
+    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
+    static const struct augment_strength strength = {1, 1, 1, 1};
+    int index = rng_below(rng, d->rendered.count);
+    const struct face_sample *s = &d->rendered.samples[index];
+    struct face_landmarks f = draw_found(rng, d, index);
+    struct eye_strip strip;
+    int r = gaze_vit_strip(&s->camera, f.points, &strip);
+    if (r >= 0)
+        r = warp_to_f32(&s->image, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
+                        in[IN_IMAGE]);
+    if (r >= 0 && rng_chance(rng, 0.85f))
+        r = augment_patch(rng, &strength, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, in[IN_IMAGE]);
+    if (r < 0)
+        return r;
+    gaze_vit_standardise(in[IN_IMAGE]);
+    struct mat3 head = mat3_mul(&strip.rotation, &f.head);
+    gaze_vit_pose_input(&head, in[IN_POSE]);
+    struct angles gaze = gaze_to_angles(mat3_apply(&strip.rotation, s->gaze));
+    in[IN_ANGLES][0] = (float)gaze.yaw_rad;
+    in[IN_ANGLES][1] = (float)gaze.pitch_rad;
+    float shut = fminf(s->blink[0], s->blink[1]);
+    in[IN_WEIGHT][0] = shut > 0.6f ? 0.02f : 1 - 0.8f * shut;
+    if (rng_chance(rng, 0.5f))
+        mirror(in);
+    return 0;
+}
+
+// A face that makes no strip (a profile) is passed over.
+static int fill(void *user, struct rng *rng, float *const *in)
+{
+    int r = -EDOM;
+    for (int i = 0; i < 20 && r == -EDOM; i++)
+        r = try_fill(user, rng, in);
+    return r;
+}
+
+// L1 of the angles (in degrees / 10) and, for sigma, their Laplace likelihood.
+static npu_val build(struct net *net, const npu_val *in, int batch)
+{
+    npu_graph *g = net->graph;
+    const struct gaze_vit_config *c = &gaze_vit_config;
+    npu_val tokens = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, in[IN_IMAGE]), in[IN_POSE]);
+    npu_val feature = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, tokens));
+    npu_val angles = gaze_vit_angles(net, feature), s = gaze_vit_log_sigma(net, feature);
+    npu_val loss = npu_scale(g, npu_l1(g, angles, in[IN_ANGLES], in[IN_WEIGHT]), 5.73f, 0);
+    npu_val error = npu_abs(g, npu_sub(g, angles, in[IN_ANGLES]));
+    npu_val likely = npu_add(g, npu_mul(g, error, npu_exp(g, npu_scale(g, s, -1, 0))), s);
+    likely = npu_reduce(g, npu_mul(g, likely, in[IN_WEIGHT]), NPU_REDUCE_MEAN, 0);
+    return npu_add(g, loss, npu_scale(g, likely, 0.1f, 0));
+}
+
+static void build_deployed(struct net *net)
+{
+    const struct gaze_vit_config *c = &gaze_vit_config;
+    const int64_t image[4] = {1, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {1, GAZE_VIT_POSE};
+    npu_val x = gaze_vit_tokens(net, c, npu_input(net->graph, "image", NPU_F32, 4, image));
+    x = gaze_vit_pose(net, c, x, npu_input(net->graph, "pose", NPU_F32, 2, pose));
+    npu_val feature = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, x));
+    npu_output(net->graph, "angles", gaze_vit_angles(net, feature));
+    npu_output(net->graph, "log_sigma", gaze_vit_log_sigma(net, feature));
+}
+
+static int prepare(npu_plan *plan)
+{
+    return gaze_vit_write_positions(plan, &gaze_vit_config);
+}
+
+static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret, char *message)
+{
+    struct data *d = user;
+    struct gaze_estimate *gaze = NULL;
+    int r = judge_gaze_all(dev, path, &d->judged_rendered, d->found_rendered, &gaze, message);
+    if (r >= 0)
+        judge_gaze_rendered(&d->judged_rendered, gaze, ret);
+    free(gaze);
+    gaze = NULL;
+    if (r >= 0 && d->found_real) {
+        r = judge_gaze_all(dev, path, &d->judged_real, d->found_real, &gaze, message);
+        if (r >= 0)
+            judge_gaze_real(&d->judged_real, gaze, ret);
+        free(gaze);
+    }
+    return r;
+}
+
+const struct task task_gaze_vit = {
+    .name = "gaze_vit",
+    .inputs = inputs,
+    .input_count = INPUTS,
+    .batch = 32,
+    .lr = 1e-3f,
+    .weight_decay = 0.05f,
+    .open = open_data,
+    .close = close_data,
+    .fill = fill,
+    .build = build,
+    .build_deployed = build_deployed,
+    .prepare = prepare,
+    .judge = judge,
+};
