@@ -21,9 +21,7 @@ void picture_free(struct picture *p)
 static v3 draw_colour(struct rng *rng)
 {
     float level = rng_log_uniform(rng, 0.01f, 0.9f);
-    v3 c = v3_make(level * expf(0.25f * rng_normal(rng)), level * expf(0.15f * rng_normal(rng)),
-                   level * expf(0.3f * rng_normal(rng)));
-    return c;
+    return rng_jitter3(rng, v3_make(level, level, level), 0.25f, 0.15f, 0.3f);
 }
 
 // Colours at a coarse grid, smooth between: from a plain wall (1 cell) to clutter.
@@ -36,7 +34,8 @@ static void draw_blotches(struct rng *rng, struct picture *p)
 
     for (int y = 0; y <= cells; y++)
         for (int x = 0; x <= cells; x++)
-            grid[y][x] = v3_mix(base, draw_colour(rng), spread * rng_unit(rng));
+            grid[y][x] = v3_mix(base, draw_colour(rng), spread);
+
     for (int y = 0; y < p->side; y++) {
         for (int x = 0; x < p->side; x++) {
             float gx = (float)x * (float)cells / (float)p->side, gy = (float)y * (float)cells / (float)p->side;

@@ -96,8 +96,10 @@ static void draw_blink(struct rng *rng, struct expression *e)
         depth = rng_uniform(rng, 0.4f, 4.4f);
     e->au[i][0] = clampf(depth * (1 + 0.06f * rng_normal(rng)), 0, 5);
     e->au[i][1] = clampf(depth * (1 + 0.06f * rng_normal(rng)), 0, 5);
-    if (kind < 0.008f) // a wink
-        e->au[i][rng_below(rng, 2)] = rng_uniform(rng, 0, 0.8f);
+    if (kind < 0.008f) { // a wink
+        int side = rng_below(rng, 2);
+        e->au[i][side] = rng_uniform(rng, 0, 0.8f);
+    }
 }
 
 void expression_draw(struct rng *rng, struct expression *ret_expression)
@@ -115,8 +117,10 @@ void expression_draw(struct rng *rng, struct expression *ret_expression)
                 set_unit(rng, &e, u->au, u->intensity * strength * (1 + 0.35f * rng_normal(rng)));
         }
     } else {
-        for (int n = 0; n < FREE_UNITS; n++)
-            set_unit(rng, &e, expression_au_number[rng_below(rng, EXPRESSION_AUS - 1)], rng_uniform(rng, 0.5f, 4));
+        for (int n = 0; n < FREE_UNITS; n++) {
+            int unit = rng_below(rng, EXPRESSION_AUS - 1);
+            set_unit(rng, &e, expression_au_number[unit], rng_uniform(rng, 0.5f, 4));
+        }
     }
     // lids and cheeks are narrowed now and then whatever the face does (sun, screens)
     if (rng_chance(rng, 0.25f)) {

@@ -12,7 +12,7 @@ static v3 warm(struct rng *rng, float strength)
 
 static v3 direction_about(struct rng *rng, v3 axis, float spread_deg)
 {
-    v3 d = v3_make(rng_normal(rng), rng_normal(rng), rng_normal(rng));
+    v3 d = rng_normal3(rng);
     return v3_unit(v3_mad(v3_unit(axis), d, tanf(spread_deg * 0.01745f) / 1.6f));
 }
 
@@ -38,7 +38,8 @@ void lighting_draw(struct rng *rng, v3 facing, float skin_level, int infrared, s
     }
     l.sky_up = direction_about(rng, v3_make(0, -1, -0.2f), 30);
     l.sky = warm(rng, ambient);
-    l.ground = v3_mul(warm(rng, ambient), rng_uniform(rng, 0.3f, 0.9f));
+    l.ground = warm(rng, ambient);
+    l.ground = v3_mul(l.ground, rng_uniform(rng, 0.3f, 0.9f));
     total = v3_dot(lighting_irradiance(&l, facing), v3_make(.33f, .34f, .33f));
     l.exposure = rng_log_uniform(rng, 0.26f, 0.5f) / (maxf(total, 0.05f) * powf(skin_level, 0.6f) * powf(0.3f, 0.4f));
     *ret_lighting = l;

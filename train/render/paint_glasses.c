@@ -52,7 +52,7 @@ static struct lens_look draw_look(struct renderer *r, const v3 *camera)
         look.screen = mirrored(v3_unit(camera[v]), turn(r->to_camera, r->glasses.normal[v]));
         look.width = rng_uniform(&rng, 0.05f, 0.4f);
         look.height = look.width * rng_uniform(&rng, 0.4f, 1.2f);
-        look.colour = v3_make(level * rng_uniform(&rng, 0.7f, 1), level, level * rng_uniform(&rng, 0.8f, 1.3f));
+        look.colour = v3_mul(rng_uniform3(&rng, v3_make(0.7f, 1, 0.8f), v3_make(1, 1, 1.3f)), level);
     }
     return look;
 }

@@ -14,22 +14,16 @@ static v3 ramp(const v3 *colour, int count, float t)
     return v3_mix(colour[i], colour[i + 1], at - (float)i);
 }
 
-static v3 jitter(struct rng *rng, v3 c, float sd)
-{
-    return v3_make(c.x * expf(sd * rng_normal(rng)), c.y * expf(sd * rng_normal(rng)),
-                   c.z * expf(sd * rng_normal(rng)));
-}
-
 static void draw_skin(struct rng *rng, struct person *p, float tone, float age)
 {
     static const v3 tones[] = {{.68f, .47f, .37f},  {.60f, .39f, .28f},  {.50f, .30f, .20f},
                                {.36f, .20f, .125f}, {.22f, .115f, .07f}, {.105f, .055f, .036f}};
-    v3 lip_shift = v3_make(rng_uniform(rng, .72f, .95f), rng_uniform(rng, .50f, .75f), rng_uniform(rng, .55f, .85f));
+    v3 lip_shift = rng_uniform3(rng, v3_make(.72f, .50f, .55f), v3_make(.95f, .75f, .85f));
 
-    p->skin = jitter(rng, ramp(tones, 6, tone), 0.06f);
+    p->skin = rng_jitter3(rng, ramp(tones, 6, tone), 0.06f, 0.06f, 0.06f);
     p->lip = v3_tint(p->skin, lip_shift);
     if (rng_chance(rng, 0.12f)) // lipstick
-        p->lip = v3_make(rng_uniform(rng, .2f, .5f), rng_uniform(rng, .03f, .12f), rng_uniform(rng, .04f, .14f));
+        p->lip = rng_uniform3(rng, v3_make(.2f, .03f, .04f), v3_make(.5f, .12f, .14f));
     p->redness = rng_uniform(rng, 0, 1) * (1 - 0.6f * tone);
     p->blotch = rng_uniform(rng, 0.3f, 1.3f);
     p->freckles = rng_chance(rng, 0.2f) ? rng_uniform(rng, 0.2f, 1) * (1 - tone) : 0;
@@ -45,9 +39,11 @@ static void draw_hair(struct rng *rng, struct person *p, float tone, float age)
 {
     static const v3 hairs[] = {{.012f, .010f, .009f}, {.03f, .02f, .014f}, {.07f, .042f, .024f},
                                {.16f, .095f, .05f},   {.34f, .23f, .12f},  {.46f, .34f, .2f}};
-    float dark = clampf(0.25f * rng_unit(rng) + (1 - tone) * powf(rng_unit(rng), 1.5f), 0, 1);
+    float dark = 0.25f * rng_unit(rng);
 
-    p->hair = jitter(rng, ramp(hairs, 6, dark), 0.12f);
+    dark = clampf(dark + (1 - tone) * powf(rng_unit(rng), 1.5f), 0, 1);
+
+    p->hair = rng_jitter3(rng, ramp(hairs, 6, dark), 0.12f, 0.12f, 0.12f);
     if (rng_chance(rng, 0.05f))
         p->hair = v3_make(.25f, .085f, .03f);
     p->brow = v3_mul(p->hair, rng_uniform(rng, 0.5f, 1));
@@ -75,8 +71,8 @@ static void draw_features(struct rng *rng, struct person *p)
     p->beard_density = p->beard == BEARD_STUBBLE ? rng_uniform(rng, 0.1f, 0.45f) : rng_uniform(rng, 0.5f, 0.95f);
     p->lash_density = man ? rng_uniform(rng, 0.05f, 0.4f) : rng_uniform(rng, 0.15f, 0.85f);
     p->eyeliner = !man && rng_chance(rng, 0.4f) ? rng_uniform(rng, 0.2f, 0.9f) : 0;
-    p->cloth =
-        v3_make(rng_log_uniform(rng, .015f, .8f), rng_log_uniform(rng, .015f, .8f), rng_log_uniform(rng, .015f, .8f));
+    p->cloth = rng_uniform3(rng, v3_make(-4.2f, -4.2f, -4.2f), v3_make(-.2f, -.2f, -.2f));
+    p->cloth = v3_make(expf(p->cloth.x), expf(p->cloth.y), expf(p->cloth.z));
     p->cloth = v3_mix(p->cloth, v3_make(p->cloth.y, p->cloth.y, p->cloth.y), rng_unit(rng));
     p->cloth_line = rng_uniform(rng, -14.5f, -10.5f);
 }
@@ -94,10 +90,10 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     p->pupil_bias = rng_uniform(rng, -0.05f, 0.05f);
     p->limbus_width = rng_uniform(rng, 0.03f, 0.09f);
     p->temporal_shift = rng_uniform(rng, 0.05f, 0.30f);
-    p->iris = jitter(rng, ramp(irises, 7, light), 0.15f);
+    p->iris = rng_jitter3(rng, ramp(irises, 7, light), 0.15f, 0.15f, 0.15f);
     p->iris_inner = v3_mix(p->iris, v3_make(.09f, .055f, .025f), 0.6f * rng_unit(rng));
     p->iris_grain = rng_uniform(rng, 0.1f, 0.5f);
-    p->sclera = v3_make(rng_uniform(rng, .52f, .68f), rng_uniform(rng, .46f, .60f), rng_uniform(rng, .42f, .58f));
+    p->sclera = rng_uniform3(rng, v3_make(.52f, .46f, .42f), v3_make(.68f, .60f, .58f));
     for (int side = 0; side < 2; side++) {
         p->kappa_out_deg[side] = kappa + 0.5f * rng_normal(rng);
         p->kappa_up_deg[side] = rng_normal(rng);
@@ -119,7 +115,7 @@ static void draw_glasses(struct rng *rng, struct person *p)
     p->frame_thick = rng_chance(rng, 0.4f) ? rng_uniform(rng, 0.05f, 0.1f) : rng_uniform(rng, 0.12f, 0.4f);
     p->frame_down = rng_uniform(rng, 0.0f, 0.6f);
     p->lens_tint = rng_chance(rng, 0.12f) ? rng_uniform(rng, 0.1f, 0.45f) : rng_uniform(rng, 0, 0.06f);
-    p->frame = v3_mul(jitter(rng, v3_make(1, 0.9f, 0.8f), 0.3f), dark);
+    p->frame = v3_mul(rng_jitter3(rng, v3_make(1, 0.9f, 0.8f), 0.3f, 0.3f, 0.3f), dark);
 }
 
 void person_draw(uint64_t seed, uint32_t id, struct person *ret_person)

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "train/render/v3.h"
+
 struct rng {
     uint64_t state;
 };
@@ -59,4 +61,24 @@ static inline float rng_normal(struct rng *r)
 static inline float rng_log_uniform(struct rng *r, float low, float high)
 {
     return low * expf(logf(high / low) * rng_unit(r));
+}
+
+// Three numbers in a set order: the order in which C evaluates arguments is the compiler's own.
+static inline v3 rng_uniform3(struct rng *r, v3 low, v3 high)
+{
+    float x = rng_uniform(r, low.x, high.x), y = rng_uniform(r, low.y, high.y), z = rng_uniform(r, low.z, high.z);
+    return v3_make(x, y, z);
+}
+
+static inline v3 rng_normal3(struct rng *r)
+{
+    float x = rng_normal(r), y = rng_normal(r), z = rng_normal(r);
+    return v3_make(x, y, z);
+}
+
+// c with each part multiplied by e^N(0, sd).
+static inline v3 rng_jitter3(struct rng *r, v3 c, float sd_x, float sd_y, float sd_z)
+{
+    v3 n = rng_normal3(r);
+    return v3_make(c.x * expf(sd_x * n.x), c.y * expf(sd_y * n.y), c.z * expf(sd_z * n.z));
 }
