@@ -151,8 +151,8 @@ static void case_inputs(npu_graph *g, int index, npu_val *in)
     const int64_t *dim = batch_norm_cases[index].dim, *c = &dim[batch_norm_cases[index].rank - 1];
 
     in[0] = op_test_in(g, "a", batch_norm_cases[index].t, batch_norm_cases[index].rank, dim);
-    in[1] = op_test_in(g, "b", NPU_F32, 1, c);
-    in[2] = op_test_in(g, "c", NPU_F32, 1, c);
+    in[1] = op_test_param(g, "b", 1, c);
+    in[2] = op_test_param(g, "c", 1, c);
 }
 
 static npu_val batch_norm_case(npu_graph *g, int index)
@@ -164,8 +164,8 @@ static npu_val batch_norm_case(npu_graph *g, int index)
         return NPU_NONE;
     case_inputs(g, index, in);
     c = &batch_norm_cases[index].dim[batch_norm_cases[index].rank - 1];
-    in[3] = npu_state(g, "mean", NPU_F32, 1, c, (struct npu_init){NPU_INIT_UNIFORM, 0.5f});
-    in[4] = npu_state(g, "var", NPU_F32, 1, c, (struct npu_init){NPU_INIT_CONST, 0.7f});
+    in[3] = op_test_state(g, "mean", 1, c, -0.5f, 0.5f);
+    in[4] = op_test_state(g, "var", 1, c, 0.5f, 1);
     return npu_batch_norm(g, in[0], in[1], in[2], in[3], in[4], 1e-3f, 0, false);
 }
 
@@ -267,10 +267,10 @@ static npu_val train_case(npu_graph *g, int index)
         return NPU_NONE;
     if (index == N_CASES) { /* the running statistics: what they are after a run */
         in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(5, 7, 9));
-        in[1] = op_test_in(g, "b", NPU_F32, OP_DIMS(9));
-        in[2] = op_test_in(g, "c", NPU_F32, OP_DIMS(9));
-        in[3] = npu_state(g, "mean", NPU_F32, OP_DIMS(9), (struct npu_init){NPU_INIT_UNIFORM, 0.5f});
-        in[4] = npu_state(g, "var", NPU_F32, OP_DIMS(9), (struct npu_init){NPU_INIT_CONST, 0.7f});
+        in[1] = op_test_param(g, "b", OP_DIMS(9));
+        in[2] = op_test_param(g, "c", OP_DIMS(9));
+        in[3] = op_test_state(g, "mean", OP_DIMS(9), -0.5f, 0.5f);
+        in[4] = op_test_state(g, "var", OP_DIMS(9), 0.5f, 1);
         y = npu_batch_norm(g, in[0], in[1], in[2], in[3], in[4], 1e-3f, 0.1f, true);
         return y < 0 ? y : npu_concat(g, &in[3], 2, 0);
     }
@@ -278,8 +278,8 @@ static npu_val train_case(npu_graph *g, int index)
     c = &batch_norm_cases[index].dim[batch_norm_cases[index].rank - 1];
     if (index == 3)
         npu_test_range(g, in[0], 3, 5); /* a mean far from 0 */
-    in[3] = npu_state(g, "mean", NPU_F32, 1, c, (struct npu_init){NPU_INIT_ZERO, 0});
-    in[4] = npu_state(g, "var", NPU_F32, 1, c, (struct npu_init){NPU_INIT_CONST, 1});
+    in[3] = op_test_state(g, "mean", 1, c, -0.5f, 0.5f);
+    in[4] = op_test_state(g, "var", 1, c, 0.5f, 1);
     return npu_batch_norm(g, in[0], in[1], in[2], in[3], in[4], 1e-3f, 0.1f, true);
 }
 
@@ -391,12 +391,12 @@ static npu_val grad_case(npu_graph *g, int index)
     if (index / 2 >= (int)(sizeof(dim) / sizeof(dim[0])))
         return NPU_NONE;
     in[0] = op_test_in(g, "a", NPU_F32, 2, dim[index / 2]);
-    for (int i = 1; i < 4; i++)
-        in[i] = op_test_in(g, (const char *[]){"b", "c", "d"}[i - 1], NPU_F32, 1, &dim[index / 2][1]);
-    npu_test_range(g, in[3], 0.2f, 2);
-    in[4] = op_test_in(g, "e", NPU_F32, 2, dim[index / 2]);
+    in[1] = op_test_param(g, "gamma", 1, &dim[index / 2][1]);
+    in[2] = op_test_state(g, "mean", 1, &dim[index / 2][1], -0.5f, 0.5f);
+    in[3] = op_test_state(g, "var", 1, &dim[index / 2][1], 0.2f, 2);
+    in[4] = op_test_in(g, "b", NPU_F32, 2, dim[index / 2]);
     d = npu_node_add(g, &npu_op_batch_norm_grad, in, 5, &a, sizeof(a));
-    all[0] = d;
+    all[0] = npu_cast(g, d, NPU_F32);
     for (int i = 1; d > 0 && i < 3; i++)
         all[i] = npu_reshape(g, npu_node_output(g, d, i), OP_DIMS(1, -1));
     return d < 0 ? d : npu_concat(g, all, 3, 0);

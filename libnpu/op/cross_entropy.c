@@ -205,8 +205,8 @@ static npu_val entropy_grad_case(npu_graph *g, int index)
     if (index >= N_CASES)
         return NPU_NONE;
     case_inputs(g, index, in);
-    in[2] = op_test_in(g, "c", NPU_F32, 0, NULL);
-    in[3] = op_test_in(g, "d", NPU_F32, 0, NULL);
+    in[2] = op_test_state(g, "c", 0, NULL, -1, 1);
+    in[3] = op_test_state(g, "d", 0, NULL, -1, 1);
     return npu_node_add(g, &npu_op_cross_entropy_grad, in, 4, NULL, 0);
 }
 

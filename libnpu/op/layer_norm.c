@@ -120,8 +120,8 @@ static npu_val layer_norm_case(npu_graph *g, int index)
     if (index >= (int)(sizeof(t) / sizeof(t[0])))
         return NPU_NONE;
     x = op_test_in(g, "a", t[index].t, t[index].rank, t[index].dim);
-    gamma = op_test_in(g, "b", NPU_F32, 1, &t[index].dim[t[index].rank - 1]);
-    beta = op_test_in(g, "c", NPU_F32, 1, &t[index].dim[t[index].rank - 1]);
+    gamma = op_test_param(g, "b", 1, &t[index].dim[t[index].rank - 1]);
+    beta = op_test_param(g, "c", 1, &t[index].dim[t[index].rank - 1]);
     return npu_layer_norm(g, x, gamma, beta, index == 1 ? 0.1f : 1e-5f);
 }
 
@@ -231,11 +231,11 @@ static npu_val layer_norm_grad_case(npu_graph *g, int index)
     if (index >= (int)(sizeof(t) / sizeof(t[0])))
         return NPU_NONE;
     in[0] = op_test_in(g, "a", t[index].t, 2, t[index].dim);
-    in[1] = op_test_in(g, "b", NPU_F32, 1, &t[index].dim[1]);
+    in[1] = op_test_param(g, "b", 1, &t[index].dim[1]);
     in[2] = op_test_in(g, "c", t[index].t, 2, t[index].dim);
     d = npu_node_add(g, &npu_op_layer_norm_grad, in, 3, &(struct layer_norm_attr){1e-3f},
                      sizeof(struct layer_norm_attr));
-    all[0] = d;
+    all[0] = npu_cast(g, d, NPU_F32);
     for (int i = 1; d > 0 && i < 3; i++)
         all[i] = npu_reshape(g, npu_node_output(g, d, i), OP_DIMS(1, -1));
     return d < 0 ? d : npu_concat(g, all, 3, 0);

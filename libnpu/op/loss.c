@@ -258,8 +258,8 @@ static npu_val loss_grad_case(npu_graph *g, int index)
     if (index >= 3 * N_CASES)
         return NPU_NONE;
     case_inputs(g, index / 3, in);
-    in[3] = op_test_in(g, "d", NPU_F32, 0, NULL);
-    in[4] = op_test_in(g, "e", NPU_F32, 0, NULL);
+    in[3] = op_test_state(g, "d", 0, NULL, -1, 1);
+    in[4] = op_test_state(g, "e", 0, NULL, -1, 1);
     return npu_node_add(g, &npu_op_loss_grad, in, 5, &(struct loss_attr){index % 3}, sizeof(struct loss_attr));
 }
 

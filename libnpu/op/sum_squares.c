@@ -166,8 +166,7 @@ static npu_val clip_case(npu_graph *g, int index)
 
     if (index >= (int)(sizeof(clip) / sizeof(clip[0])))
         return NPU_NONE;
-    a = op_test_in(g, "a", NPU_F32, 0, NULL);
-    npu_test_range(g, a, 1, 9);
+    a = op_test_state(g, "a", 0, NULL, 1, 9);
     x[0] = npu_clip_scale(g, a, clip[index], &x[1]);
     for (int i = 0; i < 2; i++)
         x[i] = npu_reshape(g, x[i], OP_DIMS(1));

@@ -123,8 +123,6 @@ static int adamw_lower(const struct npu_node *n, struct npu_lower *l)
     return 0;
 }
 
-static const struct npu_init test_init = {NPU_INIT_UNIFORM, 1}, test_init_positive = {NPU_INIT_CONST, 0.3f};
-
 /* What a run leaves in the parameter and the moments, one after the other. */
 static npu_val update_case(npu_graph *g, int index, bool adamw)
 {
@@ -133,14 +131,13 @@ static npu_val update_case(npu_graph *g, int index, bool adamw)
 
     if (index >= (int)(sizeof(len) / sizeof(len[0])))
         return NPU_NONE;
-    param = npu_param(g, "param", 1, &len[index], test_init);
+    param = op_test_param(g, "param", 1, &len[index]);
     grad = op_test_in(g, "a", index == 4 ? NPU_BF16 : NPU_F32, 1, &len[index]);
-    m = npu_state(g, "m", NPU_F32, 1, &len[index], test_init);
-    v = npu_state(g, "v", NPU_F32, 1, &len[index], test_init_positive);
-    lr = op_test_in(g, "b", NPU_F32, 0, NULL);
-    step = op_test_in(g, "c", NPU_F32, 0, NULL);
-    npu_test_range(g, step, 1, 50);
-    scale = index % 2 ? op_test_in(g, "d", NPU_F32, 0, NULL) : NPU_NONE;
+    m = op_test_state(g, "m", 1, &len[index], -1, 1);
+    v = op_test_state(g, "v", 1, &len[index], 0, 1);
+    lr = op_test_state(g, "lr", 0, NULL, 0, 1);
+    step = op_test_state(g, "step", 0, NULL, 1, 50);
+    scale = index % 2 ? op_test_state(g, "scale", 0, NULL, 0, 1) : NPU_NONE;
     if (adamw)
         p = npu_adamw(g, param, grad, m, v, lr, step, scale, &(struct npu_adamw_step){0.9f, 0.95f, 1e-6f, 0.05f});
     else
@@ -272,8 +269,8 @@ static npu_val average_case(npu_graph *g, int index)
 
     if (index >= (int)(sizeof(len) / sizeof(len[0])))
         return NPU_NONE;
-    return npu_moving_average(g, npu_state(g, "state", NPU_F32, 1, &len[index], test_init),
-                              op_test_in(g, "a", NPU_F32, 1, &len[index]), 0.1f, 1.25f);
+    return npu_moving_average(g, op_test_state(g, "state", 1, &len[index], -1, 1),
+                              op_test_state(g, "x", 1, &len[index], -1, 1), 0.1f, 1.25f);
 }
 
 const struct npu_op npu_op_moving_average = {

@@ -263,3 +263,16 @@ npu_val op_test_in(npu_graph *g, const char *name, enum npu_dtype t, int rank, c
 {
     return npu_input(g, name, t, rank, dim);
 }
+
+npu_val op_test_param(npu_graph *g, const char *name, int rank, const int64_t *dim)
+{
+    return npu_param(g, name, rank, dim, (struct npu_init){NPU_INIT_UNIFORM, 1});
+}
+
+npu_val op_test_state(npu_graph *g, const char *name, int rank, const int64_t *dim, float lo, float hi)
+{
+    npu_val v = npu_state(g, name, NPU_F32, rank, dim, (struct npu_init){NPU_INIT_CONST, (lo + hi) / 2});
+
+    npu_test_range(g, v, lo, hi);
+    return v;
+}

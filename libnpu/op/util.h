@@ -64,8 +64,11 @@ static inline int64_t op_ceil_div(int64_t a, int64_t b)
 }
 bool op_is_cpu(const struct npu_lower *l);
 
-/* An input of a test graph. */
+/* An input of a test graph; a parameter (f32 whatever storage the case is run with); an f32 state, drawn from [lo, hi).
+ */
 npu_val op_test_in(npu_graph *g, const char *name, enum npu_dtype t, int rank, const int64_t *dim);
+npu_val op_test_param(npu_graph *g, const char *name, int rank, const int64_t *dim);
+npu_val op_test_state(npu_graph *g, const char *name, int rank, const int64_t *dim, float lo, float hi);
 #define OP_DIMS(...)                                                                                                   \
     (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[])                                       \
     {                                                                                                                  \
