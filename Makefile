@@ -107,6 +107,41 @@ check-deps:
 lint-deps:
 	@scripts/packages.sh lint
 
+## install       install to $(DESTDIR)$(prefix): programs, libgaze, networks, units, man pages
+bindir     = $(prefix)/bin
+libexecdir = $(prefix)/libexec/gazed
+libdir     = $(prefix)/lib
+datadir    = $(prefix)/share
+sysconfdir = $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
+sysusersdir = $(prefix)/lib/sysusers.d
+tmpfilesdir = $(prefix)/lib/tmpfiles.d
+unitdir    = $(prefix)/lib/systemd/system
+udevdir    = $(prefix)/lib/udev/rules.d
+FILL = sed -e 's|@prefix@|$(prefix)|g' -e 's|@bindir@|$(bindir)|g' \
+	-e 's|@libexecdir@|$(libexecdir)|g' -e 's|@libdir@|$(libdir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
+	-e 's|@includedir@|$(prefix)/include|g' -e 's|@version@|$(VERSION)|g'
+TOOLS = gazed gazectl gaze-analyze npu-info npu-ops gaze-train gaze-eval gaze-render
+
+.PHONY: install
+install: all
+	install -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir) $(libdir)/pkgconfig $(prefix)/include $(datadir)/gazed/models \
+		$(datadir)/gazed/python $(sysconfdir)/gazed $(sysusersdir) $(tmpfilesdir) $(unitdir) $(udevdir) $(foreach n,1 3 5 8,$(datadir)/man/man$(n)))
+	install -m755 $(TOOLS:%=$(O)/bin/%) $(DESTDIR)$(bindir)
+	install -m755 $(O)/bin/gazed-worker $(DESTDIR)$(libexecdir)
+	install -m644 $(INSTALL_HEADERS) $(DESTDIR)$(prefix)/include
+	cp -P $(INSTALL_LIBS) $(DESTDIR)$(libdir)
+	install -m644 $(wildcard models/weights/*) $(DESTDIR)$(datadir)/gazed/models
+	install -m644 $(INSTALL_PYTHON) $(DESTDIR)$(datadir)/gazed/python
+	$(call install_filled,$(INSTALL_PC),$(libdir)/pkgconfig)
+	$(call install_filled,$(INSTALL_UNITS),$(unitdir))
+	$(call install_filled,$(INSTALL_SYSUSERS),$(sysusersdir))
+	$(call install_filled,$(INSTALL_TMPFILES),$(tmpfilesdir))
+	$(call install_filled,$(INSTALL_UDEV),$(udevdir))
+	[ -e $(DESTDIR)$(sysconfdir)/gazed/gazed.conf ] || { $(call install_filled,$(INSTALL_CONF),$(sysconfdir)/gazed); }
+	for page in $(INSTALL_MAN); do install -m644 $$page $(DESTDIR)$(datadir)/man/man$${page##*.} || exit 1; done
+# Files with @words@ in them; a name's .in is dropped.
+install_filled = for f in $(1); do $(FILL) $$f > $(DESTDIR)$(2)/$$(basename $$f .in) || exit 1; done
+
 ## clean         remove $(O)
 clean:
 	rm -rf $(O)
