@@ -365,6 +365,137 @@ kernel void conv2d_grad_w_sum(const global float *restrict part, global T(0) *re
 }
 #endif
 
+#if defined(K_conv2d_dw_cpu) || defined(K_conv2d_dw_grad_w_cpu)
+/* ---- depthwise: vectors of channels ---- */
+/* n (at most W count) consecutive elements, zeros behind them */
+#define PARTIAL_LOAD(k)                                                                                                \
+    inline vf load_some_##k(const global T(k) *p, size_t i, int n)                                                     \
+    {                                                                                                                  \
+        float t[W];                                                                                                    \
+        if (n >= W)                                                                                                    \
+            return LDV(k, W, p, i);                                                                                    \
+        for (int j = 0; j < W; j++)                                                                                    \
+            t[j] = j < n ? LD(k, p, i + j) : 0.0f;                                                                     \
+        return VLD(0, t);                                                                                              \
+    }
+PARTIAL_LOAD(0)
+PARTIAL_LOAD(1)
+#endif
+
+#ifdef K_conv2d_dw_cpu
+PARTIAL_LOAD(2)
+PARTIAL_LOAD(3)
+
+/* Taps along one axis: t0 .. t1 - 1; tap t reads source pixel src + t d_src with weight wt + t d_wt. */
+struct taps {
+    int t0, t1, src, wt;
+};
+#ifdef GRAD_X
+#define D_SRC (-1)
+#define D_WT  stride
+inline struct taps taps_of(int i, int k, int stride, int pad, int size)
+{
+    struct taps t;
+
+    t.wt = (i + pad) % stride;
+    t.src = (i + pad - t.wt) / stride;
+    t.t0 = max(0, t.src - size + 1);
+    t.t1 = min((k - t.wt + stride - 1) / stride, t.src + 1);
+    return t;
+}
+#else
+#define D_SRC 1
+#define D_WT  1
+inline struct taps taps_of(int i, int k, int stride, int pad, int size)
+{
+    struct taps t;
+
+    t.wt = 0;
+    t.src = i * stride - pad;
+    t.t0 = max(0, -t.src);
+    t.t1 = min(k, size - t.src);
+    return t;
+}
+#endif
+
+/* A work-item makes `rows` rows of dst (of n dst_h). With GRAD_X dst is the gradient of x and src that of y. */
+kernel void conv2d_dw_cpu(const global T(0) *restrict src, const global T(1) *restrict wt, const global T(2) *restrict bias,
+                          const global T(3) *restrict res, global T(4) *restrict dst, int n, int src_h, int src_w, int dst_h,
+                          int dst_w, int c, int kh, int kw, int stride, int pad_top, int pad_left, int rows, int act)
+{
+    const int first = get_global_id(0) * rows, last = min(first + rows, n * dst_h);
+
+    for (int row = first; row < last; row++) {
+        const struct taps ty = taps_of(row % dst_h, kh, stride, pad_top, src_h);
+        const size_t z = (size_t)(row / dst_h) * src_h;
+
+        for (int x = 0; x < dst_w; x++) {
+            const struct taps tx = taps_of(x, kw, stride, pad_left, src_w);
+            const size_t to = ((size_t)row * dst_w + x) * c;
+
+            for (int i = 0; i < c; i += W) {
+                const int some = c - i;
+                vf sum = bias ? load_some_2(bias, i, some) : (vf)0.0f;
+
+                for (int y = ty.t0; y < ty.t1; y++)
+                    for (int t = tx.t0; t < tx.t1; t++)
+                        sum = fma(load_some_0(src, ((z + ty.src + y * D_SRC) * src_w + tx.src + t * D_SRC) * c + i, some),
+                                  load_some_1(wt, (size_t)((ty.wt + y * D_WT) * kw + tx.wt + t * D_WT) * c + i, some), sum);
+                if (res)
+                    sum += load_some_3(res, to + i, some);
+                sum = tile_act(sum, act);
+                if (some >= W) {
+                    STV(4, W, dst, to + i, sum);
+                } else {
+                    float out[W];
+                    VST(sum, 0, out);
+                    for (int j = 0; j < some; j++)
+                        ST(4, dst, to + i + j, out[j]);
+                }
+            }
+        }
+    }
+}
+#endif
+
+#ifdef K_conv2d_dw_grad_w_cpu
+/* part [shares][kh kw][c rounded up to W]: each share's rows of y */
+kernel void conv2d_dw_grad_w_cpu(const global T(0) *restrict x, const global T(1) *restrict gy, global float *restrict part,
+                                 int n, int h, int w, int oh, int ow, int c, int kh, int kw, int stride, int pad_top,
+                                 int pad_left, int rows)
+{
+    const int first = get_global_id(0) * rows, last = min(first + rows, n * oh), width = (c + W - 1) / W * W;
+
+    part += get_global_id(0) * (size_t)(kh * kw * width);
+    for (int i = 0; i < kh * kw * width; i += W)
+        VST((vf)0.0f, 0, part + i);
+    for (int row = first; row < last; row++)
+        for (int i = 0; i < c; i += W)
+            for (int tap = 0; tap < kh * kw; tap++) {
+                const int iy = row % oh * stride - pad_top + tap / kw, off = tap % kw - pad_left, some = c - i;
+                const int x0 = off < 0 ? (-off + stride - 1) / stride : 0, x1 = w - off > 0 ? min(ow, (w - 1 - off) / stride + 1) : 0;
+                const global T(0) *px = x + (((size_t)(row / oh) * h + iy) * w + off) * c + i;
+                const global T(1) *py = gy + (size_t)row * ow * c + i;
+                vf s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+                int ox = x0;
+
+                if (iy < 0 || iy >= h)
+                    continue;
+                if (some >= W)
+                    for (; ox + 4 <= x1; ox += 4) {
+                        const size_t a = (size_t)ox * stride * c, b = (size_t)ox * c;
+                        s0 = fma(LDV(0, W, px, a), LDV(1, W, py, b), s0);
+                        s1 = fma(LDV(0, W, px, a + stride * c), LDV(1, W, py, b + c), s1);
+                        s2 = fma(LDV(0, W, px, a + 2 * stride * c), LDV(1, W, py, b + 2 * c), s2);
+                        s3 = fma(LDV(0, W, px, a + 3 * stride * c), LDV(1, W, py, b + 3 * c), s3);
+                    }
+                for (; ox < x1; ox++)
+                    s0 = fma(load_some_0(px, (size_t)ox * stride * c, some), load_some_1(py, (size_t)ox * c, some), s0);
+                VST(VLD(0, part + tap * width + i) + ((s0 + s1) + (s2 + s3)), 0, part + tap * width + i);
+            }
+}
+#endif
+
 /* ---- portable kernels: a result a work-item ---- */
 #define GEOMETRY                                                                                                       \
     int n, int h, int w, int cin, int oh, int ow, int cout, int kh, int kw, int stride, int pad_top, int pad_left,     \

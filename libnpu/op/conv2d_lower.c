@@ -110,7 +110,7 @@ static struct grad_w_plan grad_w_plan(const struct npu_traits *t, const struct n
 }
 
 static void grad_w_sum(struct npu_lower *l, const struct npu_mat_tile *tile, const struct npu_conv2d_dims *d, int part,
-                       npu_val gw, int64_t shares)
+                       npu_val gw, int64_t shares, int64_t width)
 {
     const int64_t terms = d->kh * d->kw * d->cing;
     struct npu_launch *k = start(l, "conv2d_grad_w_sum", tile->name);
@@ -122,7 +122,7 @@ static void grad_w_sum(struct npu_lower *l, const struct npu_mat_tile *tile, con
     npu_launch_i32(k, terms);
     npu_launch_i32(k, d->groups);
     npu_launch_i32(k, d->coutg);
-    npu_launch_i32(k, npu_mat_round(d->coutg, tile->nr));
+    npu_launch_i32(k, width);
     npu_launch_size(k, (size_t)terms, 0, 0);
     npu_launch_local(k, 1, 1, 1);
 }
@@ -159,7 +159,71 @@ void npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val
     npu_launch_size(k, (size_t)p.blocks, (size_t)p.shares, (size_t)d->groups);
     npu_launch_local(k, 1, 1, 1);
     if (!direct)
-        grad_w_sum(l, &tile, d, part, gw, p.shares);
+        grad_w_sum(l, &tile, d, part, gw, p.shares, npu_mat_round(d->coutg, tile.nr));
+}
+
+/* ---- depthwise ---- */
+static bool depthwise(const struct npu_conv2d_dims *d)
+{
+    return d->groups > 1 && d->cing == 1 && d->coutg == 1;
+}
+
+/* Rows a work-item takes of `all`, so that there are about `each` shares a compute unit. */
+static int64_t share_rows(const struct npu_lower *l, int64_t all, int64_t each)
+{
+    const int64_t rows = npu_mat_ceil(all, each * npu_lower_traits(l)->compute_units);
+
+    return rows < 1 ? 1 : rows;
+}
+
+static void gather_dw(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
+{
+    const struct npu_mat_tile tile = npu_mat_tile(npu_lower_traits(l));
+    const int64_t all = d->n * (grad_x ? d->h : d->oh), rows = share_rows(l, all, 8);
+    const int64_t v[] = {d->n, d->h, d->w, d->oh, d->ow};
+    struct npu_launch *k = start(l, "conv2d_dw_cpu", tile.name);
+
+    npu_launch_def(k, "-DW=%d%s", tile.w, grad_x ? " -DGRAD_X" : "");
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->in[1]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL]);
+    npu_launch_val(k, n->out[0]);
+    npu_launch_i32(k, d->n);
+    for (int i = 0; i < 4; i++)
+        npu_launch_i32(k, v[1 + (grad_x ? (i + 2) % 4 : i)]);
+    npu_launch_i32(k, d->cin);
+    npu_launch_i32(k, d->kh);
+    npu_launch_i32(k, d->kw);
+    npu_launch_i32(k, d->stride);
+    npu_launch_i32(k, d->pad_top);
+    npu_launch_i32(k, d->pad_left);
+    npu_launch_i32(k, rows);
+    npu_launch_i32(k, NPU_ATTR(struct npu_conv2d_attr, n)->act);
+    npu_launch_size(k, (size_t)npu_mat_ceil(all, rows), 0, 0);
+    npu_launch_local(k, 1, 1, 1);
+}
+
+static void grad_w_dw(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
+{
+    const struct npu_mat_tile tile = npu_mat_tile(npu_lower_traits(l));
+    const int64_t all = d->n * d->oh, rows = share_rows(l, all, 4), shares = npu_mat_ceil(all, rows);
+    const int64_t width = npu_mat_round(d->cin, tile.w);
+    const int64_t v[] = {d->n,  d->h,  d->w,      d->oh,      d->ow,       d->cin,
+                         d->kh, d->kw, d->stride, d->pad_top, d->pad_left, rows};
+    const struct npu_conv2d_dims sum = {.kh = d->kh, .kw = d->kw, .cing = 1, .groups = 1, .coutg = d->cin};
+    const int part = npu_lower_scratch(l, sizeof(float) * (size_t)(shares * d->kh * d->kw * width));
+    struct npu_launch *k = start(l, "conv2d_dw_grad_w_cpu", tile.name);
+
+    npu_launch_def(k, "-DW=%d", tile.w);
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->in[1]);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, part);
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        npu_launch_i32(k, v[i]);
+    npu_launch_size(k, (size_t)shares, 0, 0);
+    npu_launch_local(k, 1, 1, 1);
+    grad_w_sum(l, &tile, &sum, part, n->out[0], shares, width);
 }
 
 /* ---- conv2d ---- */
@@ -181,7 +245,9 @@ int npu_conv2d_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.oh * d.ow * d.cout == 0)
         return 0;
-    if (blocked(l, &d))
+    if (blocked(l, &d) && depthwise(&d))
+        gather_dw(n, l, &d, false);
+    else if (blocked(l, &d))
         gather_cpu(n, l, &d, false);
     else
         forward_any(n, l, &d);
@@ -207,7 +273,9 @@ int npu_conv2d_grad_x_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.h * d.w * d.cin == 0)
         return 0;
-    if (blocked(l, &d))
+    if (blocked(l, &d) && depthwise(&d))
+        gather_dw(n, l, &d, true);
+    else if (blocked(l, &d))
         gather_cpu(n, l, &d, true);
     else
         grad_any(n, l, &d, "conv2d_grad_x_any", d.cin, d.w, d.h * d.n);
@@ -220,7 +288,9 @@ int npu_conv2d_grad_w_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.kh * d.kw * d.cing * d.cout == 0)
         return 0;
-    if (blocked(l, &d) && d.n * d.oh * d.ow > 0)
+    if (blocked(l, &d) && d.n * d.oh * d.ow > 0 && depthwise(&d))
+        grad_w_dw(n, l, &d);
+    else if (blocked(l, &d) && d.n * d.oh * d.ow > 0)
         npu_conv2d_grad_w_tiles(l, n->in[0], n->in[1], n->out[0], &d, d.n * d.h * d.w, d.n * d.oh * d.ow);
     else
         grad_any(n, l, &d, "conv2d_grad_w_any", d.cout, d.cing, d.kh * d.kw);
