@@ -65,8 +65,14 @@ static void put_gaze(FILE *f, const struct labels *l)
 
 int labels_write(FILE *f, const struct labels *l, bool with_mesh)
 {
-    fprintf(f, "{\"file\":\"%s\",\"index\":%llu,\"identity\":%u,\"mode\":\"%s\",\"size\":[%d,%d],", l->file,
-            (unsigned long long)l->index, l->identity, l->photo ? "photo" : "plain", l->width, l->height);
+    fprintf(f, "{\"file\":\"%s\",", l->file);
+    return labels_write_rest(f, l, with_mesh);
+}
+
+int labels_write_rest(FILE *f, const struct labels *l, bool with_mesh)
+{
+    fprintf(f, "\"index\":%llu,\"identity\":%u,\"mode\":\"%s\",\"size\":[%d,%d],", (unsigned long long)l->index,
+            l->identity, l->photo ? "photo" : "plain", l->width, l->height);
     fprintf(f, "\"camera\":{\"fx\":%.6g,\"fy\":%.6g,\"cx\":%.6g,\"cy\":%.6g},", l->camera.fx, l->camera.fy,
             l->camera.cx, l->camera.cy);
     put_vec3(f, "face_origin_mm", l->face_mm, ",\"eye_origin_mm\":{");

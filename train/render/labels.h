@@ -33,3 +33,5 @@ struct labels {
 int labels_derive(struct labels *l);
 // One line of JSON with its line end; with_mesh adds "mp_landmarks", the 468 mesh points. -errno of the stream.
 int labels_write(FILE *f, const struct labels *l, bool with_mesh);
+// The same without the opening brace and the file's name, which the caller has written something in place of.
+int labels_write_rest(FILE *f, const struct labels *l, bool with_mesh);

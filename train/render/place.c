@@ -165,14 +165,18 @@ int render_place(struct renderer *r, struct labels *l)
         return e;
     head_add_expression(s->head, &r->shape, weights, r->vertex);
     r->shift_mm = vec3_sub(r->scene.face_mm, mat3_apply(&r->scene.head, to_head_mm(face_origin(r))));
-    e = place_camera(r, &l->camera);
+    if (r->scene.given)
+        l->camera = r->scene.given->camera;
+    else
+        e = place_camera(r, &l->camera);
     if (e < 0)
         return e;
     l->head = r->scene.head;
     for (int side = 0; side < 2; side++)
         l->eye_mm[side] = to_camera_mm(r, ball_centre(r, side));
     between = vec3_scale(vec3_add(l->eye_mm[0], l->eye_mm[1]), 0.5);
-    l->target_mm = scene_draw_target(s->seed, r->scene.index, &r->scene.head, between);
+    l->target_mm = r->scene.given ? r->scene.given->target_mm
+                                  : scene_draw_target(s->seed, r->scene.index, &r->scene.head, between);
     l->face_mm = r->scene.face_mm;
     e = labels_derive(l);
     if (e < 0)

@@ -75,15 +75,23 @@ static void grow_hair(struct renderer *r)
     }
 }
 
-static void take_person(struct renderer *r, uint32_t id)
+void render_set_person(struct renderer *r, const struct person *person)
 {
-    if (r->has_person && r->person.id == id)
-        return;
-    person_draw(r->setup->seed, id, &r->person);
+    r->person = *person;
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
     skin_paint(r->setup->atlas, &r->person, &r->skin);
     grow_hair(r);
     r->has_person = true;
+}
+
+static void take_person(struct renderer *r, uint32_t id)
+{
+    struct person person;
+
+    if (r->has_person && r->person.id == id)
+        return;
+    person_draw(r->setup->seed, id, &person);
+    render_set_person(r, &person);
 }
 
 static void find_visible(const struct renderer *r, struct labels *l)

@@ -24,6 +24,8 @@ struct renderer {
     struct picture picture, scratch;
 };
 
+// render.c: makes the person's shape, skin and hair.
+void render_set_person(struct renderer *r, const struct person *person);
 // place.c: from the drawn scene to vertices, camera, eyes and labels (all but the visibility of landmarks).
 int render_place(struct renderer *r, struct labels *l);
 // FaceKit coordinates (cm) to the camera frame (mm).

@@ -26,8 +26,15 @@ struct degradation {
     bool grey, infrared;
 };
 
+// A camera and a point looked at that are set instead of drawn (clips).
+struct scene_given {
+    struct camera camera;
+    struct vec3 target_mm;
+};
+
 struct scene {
     uint64_t index;
+    const struct scene_given *given; // or NULL: both are drawn
     struct expression expression;
     struct lids lids;
     struct head_angles relative;   // head against the line from the camera to the face
