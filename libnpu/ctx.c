@@ -48,20 +48,37 @@ static char *default_cache_dir(void)
     return NULL;
 }
 
-static void find_devices(npu_ctx *c)
+/* OpenCL devices, then nodes that none of them stands for, then ref. */
+static int find_devices(npu_ctx *c)
 {
-    struct cl_found *found = calloc(NPU_MAX_DEVICES, sizeof *found);
-    int n = found ? npu_find_cl(found, NPU_MAX_DEVICES - 1, c->cl_why, sizeof c->cl_why) : 0;
+    struct cl_found *cl = calloc(NPU_MAX_DEVICES, sizeof *cl);
+    struct npu_node_found *node = calloc(NPU_MAX_DEVICES, sizeof *node);
+    int n_cl = 0, n_nodes = 0;
 
-    for (int i = 0; i < n; i++)
-        c->device[c->n_devices++] = found[i].info;
-    free(found);
+    if (!cl || !node) {
+        free(cl);
+        free(node);
+        return -ENOMEM;
+    }
+    n_cl = npu_find_cl(cl, NPU_MAX_DEVICES - 1, c->error, sizeof c->error);
+    n_nodes = npu_find_nodes(node, NPU_MAX_DEVICES);
+    npu_join_nodes(cl, n_cl, node, n_nodes);
+    for (int i = 0; i < n_cl; i++)
+        c->device[c->n_devices++] = cl[i].info;
+    for (int i = 0; i < n_nodes && c->n_devices < NPU_MAX_DEVICES - 1; i++)
+        if (!node[i].joined)
+            c->device[c->n_devices++] = node[i].info;
     npu_dev_ref_info(&c->device[c->n_devices++]);
+    snprintf(c->cl_why, sizeof c->cl_why, "%.159s", c->error);
+    free(cl);
+    free(node);
+    return 0;
 }
 
 int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
 {
     npu_ctx *c = calloc(1, sizeof *c);
+    int r;
 
     if (!c)
         return -ENOMEM;
@@ -69,7 +86,11 @@ int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
         c->cache_dir = default_cache_dir();
     else if (cache_dir[0])
         c->cache_dir = strdup(cache_dir);
-    find_devices(c);
+    r = find_devices(c);
+    if (r < 0) {
+        npu_ctx_free(c);
+        return r;
+    }
     *ret_ctx = c;
     return 0;
 }

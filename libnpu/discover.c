@@ -4,6 +4,7 @@
 #include "libnpu/discover.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -18,30 +19,23 @@ struct answer {
     struct cl_found found[NPU_MAX_DEVICES];
 };
 
-static void child_main(int fd, struct answer *a)
+static void write_answer(int fd, const char *at, size_t left)
 {
-    const char *at = (const char *)a;
-    size_t left = sizeof *a;
-
-    a->n = cl_list_devices(a->found, NPU_MAX_DEVICES, &a->platforms);
     while (left > 0) {
         ssize_t n = write(fd, at, left);
 
-        if (n <= 0 && errno != EINTR)
+        if (n < 0 && errno != EINTR)
             break;
         if (n > 0) {
             at += n;
             left -= (size_t)n;
         }
     }
-    _exit(left == 0 ? 0 : 1);
 }
 
-static int read_answer(int fd, struct answer *a, int timeout_ms)
+static int read_answer(int fd, char *at, size_t left, int timeout_ms)
 {
     int64_t until_ns = npu_now_ns() + (int64_t)timeout_ms * 1000000;
-    char *at = (char *)a;
-    size_t left = sizeof *a;
 
     while (left > 0) {
         struct pollfd pfd = {.fd = fd, .events = POLLIN};
@@ -58,16 +52,15 @@ static int read_answer(int fd, struct answer *a, int timeout_ms)
         at += n;
         left -= (size_t)n;
     }
-    return a->n >= 0 && a->n <= NPU_MAX_DEVICES ? 0 : -EPROTO;
+    return 0;
 }
 
-/* 0, -ETIMEDOUT, -EPIPE (the child died: *ret_signal) or another failure. */
-static int ask_child(struct answer *a, int timeout_ms, int *ret_signal)
+int npu_probe(npu_probe_fn *f, void *answer, size_t size, int timeout_ms, int *ret_signal)
 {
     int fd[2], r, status = 0;
     pid_t pid;
 
-    if (pipe(fd) < 0)
+    if (pipe2(fd, O_CLOEXEC) < 0)
         return -errno;
     pid = fork();
     if (pid < 0) {
@@ -78,17 +71,25 @@ static int ask_child(struct answer *a, int timeout_ms, int *ret_signal)
     }
     if (pid == 0) {
         close(fd[0]);
-        child_main(fd[1], a);
+        f(answer);
+        write_answer(fd[1], answer, size);
+        _exit(0);
     }
     close(fd[1]);
-    r = read_answer(fd[0], a, timeout_ms);
+    r = read_answer(fd[0], answer, size, timeout_ms);
     close(fd[0]);
-    if (r < 0)
-        kill(pid, SIGKILL);
+    kill(pid, SIGKILL); /* it has nothing left to do; drivers' exit handlers may hang */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
-    *ret_signal = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    *ret_signal = r == -EPIPE && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     return r;
+}
+
+static void list_cl(void *answer)
+{
+    struct answer *a = answer;
+
+    a->n = cl_list_devices(a->found, NPU_MAX_DEVICES, &a->platforms);
 }
 
 int npu_find_cl(struct cl_found *ret_found, int max, char *why, size_t why_size)
@@ -98,7 +99,9 @@ int npu_find_cl(struct cl_found *ret_found, int max, char *why, size_t why_size)
 
     if (!a)
         return -ENOMEM;
-    r = ask_child(a, 20000, &sig);
+    r = npu_probe(list_cl, a, sizeof *a, 20000, &sig);
+    if (r == 0 && (a->n < 0 || a->n > NPU_MAX_DEVICES))
+        r = -EPROTO;
     if (r == -ETIMEDOUT)
         snprintf(why, why_size, "an OpenCL driver hung while it was asked for devices; see /etc/OpenCL/vendors");
     else if (r == -EPIPE)

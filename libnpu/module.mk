@@ -12,10 +12,11 @@ npu_kernels += unary binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += tile gemm conv2d attention
 
-npu_srcs := autodiff ctx discover dtype graph json_scan lower optim place plan plan_file plan_io safetensors safetensors_write
+npu_srcs := autodiff ctx discover discover_nodes dtype explain graph json_scan lower optim place plan plan_file plan_io safetensors safetensors_write
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
-npu_libs := -lOpenCL
+npu_libs := -lOpenCL -ludev -ldrm
+CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev)
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 
@@ -42,3 +43,7 @@ CFLAGS_libnpu_op_attention = -O3
 PROGS += $(O)/bin/npu-ops
 $(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
 LIBS_npu-ops = $(npu_libs)
+
+PROGS += $(O)/bin/npu-info
+$(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
+LIBS_npu-info = $(npu_libs)

@@ -180,6 +180,28 @@ static void check_usable(cl_platform_id p, cl_device_id d, struct npu_dev_info *
     i->usable = !i->why_not[0];
 }
 
+/* Matrix tiers that may serve: C code on the host's units where native kernels run, then vectors of the device's width.
+ */
+static void list_tiers(cl_device_id d, struct npu_dev_info *i)
+{
+    static const struct {
+        unsigned bit;
+        const char *name;
+    } native[] = {
+        {NPU_CPU_AMX_BF16, "amx-bf16 "}, {NPU_CPU_AMX_INT8, "amx-int8 "}, {NPU_CPU_AVX512_BF16, "avx512-bf16 "}};
+    cl_uint w = get_uint(d, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
+    unsigned cpu = i->kind == NPU_KIND_CPU ? npu_cpu_features() : 0;
+    size_t n = 0;
+
+    for (size_t k = 0; k < sizeof native / sizeof native[0]; k++)
+        if (cpu & native[k].bit)
+            n += (size_t)snprintf(i->tiers + n, sizeof i->tiers - n, "%s", native[k].name);
+    if (i->kind == NPU_KIND_CPU)
+        snprintf(i->tiers + n, sizeof i->tiers - n, "vec%u", w >= 16 ? 16 : w >= 8 ? 8 : 4);
+    else
+        snprintf(i->tiers + n, sizeof i->tiers - n, "scalar");
+}
+
 static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_found *f)
 {
     struct npu_dev_info *i = &f->info;
@@ -199,6 +221,7 @@ static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_foun
     i->compute_units = (int)get_uint(d, CL_DEVICE_MAX_COMPUTE_UNITS);
     i->memory_bytes = memory;
     check_usable(p, d, i);
+    list_tiers(d, i);
     if (clGetDeviceInfo(d, CL_DEVICE_PCI_BUS_INFO_KHR_, sizeof pci, pci, NULL) == CL_SUCCESS)
         snprintf(f->pci, sizeof f->pci, "%04x:%02x:%02x.%x", pci[0] & 0xffffu, pci[1] & 0xffu, pci[2] & 0xffu,
                  pci[3] & 0xfu);

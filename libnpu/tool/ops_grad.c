@@ -19,6 +19,7 @@ struct grad_case {
     npu_val y;
     float *proj; /* R */
     int64_t n_y;
+    bool smooth;
     char why[600];
 };
 
@@ -185,6 +186,15 @@ static int check_device(struct grad_case *gc, npu_plan *dev, npu_val x, const fl
     return r;
 }
 
+/* Whether finite differences make sense: no node of the case has kinks. */
+static bool is_smooth(const struct ops_case *c, int32_t n_nodes)
+{
+    for (int32_t i = 0; i < n_nodes; i++)
+        if (c->g->node[i]->op->no_fd)
+            return false;
+    return npu_val_dtype(c->g, c->result) == NPU_F32;
+}
+
 static int check_all(struct grad_case *gc, npu_plan *dev, int *ret_inputs, int *ret_fd)
 {
     npu_graph *g = gc->c->g;
@@ -214,7 +224,7 @@ static int check_all(struct grad_case *gc, npu_plan *dev, int *ret_inputs, int *
 
 static void grad_case(struct ops *o, struct ops_case *c)
 {
-    struct grad_case gc = {.o = o, .c = c};
+    struct grad_case gc = {.o = o, .c = c, .smooth = is_smooth(c, c->g->n_nodes)};
     npu_plan *dev = NULL;
     int n = 0, n_fd = 0, r = add_backward(c);
 

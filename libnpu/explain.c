@@ -1,0 +1,118 @@
+/* explain.c - what a plan does: a line a node with its shape, tier and memory, and times if profiled. */
+#include "libnpu/dev.h"
+
+struct line {
+    char name[NPU_MAX_NAME], type[96], tier[64], place[96];
+    const char *op;
+    bool constant;
+    int launches;
+    double ms; /* mean of a run; below 0: not measured */
+};
+
+/* The first name among the node's outputs and parameters: what a reader would look for. */
+static void name_of(const npu_graph *g, const struct npu_node *n, char *buf, size_t size)
+{
+    buf[0] = '\0';
+    for (int i = 0; i < g->n_outputs && !buf[0]; i++)
+        for (int k = 0; k < n->n_out; k++)
+            if (g->output[i].val == n->out[k])
+                snprintf(buf, size, "%s", g->output[i].name);
+    for (int k = 0; k < n->n_in && !buf[0]; k++) {
+        const struct npu_value *v = npu_value_of(g, n->in[k]);
+
+        if (v && v->kind == NPU_VALUE_PARAM)
+            snprintf(buf, size, "%s", v->name);
+    }
+}
+
+static void tier_of(const struct npu_plan *p, const struct npu_step *s, char *buf, size_t size)
+{
+    const char *tier = p->dev->ops->name;
+
+    for (int k = 0; k < s->n_launches; k++) {
+        const struct npu_launch *l = &p->lower.launch[s->first_launch + k];
+
+        tier = l->tier ? l->tier : l->native ? "native" : tier;
+        if (l->tier && !l->on_params)
+            break;
+    }
+    if (s->n_launches == 0 && p->dev->traits.kind != NPU_KIND_REF)
+        tier = "-"; /* a view: no work */
+    snprintf(buf, size, "%s", tier);
+}
+
+static void describe(const struct npu_plan *p, const struct npu_step *s, struct line *l)
+{
+    const npu_graph *g = p->graph;
+    const struct npu_node *n = g->node[s->node];
+    struct npu_place at = npu_plan_place(p, n->out[0]);
+
+    name_of(g, n, l->name, sizeof l->name);
+    npu_type_text(&npu_value_of(g, n->out[0])->type, l->type, sizeof l->type);
+    tier_of(p, s, l->tier, sizeof l->tier);
+    if (at.bank < 0)
+        snprintf(l->place, sizeof l->place, "none");
+    else
+        snprintf(l->place, sizeof l->place, "%s%d+%zu", p->bank[at.bank].persistent ? "persistent" : "arena", at.bank,
+                 at.offset);
+    l->op = n->op->name;
+    l->constant = s->constant;
+    l->launches = s->n_launches;
+    l->ms = s->runs > 0 ? s->ms_sum / (double)s->runs : -1.0;
+}
+
+static void print_json(FILE *out, int node, const struct line *l, bool first)
+{
+    fprintf(out,
+            "%s\n    {\"node\": %d, \"op\": \"%s\", \"name\": \"%s\", \"type\": \"%s\", \"tier\": \"%s\", \"place\": "
+            "\"%s\", "
+            "\"constant\": %s, \"launches\": %d",
+            first ? "" : ",", node, l->op, l->name, l->type, l->tier, l->place, l->constant ? "true" : "false",
+            l->launches);
+    if (l->ms >= 0)
+        fprintf(out, ", \"ms\": %.6f", l->ms);
+    fputc('}', out);
+}
+
+static void print_text(FILE *out, int node, const struct line *l)
+{
+    fprintf(out, "%5d %-18s %-24s %-24s %-12s %-22s", node, l->op, l->type, l->name, l->tier, l->place);
+    if (l->ms >= 0)
+        fprintf(out, " %9.4f ms", l->ms);
+    fputs(l->constant ? "  once\n" : "\n", out);
+}
+
+int npu_plan_explain(npu_plan *p, FILE *out, bool json)
+{
+    const struct npu_plan_stats *s = &p->stats;
+    double total = 0.0;
+
+    if (json)
+        fprintf(out, "{\"device\": \"%s\", \"nodes\": [", p->dev->info.id);
+    for (int i = 0; i < p->n_steps; i++) {
+        struct line l;
+
+        describe(p, &p->step[i], &l);
+        if (json)
+            print_json(out, (int)p->step[i].node, &l, i == 0);
+        else
+            print_text(out, (int)p->step[i].node, &l);
+        total += l.ms > 0 && !l.constant ? l.ms : 0;
+    }
+    if (json)
+        fprintf(
+            out,
+            "],\n  \"launches\": %d, \"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
+            "\"last_run_ms\": %.4f}\n",
+            s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_values_bytes, p->last_run_ms);
+    else
+        fprintf(
+            out,
+            "%s: %d nodes, %d launches, %.1f MiB persistent, %.1f MiB arena (%.1f MiB of values), last run %.3f ms%s",
+            p->dev->info.id, s->nodes, s->launches, (double)s->persistent_bytes / (1 << 20),
+            (double)s->arena_bytes / (1 << 20), (double)s->sum_of_values_bytes / (1 << 20), p->last_run_ms,
+            p->opts.profile ? "" : "\n");
+    if (!json && p->opts.profile)
+        fprintf(out, ", sum of kernels %.3f ms\n", total);
+    return ferror(out) ? -EIO : 0;
+}
