@@ -58,6 +58,82 @@ static void grad_any(const struct npu_node *n, struct npu_lower *l, const struct
     }
 }
 
+/* ---- register tiles; -EOPNOTSUPP if a head does not fit into local memory ---- */
+struct locals {
+    size_t bytes[12];
+    int n;
+};
+
+static bool fits(const struct npu_traits *t, struct locals *s)
+{
+    size_t sum = 0;
+
+    for (int i = 0; i < s->n; i++) {
+        s->bytes[i] *= sizeof(float);
+        sum += s->bytes[i] + 128;
+    }
+    return sum <= t->local_bytes;
+}
+
+static int forward_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d)
+{
+    const struct npu_traits *t = npu_lower_traits(l);
+    const struct npu_mat_tile tile = npu_mat_tile(t);
+    const size_t np = (size_t)npu_mat_round(npu_mat_round(d->n, tile.mr), tile.nr);
+    const size_t dp = (size_t)npu_mat_round(d->dh, tile.nr), dh = (size_t)d->dh, mr = (size_t)tile.mr;
+    struct locals s = {{np * dp, np * dp, mr * dh, mr * np, mr * dp}, 5};
+    int64_t queries = npu_mat_round(d->n, tile.mr);
+    struct npu_launch *k;
+
+    if (!npu_mat_blocked(t) || !fits(t, &s))
+        return -EOPNOTSUPP;
+    /* packing K and V again for each part costs about as much as ten queries */
+    while (queries > 48 && npu_mat_ceil(d->n, queries) * d->batch * d->heads < 4 * (int64_t)t->compute_units)
+        queries = npu_mat_round(queries / 2, tile.mr);
+    k = start(l, "attention_cpu", tile.name);
+    npu_launch_def(k, "-DW=%d", tile.w);
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->out[0]);
+    size_args(k, d);
+    npu_launch_i32(k, queries);
+    npu_launch_i32(k, (int64_t)np);
+    npu_launch_i32(k, (int64_t)dp);
+    for (int i = 0; i < s.n; i++)
+        npu_mat_local(k, s.bytes[i]);
+    npu_launch_size(k, (size_t)npu_mat_ceil(d->n, queries), (size_t)(d->batch * d->heads), 0);
+    npu_launch_local(k, 1, 1, 1);
+    return 0;
+}
+
+static int grad_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d)
+{
+    const struct npu_traits *t = npu_lower_traits(l);
+    const struct npu_mat_tile tile = npu_mat_tile(t);
+    const int64_t whole = npu_mat_round(d->n, tile.mr), block = whole < 48 ? whole : 48;
+    const size_t np = (size_t)npu_mat_round(whole, tile.nr), dp = (size_t)npu_mat_round(d->dh, tile.nr);
+    const size_t dh = (size_t)d->dh, mr = (size_t)tile.mr, b = (size_t)block;
+    struct locals s = {{np * dh, np * dh, np * dp, b * dp, b * dp, b * np, b * np, np * dp, np * dp, mr * dh, mr * dp},
+                       11};
+    struct npu_launch *k;
+
+    if (!npu_mat_blocked(t) || !fits(t, &s))
+        return -EOPNOTSUPP;
+    k = start(l, "attention_grad_cpu", tile.name);
+    npu_launch_def(k, "-DW=%d", tile.w);
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->in[1]);
+    npu_launch_val(k, n->out[0]);
+    size_args(k, d);
+    npu_launch_i32(k, block);
+    npu_launch_i32(k, (int64_t)np);
+    npu_launch_i32(k, (int64_t)dp);
+    for (int i = 0; i < s.n; i++)
+        npu_mat_local(k, s.bytes[i]);
+    npu_launch_size(k, (size_t)(d->batch * d->heads), 0, 0);
+    npu_launch_local(k, 1, 1, 1);
+    return 0;
+}
+
 static struct npu_attention_dims lower_dims(const struct npu_node *n, const struct npu_lower *l)
 {
     const struct npu_tensor_type qkv = npu_lower_type(l, n->in[0]);
@@ -71,7 +147,8 @@ int npu_attention_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch * d.n * d.d == 0)
         return 0;
-    forward_any(n, l, &d);
+    if (forward_cpu(n, l, &d) == -EOPNOTSUPP)
+        forward_any(n, l, &d);
     return 0;
 }
 
@@ -81,6 +158,7 @@ int npu_attention_grad_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch * d.n * d.d == 0)
         return 0;
-    grad_any(n, l, &d);
+    if (grad_cpu(n, l, &d) == -EOPNOTSUPP)
+        grad_any(n, l, &d);
     return 0;
 }
