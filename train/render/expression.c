@@ -152,3 +152,27 @@ int expression_weights(const struct facekit *kit, const struct expression *e, fl
     }
     return 0;
 }
+
+void expression_from_weights(const struct facekit *kit, const float weights[FK_EXPRESSIONS],
+                             struct expression *ret_expression)
+{
+    struct expression e = {0};
+    uint64_t taken = 0;
+
+    for (size_t s = 0; s < sizeof(au_shapes) / sizeof(*au_shapes); s++) {
+        const char *shape = au_shapes[s].shape;
+        float *au = e.au[expression_au_index(au_shapes[s].au)];
+        int sided = shape[strlen(shape) - 1] == '_', i = -1;
+
+        for (int side = 0; side < 2; side++) {
+            char name[32];
+            snprintf(name, sizeof(name), "%s%s", shape, !sided ? "" : side ? "L" : "R");
+            i = facekit_expression(kit, name);
+            if (i >= 0 && !(taken >> i & 1) && au[side] == 0)
+                au[side] = clampf(5 * weights[i] / au_shapes[s].weight, 0, 5);
+        }
+        if (i >= 0)
+            taken |= 1ull << i;
+    }
+    *ret_expression = e;
+}

@@ -21,3 +21,6 @@ int expression_au_index(int number);
 void expression_draw(struct rng *rng, struct expression *ret_expression);
 // Adds the units' shapes to weights (AU45 too); -ENOENT when the model lacks a shape.
 int expression_weights(const struct facekit *kit, const struct expression *e, float weights[FK_EXPRESSIONS]);
+// The way back, for fitted weights: roughly, and shapes that several units share go to the first of them.
+void expression_from_weights(const struct facekit *kit, const float weights[FK_EXPRESSIONS],
+                             struct expression *ret_expression);

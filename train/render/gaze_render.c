@@ -58,7 +58,9 @@ static const char usage_text[] =
     "  --size PX          side of the pictures, 64 to 1024 (default 256)\n"
     "  --jobs N           threads (default: the processors)\n"
     "  --mode MODE        plain: the model with painted skin; photo: photographs with new eyes; mix: half and half\n"
-    "  --portraits DIR    folder with the portrait photographs (backdrops; needed by photo and mix)\n"
+    "  --portraits DIR    folder with portraits.jsonl, .safetensors, portraits/ and the same of portraits_hd: "
+    "backdrops,\n"
+    "                     and the faces of photo and mix; the held-out fifth of the ids is never used\n"
     "  --identities N     at most N different people (default: no limit)\n"
     "  --per-identity N   pictures in a row of one person (default 8)\n"
     "  --max-yaw DEG      largest turn of the head against the line to the camera (default 60)\n"
@@ -389,7 +391,8 @@ static int run_workers(struct run *run)
     return run->error;
 }
 
-static int render_set(const struct options *o, const struct head *head, const struct skin_atlas *atlas)
+static int render_set(const struct options *o, const struct head *head, const struct skin_atlas *atlas,
+                      const struct photo_set *photos)
 {
     struct run run = {.options = o, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
     char path[4200];
@@ -397,6 +400,7 @@ static int render_set(const struct options *o, const struct head *head, const st
 
     run.setup = (struct render_setup){.head = head,
                                       .atlas = atlas,
+                                      .photos = photos,
                                       .seed = o->seed,
                                       .side = (int)o->size,
                                       .mode = o->mode,
@@ -437,6 +441,7 @@ int main(int argc, char **argv)
     struct facekit *kit = NULL;
     struct head head = {0};
     struct skin_atlas atlas = {0};
+    struct photo_set photos = {0};
     int r = parse_options(argc, argv, &o);
 
     if (r != 0) {
@@ -454,7 +459,13 @@ int main(int argc, char **argv)
         if (r < 0)
             fprintf(stderr, "gaze-render: %s\n", strerror(-r));
     }
-    r = r < 0 ? r : render_set(&o, &head, &atlas);
+    if (r == 0 && o.portraits) {
+        r = photo_set_load(o.portraits, &head, &photos);
+        if (r < 0)
+            fprintf(stderr, "gaze-render: %s: can't load the portraits: %s\n", o.portraits, strerror(-r));
+    }
+    r = r < 0 ? r : render_set(&o, &head, &atlas, o.portraits ? &photos : NULL);
+    photo_set_free(&photos);
     skin_atlas_free(&atlas);
     head_free(&head);
     facekit_free(kit);

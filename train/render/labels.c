@@ -92,8 +92,10 @@ int labels_write_rest(FILE *f, const struct labels *l, bool with_mesh)
     for (int i = 0; i < EXPRESSION_AUS; i++)
         fprintf(f, "%s\"%d\":{\"l\":%.2f,\"r\":%.2f}", i ? "," : "", expression_au_number[i],
                 (double)l->expression.au[i][1], (double)l->expression.au[i][0]);
-    fprintf(f, "},\"blink\":{\"left\":%.3f,\"right\":%.3f},\"opening_mm\":{\"left\":%.2f,\"right\":%.2f},",
-            (double)l->blink[1], (double)l->blink[0], (double)l->opening_mm[1], (double)l->opening_mm[0]);
+    fprintf(f,
+            "},\"au_exact\":%s,\"blink\":{\"left\":%.3f,\"right\":%.3f},\"opening_mm\":{\"left\":%.2f,\"right\":%.2f},",
+            l->photo ? "false" : "true", (double)l->blink[1], (double)l->blink[0], (double)l->opening_mm[1],
+            (double)l->opening_mm[0]);
     fprintf(f, "\"glasses\":%s,\"grey\":%s,", l->glasses ? "true" : "false", l->spoil.grey ? "true" : "false");
     put_spoil(f, &l->spoil);
     fputs("}\n", f);

@@ -21,8 +21,8 @@ struct labels {
     struct mat3 head;
     struct point landmark[FACE_LANDMARKS], iris[FACE_IRIS], mesh[MP_MESH_POINTS];
     bool visible[FACE_LANDMARKS];
-    float box[4]; // x, y, width, height of the mesh points
-    struct expression expression;
+    float box[4];                  // x, y, width, height of the mesh points
+    struct expression expression;  // fitted, not drawn, when photo
     float blink[2], opening_mm[2]; // opening between the middles of the lid margins
     bool glasses;
     struct degradation spoil;

@@ -3,7 +3,8 @@ RENDER_SRC = train/render/tensors.c train/render/facekit.c train/render/facekit_
 	train/render/raster.c train/render/person.c train/render/expression.c train/render/lids.c train/render/light.c \
 	train/render/skin_atlas.c train/render/skin.c train/render/eye.c train/render/scene.c train/render/place.c \
 	train/render/paint.c train/render/backdrop.c train/render/spoil.c train/render/labels.c train/render/render.c \
-	train/render/sheet.c train/render/glasses.c train/render/paint_glasses.c
+	train/render/sheet.c train/render/glasses.c train/render/paint_glasses.c train/render/photo.c \
+	train/render/photo_fit.c train/render/photo_view.c train/render/photo_paint.c
 # Pixel loops; no NaN is ever made, errno of sqrtf is never read, and sums may be reordered alike on every machine.
 $(foreach f,$(RENDER_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-errno -fno-trapping-math))
 

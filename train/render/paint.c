@@ -87,6 +87,19 @@ static v3 lid_light(const struct renderer *r, int side)
     return sum;
 }
 
+static void put_eye(struct renderer *r, int x, int y, v3 radiance)
+{
+    float share = 1.0f / (RENDER_OVERSAMPLING * RENDER_OVERSAMPLING);
+    size_t at = (size_t)(y / RENDER_OVERSAMPLING) * (size_t)r->setup->side + (size_t)(x / RENDER_OVERSAMPLING);
+
+    if (!r->is_photo) {
+        r->big[(size_t)y * (size_t)r->raster.width + (size_t)x] = cap_white(radiance, r->scene.lighting.exposure);
+        return;
+    }
+    r->layer.pixel[at] = v3_mad(r->layer.pixel[at], radiance, share);
+    r->mask.pixel[at].x += share;
+}
+
 static void paint_eye(struct renderer *r, const struct camera *camera, int side)
 {
     struct eye *eye = &r->eye[side];
@@ -97,7 +110,7 @@ static void paint_eye(struct renderer *r, const struct camera *camera, int side)
     int x0 = (int)maxf(0, mx - reach), x1 = (int)minf((float)n, mx + reach);
     int y0 = (int)maxf(0, my - reach), y1 = (int)minf((float)n, my + reach);
 
-    eye->lid_light = lid_light(r, side);
+    eye->lid_light = r->is_photo ? r->view.eye_light : lid_light(r, side);
     for (int y = y0; y < y1; y++) {
         for (int x = x0; x < x1; x++) {
             size_t at = (size_t)y * (size_t)n + (size_t)x;
@@ -111,7 +124,7 @@ static void paint_eye(struct renderer *r, const struct camera *camera, int side)
                            (float)x + 0.5f, (float)y + 0.5f, &depth, &radiance))
                 continue;
             if (r->raster.depth[at] * (depth + EYE_BIAS_MM) < 1)
-                r->big[at] = cap_white(radiance, r->scene.lighting.exposure);
+                put_eye(r, x, y, radiance);
         }
     }
 }
@@ -159,6 +172,12 @@ static void paint_lashes(struct renderer *r)
     }
 }
 
+void render_paint_eyes(struct renderer *r, const struct camera *camera)
+{
+    paint_eye(r, camera, 0);
+    paint_eye(r, camera, 1);
+}
+
 void render_paint(struct renderer *r, const struct camera *camera)
 {
     size_t n = (size_t)r->raster.width * (size_t)r->raster.height;
@@ -166,7 +185,6 @@ void render_paint(struct renderer *r, const struct camera *camera)
     for (size_t i = 0; i < n; i++)
         if (r->raster.triangle[i] != RASTER_NONE)
             r->big[i] = paint_surface(r, r->raster.triangle[i], r->raster.b1[i], r->raster.b2[i]);
-    paint_eye(r, camera, 0);
-    paint_eye(r, camera, 1);
+    render_paint_eyes(r, camera);
     paint_lashes(r);
 }

@@ -153,6 +153,23 @@ static void label_points(const struct renderer *r, struct labels *l)
     }
 }
 
+// The face origin where the photograph has it, after the picture's roll.
+static struct vec3 photo_face(const struct renderer *r)
+{
+    const struct photo_fit *fit = &r->view.fit;
+    struct vec3 c = vec3_add(mat3_apply(&fit->head, to_head_mm(face_origin(r))), fit->shift_mm);
+    struct mat3 roll = rotation_from_vector(vec3_make(0, 0, r->view.roll_rad));
+    return mat3_apply(&roll, c);
+}
+
+static void make_vertices(struct renderer *r, const float weights[FK_EXPRESSIONS])
+{
+    head_add_expression(r->setup->head, &r->shape, weights, r->vertex);
+    if (r->is_photo)
+        for (uint32_t v = 0; v < r->setup->head->vertices; v++)
+            r->vertex[v] = v3_add(r->vertex[v], r->view.pull[v]);
+}
+
 int render_place(struct renderer *r, struct labels *l)
 {
     const struct render_setup *s = r->setup;
@@ -160,10 +177,14 @@ int render_place(struct renderer *r, struct labels *l)
     struct vec3 between;
     int e;
 
-    e = expression_weights(s->head->kit, &r->scene.expression, weights);
+    if (r->is_photo)
+        memcpy(weights, r->view.fit.expression, sizeof(weights));
+    e = r->is_photo ? 0 : expression_weights(s->head->kit, &r->scene.expression, weights);
     if (e < 0)
         return e;
-    head_add_expression(s->head, &r->shape, weights, r->vertex);
+    make_vertices(r, weights);
+    if (r->is_photo)
+        r->scene.face_mm = photo_face(r);
     r->shift_mm = vec3_sub(r->scene.face_mm, mat3_apply(&r->scene.head, to_head_mm(face_origin(r))));
     if (r->scene.given)
         l->camera = r->scene.given->camera;
@@ -182,10 +203,11 @@ int render_place(struct renderer *r, struct labels *l)
     if (e < 0)
         return e;
     eye_angles(r, l, pitch, yaw);
-    e = lids_weights(s->head->kit, &r->scene.lids, pitch, yaw, weights);
+    e = r->is_photo ? render_photo_lids(r, pitch, yaw, weights)
+                    : lids_weights(s->head->kit, &r->scene.lids, pitch, yaw, weights);
     if (e < 0)
         return e;
-    head_add_expression(s->head, &r->shape, weights, r->vertex);
+    make_vertices(r, weights);
     l->face_mm = to_camera_mm(r, face_origin(r)); // the lids' corners have moved a little
     e = labels_derive(l);
     if (e < 0)

@@ -6,10 +6,29 @@
 #include <string.h>
 
 #include "train/render/renderer.h"
+#include "vision/image_file.h"
 
 #define STREAM_PICTURE 4
 #define VISIBLE_MM     7.0f // a landmark this far behind the surface seen at its pixel is hidden
 #define PHOTO_BACKDROP 0.5f
+#define PHOTO_TRIES    5
+// Identities of photographs in labels start here.
+#define PHOTO_IDENTITY 1000000000u
+
+static int renderer_new_view(struct renderer *r)
+{
+    size_t n = r->setup->head->vertices;
+
+    if (!r->setup->photos)
+        return 0;
+    r->view.at = malloc(n * sizeof(*r->view.at));
+    r->view.facing = malloc(n * sizeof(float));
+    r->view.pull = malloc(n * sizeof(v3));
+    if (!r->view.at || !r->view.facing || !r->view.pull || picture_init(&r->layer, r->setup->side) < 0 ||
+        picture_init(&r->mask, r->setup->side) < 0)
+        return -ENOMEM;
+    return 0;
+}
 
 int renderer_new(const struct render_setup *setup, struct renderer **ret_renderer)
 {
@@ -30,7 +49,7 @@ int renderer_new(const struct render_setup *setup, struct renderer **ret_rendere
     if (!r->shape.vertex || !r->hair || !r->vertex || !r->normal || !r->camera || !r->screen || !r->shade || !r->big ||
         skin_init(&r->skin) < 0 || raster_init(&r->raster, (int)big, (int)big) < 0 ||
         raster_init(&r->extra, (int)big, (int)big) < 0 || picture_init(&r->picture, setup->side) < 0 ||
-        picture_init(&r->scratch, setup->side) < 0) {
+        picture_init(&r->scratch, setup->side) < 0 || renderer_new_view(r) < 0) {
         renderer_free(r);
         return -ENOMEM;
     }
@@ -54,6 +73,12 @@ struct renderer *renderer_free(struct renderer *r)
         raster_free(&r->extra);
         picture_free(&r->picture);
         picture_free(&r->scratch);
+        picture_free(&r->layer);
+        picture_free(&r->mask);
+        free(r->view.at);
+        free(r->view.facing);
+        free(r->view.pull);
+        image_free(&r->view.image);
         free(r);
     }
     return NULL;
@@ -84,14 +109,37 @@ void render_set_person(struct renderer *r, const struct person *person)
     r->has_person = true;
 }
 
+static bool wants_photo(const struct render_setup *s, uint32_t id)
+{
+    return s->photos && (s->mode == RENDER_PHOTO || (s->mode == RENDER_MIX && id % 2 == 1));
+}
+
+// A photograph that can't be read or explained gives way to the next; after a few the person is a painted one.
+static void take_photo(struct renderer *r, uint32_t id)
+{
+    const struct photo_set *set = r->setup->photos;
+    uint64_t at = rng_mix(rng_mix(r->setup->seed) + id / (r->setup->mode == RENDER_MIX ? 2 : 1));
+
+    for (int tries = 0; tries < PHOTO_TRIES && !r->is_photo; tries++)
+        r->is_photo = render_take_photo(r, &set->photo[(at + (uint64_t)tries) % set->count]) == 0;
+    if (r->is_photo)
+        memset(r->hair, 0, r->setup->head->kit->vertices * sizeof(v3));
+}
+
 static void take_person(struct renderer *r, uint32_t id)
 {
-    struct person person;
-
     if (r->has_person && r->person.id == id)
         return;
-    person_draw(r->setup->seed, id, &person);
-    render_set_person(r, &person);
+    person_draw(r->setup->seed, id, &r->person);
+    r->has_person = true;
+    r->is_photo = false;
+    if (wants_photo(r->setup, id))
+        take_photo(r, id);
+    if (r->is_photo)
+        return;
+    head_make_identity(r->setup->head, r->person.identity, &r->shape);
+    skin_paint(r->setup->atlas, &r->person, &r->skin);
+    grow_hair(r);
 }
 
 static void find_visible(const struct renderer *r, struct labels *l)
@@ -113,11 +161,15 @@ static void find_visible(const struct renderer *r, struct labels *l)
 static void draw_backdrop(struct renderer *r, struct rng *rng)
 {
     const struct photo_set *set = r->setup->photos;
-    const struct image *photo = NULL;
+    struct image photo = {0};
 
-    if (set && set->count && rng_chance(rng, PHOTO_BACKDROP))
-        photo = &set->photo[rng_below(rng, (int)set->count)].image;
-    backdrop_draw(rng, photo, &r->picture);
+    if (set && rng_chance(rng, PHOTO_BACKDROP)) {
+        int at = rng_below(rng, (int)set->count);
+        if (image_load(set->photo[at].path, 3, &photo, NULL) < 0)
+            photo.data = NULL;
+    }
+    backdrop_draw(rng, photo.data ? &photo : NULL, &r->picture);
+    image_free(&photo);
 }
 
 // The big picture over the backdrop, averaged down.
@@ -133,7 +185,7 @@ static void compose(struct renderer *r)
             for (int k = 0; k < RENDER_OVERSAMPLING * RENDER_OVERSAMPLING; k++) {
                 size_t at = (size_t)(RENDER_OVERSAMPLING * y + k / RENDER_OVERSAMPLING) * (size_t)big +
                             (size_t)(RENDER_OVERSAMPLING * x + k % RENDER_OVERSAMPLING);
-                if (r->raster.triangle[at] == RASTER_NONE)
+                if (!r->is_photo && r->raster.triangle[at] == RASTER_NONE)
                     continue;
                 sum = v3_add(sum, r->big[at]);
                 covered++;
@@ -142,6 +194,20 @@ static void compose(struct renderer *r)
                 *out = v3_mad(v3_mul(*out, 1 - share * (float)covered), sum, share * exposure);
         }
     }
+}
+
+static void paint(struct renderer *r, struct rng *rng, const struct camera *camera)
+{
+    if (r->is_photo) {
+        render_paint_photo(r, camera);
+    } else {
+        head_normals(r->setup->head, r->vertex, r->normal);
+        lighting_shade(&r->scene.lighting, r->setup->head, r->normal, r->camera, r->to_camera, r->shade);
+        render_paint(r, camera);
+        draw_backdrop(r, rng);
+    }
+    if (r->scene.glasses)
+        render_paint_glasses(r, camera);
 }
 
 int renderer_draw(struct renderer *r, uint64_t index, struct image *rgb, struct labels *ret_labels)
@@ -154,24 +220,24 @@ int renderer_draw(struct renderer *r, uint64_t index, struct image *rgb, struct 
     l.identity = (uint32_t)(index / s->pictures_per_identity % s->identities);
     take_person(r, l.identity);
     scene_draw(s->seed, index, &r->person, &s->limits, &r->scene);
+    if (r->is_photo)
+        render_pose_photo(r);
     e = render_place(r, &l);
     if (e < 0)
         return e;
     render_project(r, &l.camera);
-    head_normals(s->head, r->vertex, r->normal);
-    lighting_shade(&r->scene.lighting, s->head, r->normal, r->camera, r->to_camera, r->shade);
     raster_clear(&r->raster);
     raster_draw(&r->raster, r->screen, (const uint32_t(*)[3])s->head->triangle, 0, s->head->triangles, 0);
     find_visible(r, &l);
-    render_paint(r, &l.camera);
-    if (r->scene.glasses)
-        render_paint_glasses(r, &l.camera);
-    draw_backdrop(r, &rng);
+    paint(r, &rng, &l.camera);
     compose(r);
     picture_spoil(&r->scene.spoil, &rng, &r->picture, &r->scratch);
     picture_store(&r->picture, rgb);
     l.spoil = r->scene.spoil;
     l.glasses = r->scene.glasses;
+    l.photo = r->is_photo;
+    if (r->is_photo)
+        l.identity = PHOTO_IDENTITY + (uint32_t)(r->view.photo - s->photos->photo);
     *ret_labels = l;
     return 0;
 }
