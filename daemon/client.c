@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include "daemon/clock.h"
-#include "daemon/log.h"
 #include "daemon/publish.h"
 
 static void reply(struct client *c, const struct wire_msg *msg)
@@ -33,9 +32,10 @@ static void reply_error(struct client *c, enum wire_error_code code, const struc
 }
 
 /* The last message: nothing is read after it, what else waits is forgotten. */
-static void begin_closing(struct client *c)
+static void begin_closing(struct client *c, const char *why)
 {
     c->closing = true;
+    c->closing_why = why;
     c->linger_until_ns = clock_now_ns() + CLIENT_LINGER_NS;
     outbox_forget(&c->outbox, OUTBOX_STATUS);
     outbox_forget(&c->outbox, OUTBOX_RESULT);
@@ -48,8 +48,7 @@ static void begin_closing(struct client *c)
 static void fail(struct client *c, enum wire_error_code code, const struct wire_header *to, const char *text)
 {
     reply_error(c, code, to, text);
-    begin_closing(c);
-    log_debug("client of uid %u: %s: %s", (unsigned)c->uid, wire_error_name((uint16_t)code), text);
+    begin_closing(c, text);
 }
 
 static void handle_hello(struct client *c, const struct wire_msg *m, const struct wire_header *h)
@@ -153,27 +152,28 @@ static void handle_message(struct client *c, const struct wire_msg *m, const str
     case WIRE_BYE:
         c->why = "said BYE";
         break;
-    default:
-        reply_error(c, WIRE_E_UNKNOWN_TYPE, h, "no request that this server knows");
+    default: /* the wire library knows a request that this file does not */
+        reply_error(c, WIRE_E_INTERNAL, h, "not implemented");
     }
 }
 
 static void handle_frame(struct client *c, const struct wire_header *h)
 {
     static struct wire_msg m; /* large; the daemon has one thread */
-    int r = wire_decode(c->in, h->size, &m);
+    bool ours = wire_type_senders(h->type) & WIRE_FROM_CLIENT;
 
-    if (r == -EBADMSG)
-        fail(c, WIRE_E_BAD_MESSAGE, h, "the payload does not fit its type");
-    else if (!c->greeted && (r < 0 || m.type != WIRE_HELLO))
+    if (!c->greeted && h->type != WIRE_HELLO) {
         fail(c, WIRE_E_NOT_GREETED, h, "the first message must be HELLO");
-    else if (!bucket_take(&c->requests, clock_now_ns())) {
+    } else if (!bucket_take(&c->requests, clock_now_ns())) {
         reply_error(c, WIRE_E_RATE, h, "too many requests a second");
         c->throttled_until_ns = clock_now_ns() + CLIENT_THROTTLE_NS;
-    } else if (r < 0 || !(wire_type_senders(m.type) & WIRE_FROM_CLIENT))
+    } else if (!ours) {
         reply_error(c, WIRE_E_UNKNOWN_TYPE, h, "no request that this server knows");
-    else
+    } else if (wire_decode(c->in, h->size, &m) < 0) {
+        fail(c, WIRE_E_BAD_MESSAGE, h, "the payload does not fit its type");
+    } else {
         handle_message(c, &m, h);
+    }
 }
 
 /* Handles whole frames in the inbox while there is room for replies. */
@@ -275,7 +275,7 @@ void client_settle(struct client *c)
     } while (was_full && !outbox_replies_full(&c->outbox) && !c->why && !c->closing);
 
     if (c->closing && outbox_empty(&c->outbox) && !c->why)
-        c->why = "refused";
+        c->why = c->closing_why;
     if (!c->why) {
         uint32_t events = c->progress_ns ? EPOLLOUT : 0;
         if (!c->closing && !c->throttled_until_ns && !outbox_replies_full(&c->outbox))
@@ -312,7 +312,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     if (c->progress_ns && now >= c->progress_ns + CLIENT_SLOW_NS)
         c->why = "too slow";
     else if (c->closing && now >= c->linger_until_ns)
-        c->why = "refused";
+        c->why = c->closing_why;
     else if (!c->greeted && !c->closing && now >= c->hello_by_ns)
         fail(c, WIRE_E_NOT_GREETED, NULL, "no HELLO within 2 s");
     client_settle(c);
@@ -368,7 +368,7 @@ void client_say_bye(struct client *c, enum wire_error_code reason, const char *t
     wire_set_text(m.bye.text, sizeof(m.bye.text), text);
     if (!c->closing) {
         reply(c, &m);
-        begin_closing(c);
+        begin_closing(c, text);
     }
     client_settle(c);
 }

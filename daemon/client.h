@@ -40,8 +40,9 @@ struct client {
     char name[WIRE_NAME_MAX]; /* from HELLO; not trusted */
 
     bool greeted;
-    bool closing;    /* nothing is read any more; gone when the outbox is empty */
-    const char *why; /* set: the connection is to be closed now */
+    bool closing; /* nothing is read any more; gone when the outbox is empty */
+    const char *closing_why;
+    const char *why; /* set: the connection is to be closed now; static text */
     uint64_t hello_by_ns, linger_until_ns;
     uint64_t throttled_until_ns; /* 0 = not */
     uint64_t progress_ns;        /* blocked: since when no byte left; 0 = not blocked */
@@ -64,5 +65,5 @@ void client_settle(struct client *c);
 /* True if the subscription's rate allows a result now; counts it. */
 bool client_wants_result(struct client *c, uint64_t now_ns);
 
-/* BYE, then closed as soon as it is taken. May free the client. */
+/* BYE, then closed as soon as it is taken. `text` is static. May free the client. */
 void client_say_bye(struct client *c, enum wire_error_code reason, const char *text);

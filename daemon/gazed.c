@@ -44,6 +44,7 @@ struct gazed {
     struct listen_socket socket;
     struct server *server;
     struct worker_process *worker;
+    bool stopping;
     sd_event_source *watchdog;
     uint64_t watchdog_usec;
     uint64_t started_ns;
@@ -144,8 +145,9 @@ static void fill_status(struct wire_status *status, void *userdata)
     status->fps_mhz = stats_rate_mhz(&g->stats, now);
     status->clients = server_client_count(g->server);
     status->uptime_ns = now - g->started_ns;
-    status->latency_p50_us = stats_latency_us(&g->stats, 0.50);
-    status->latency_p99_us = stats_latency_us(&g->stats, 0.99);
+    stats_sum_up(&g->stats, now);
+    status->latency_p50_us = g->stats.p50_us;
+    status->latency_p99_us = g->stats.p99_us;
 }
 
 static void on_watchers(unsigned count, void *userdata)
@@ -179,6 +181,8 @@ static void tell_manager(struct gazed *g)
 static void on_worker_changed(void *userdata)
 {
     struct gazed *g = userdata;
+    if (g->stopping)
+        return;
     tell_manager(g);
     server_status_changed(g->server);
 }
@@ -196,6 +200,7 @@ static int on_terminate(sd_event_source *source, const struct signalfd_siginfo *
     struct gazed *g = userdata;
     sd_notify(0, "STOPPING=1\nSTATUS=stopping");
     log_info("stopping");
+    g->stopping = true;
     server_shut_down(g->server);
     listen_close(&g->socket);
     worker_process_stop(g->worker);

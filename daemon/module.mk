@@ -12,5 +12,13 @@ $(O)/lib/libgazed-core.a: $(call objs,$(gazed_core_src))
 PROGS += $(O)/bin/gazed
 $(O)/bin/gazed: $(call objs,$(gazed_src)) $(O)/lib/libgazed-core.a $(O)/lib/libdaemon-shared.a $(O)/lib/libwire.a
 LIBS_gazed = -lsystemd
+INSTALL_MAN += docs/man/gazed.8 docs/man/gazed.conf.5
+
+TEST_PROGS += $(O)/tests/test_daemon_supervise $(O)/tests/test_daemon_outbox $(O)/tests/test_daemon_config
+$(O)/tests/test_daemon_supervise: $(O)/lib/libgazed-core.a
+$(O)/tests/test_daemon_outbox: $(O)/lib/libgazed-core.a $(O)/lib/libwire.a
+$(O)/tests/test_daemon_config: $(O)/lib/libdaemon-shared.a
+TEST_SCRIPTS += tests/system/test_gazed_clients.py tests/system/test_gazed_worker.py tests/system/test_gazed_config.py \
+	tests/system/test_gazed_hostile.py
 
 include daemon/worker.mk

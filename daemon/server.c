@@ -14,9 +14,9 @@
 #include "daemon/log.h"
 #include "daemon/publish.h"
 
-#define ACCEPT_BATCH       16 /* a wake-up */
+#define ACCEPT_BATCH       4 /* a wake-up */
 #define ACCEPT_PERIOD_USEC 100000
-#define ACCEPT_WAKES       50 /* a period: who connects in a loop, or a lack of descriptors, can't keep us busy */
+#define ACCEPT_WAKES       25 /* a period: who connects in a loop, or a lack of descriptors, can't keep us busy */
 
 struct server {
     struct client_hooks client_hooks;

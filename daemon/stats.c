@@ -35,13 +35,14 @@ static int compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-uint32_t stats_latency_us(const struct stats *s, double share)
+void stats_sum_up(struct stats *s, uint64_t now_ns)
 {
     uint32_t sorted[STATS_WINDOW];
-    if (s->count == 0)
-        return 0;
+    if (s->count == 0 || (s->summed_up_ns && now_ns - s->summed_up_ns < STATS_SUM_NS))
+        return;
     memcpy(sorted, s->latency_us, s->count * sizeof(sorted[0]));
     qsort(sorted, s->count, sizeof(sorted[0]), compare);
-    size_t rank = (size_t)(share * (double)s->count);
-    return sorted[rank < s->count ? rank : s->count - 1];
+    s->p50_us = sorted[s->count / 2];
+    s->p99_us = sorted[s->count * 99 / 100];
+    s->summed_up_ns = now_ns;
 }

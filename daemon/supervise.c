@@ -57,13 +57,19 @@ size_t supervise_devices(const struct supervise *s, uint64_t now_ns, int ret_dev
 
 void supervise_running(struct supervise *s, int kind)
 {
-    if (kind > 0 && kind < SUPERVISE_KINDS)
-        s->running = kind;
+    if (kind <= 0 || kind >= SUPERVISE_KINDS)
+        return;
+    size_t i = 0;
+    while (i < SUPERVISE_DEVICES_MAX && s->offer[i] != kind)
+        i++;
+    while (i < SUPERVISE_DEVICES_MAX && i-- > 0)
+        s->strikes[s->offer[i]] = 0;
+    s->running = kind;
 }
 
 int supervise_better(const struct supervise *s)
 {
-    size_t end = index_of(s, s->running ? s->running : s->offered);
+    size_t end = index_of(s, s->running ? s->running : s->offer[0]);
     for (size_t i = 0; i < end; i++)
         if (s->strikes[s->device[i]] > 0)
             return s->device[i];
@@ -128,7 +134,7 @@ static uint64_t backoff_ns(unsigned failures)
 /* The device takes the blame: a strike, and the ones behind it are offered next. */
 static void strike(struct supervise *s, uint64_t now_ns)
 {
-    int kind = s->running ? s->running : s->offered;
+    int kind = s->running ? s->running : s->offer[0];
     if (kind == 0)
         return;
     /* Out of quarantine it had one more try. */
@@ -245,8 +251,8 @@ static enum supervise_action stop_or_restart(struct supervise *s, bool stop, uin
 
 static void spawned(struct supervise *s, uint64_t now_ns)
 {
-    int device[SUPERVISE_DEVICES_MAX];
-    s->offered = supervise_devices(s, now_ns, device) ? device[0] : 0;
+    memset(s->offer, 0, sizeof(s->offer));
+    supervise_devices(s, now_ns, s->offer);
     s->running = 0;
     s->idle_ns = 0;
     enter(s, SUPERVISE_STARTING, now_ns);

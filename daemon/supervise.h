@@ -65,16 +65,16 @@ struct supervise {
     int device[SUPERVISE_DEVICES_MAX]; /* enum wire_device_kind, best first; the rest 0 */
     /* State. */
     enum supervise_phase phase;
-    bool stop;         /* the service ends: no more restarts */
-    uint64_t due_ns;   /* DOWN: when to start */
-    uint64_t beat_ns;  /* last sign of life, or when the present phase began */
-    uint64_t up_ns;    /* UP: since when */
-    uint64_t idle_ns;  /* UP: since when nobody watches, 0 = somebody does */
-    unsigned failures; /* in a row */
-    unsigned restarts; /* of all */
-    size_t first;      /* index in `device` of the one to offer first */
-    int offered;       /* kind that the present worker was offered first */
-    int running;       /* kind that it says it uses, 0 = not said */
+    bool stop;                        /* the service ends: no more restarts */
+    uint64_t due_ns;                  /* DOWN: when to start */
+    uint64_t beat_ns;                 /* last sign of life, or when the present phase began */
+    uint64_t up_ns;                   /* UP: since when */
+    uint64_t idle_ns;                 /* UP: since when nobody watches, 0 = somebody does */
+    unsigned failures;                /* in a row */
+    unsigned restarts;                /* of all */
+    size_t first;                     /* index in `device` of the one to offer first */
+    int offer[SUPERVISE_DEVICES_MAX]; /* what the present worker was offered; the rest 0 */
+    int running;                      /* kind that it says it uses, 0 = not said */
     unsigned strikes[SUPERVISE_KINDS];
     uint64_t struck_ns[SUPERVISE_KINDS]; /* the last strike */
 };
@@ -89,7 +89,8 @@ void supervise_set(struct supervise *s, uint64_t heartbeat_ns, uint64_t startup_
 
 enum supervise_action supervise_step(struct supervise *s, enum supervise_event event, uint64_t now_ns);
 
-/* The worker has said on which kind of device it runs. */
+/* The worker has said on which kind of device it runs. Those it was offered before that one are not there: a strike
+ * that they took for something else is forgotten. */
 void supervise_running(struct supervise *s, int kind);
 
 /* When the next SUPERVISE_TICK is due; UINT64_MAX = none. */

@@ -452,7 +452,7 @@ void worker_process_fill_status(const struct worker_process *w, struct wire_stat
 {
     const struct wire_wstatus *from = &w->status;
     int better = supervise_better(&w->supervise);
-    bool up = w->supervise.phase == SUPERVISE_UP;
+    bool up = w->supervise.phase == SUPERVISE_UP || w->supervise.phase == SUPERVISE_ENDING;
 
     status->state = up ? from->state : WIRE_STARTING;
     status->device_kind = from->device_kind;
