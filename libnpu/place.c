@@ -184,7 +184,8 @@ static void merge_in_place(const struct npu_plan *p, int *last, npu_val *owner)
             npu_val o = v ? owner[v->root] : NPU_NONE;
 
             if (!v || is_persistent(p, o) || last[o] != s ||
-                npu_type_bytes(&v->type) != npu_type_bytes(&npu_value_of(g, out)->type))
+                npu_type_bytes(&v->type) != npu_type_bytes(&npu_value_of(g, out)->type) ||
+                npu_dtype_size(v->type.dtype) != npu_dtype_size(npu_value_of(g, out)->type.dtype))
                 continue;
             into = o;
             break;
@@ -235,7 +236,7 @@ static int place_values(struct placer *q, const int *first, const int *last, con
         struct npu_buf *b = &p->lower.buf[i];
 
         b->place.size = b->size;
-        if (b->packed) {
+        if (b->packed || p->opts.keep_values) { /* kept: sentinels around it hold to the end */
             r = place_persistent(q, &b->place, b->size);
             if (r < 0)
                 return r;

@@ -37,13 +37,14 @@ static struct pool_view pool_view(const struct npu_node *n, const struct npu_sha
                               y->dim[2], o->kernel, o->stride, o->pad};
 }
 
-static int pool_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
-                      size_t size)
+/* The type of y for in[0] = x. */
+static int result_type(const struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out,
+                       char *why, size_t size)
 {
     const struct npu_pool_opts *o = NPU_ATTR(struct npu_pool_opts, n);
     const struct npu_shape *s = &in[0].shape;
 
-    if (n->n_in != 1 || s->rank != 4)
+    if (s->rank != 4)
         return op_why(why, size, "x must be [n, h, w, c], is %s", op_shape_text(s));
     if (o->kernel < 1 || o->stride < 1 || o->pad < 0 || o->pad >= o->kernel)
         return op_why(why, size, "kernel %d, stride %d, pad %d: needs kernel >= 1, stride >= 1, 0 <= pad < kernel",
@@ -51,11 +52,17 @@ static int pool_shape(struct npu_node *n, const struct npu_tensor_type *in, stru
     if (s->dim[1] + 2 * o->pad < o->kernel || s->dim[2] + 2 * o->pad < o->kernel)
         return op_why(why, size, "a kernel of %d with pad %d does not fit into %s", o->kernel, o->pad,
                       op_shape_text(s));
-    n->n_out = 1;
     out[0] = in[0];
     for (int i = 1; i < 3; i++)
         out[0].shape.dim[i] = (s->dim[i] + 2 * o->pad - o->kernel) / o->stride + 1;
     return op_need_float(in, 0, why, size);
+}
+
+static int pool_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
+                      size_t size)
+{
+    n->n_out = 1;
+    return n->n_in == 1 ? result_type(n, in, out, why, size) : op_why(why, size, "needs 1 input, got %d", n->n_in);
 }
 
 /* The part of window o that lies inside [0, n). */
@@ -184,8 +191,9 @@ static int pool_grad_shape(struct npu_node *n, const struct npu_tensor_type *in,
 
     if (n->n_in != 3)
         return op_why(why, size, "needs x, y and a gradient");
-    if (pool_shape(n, in, &y, why, size) || op_need_float(in, 1, why, size) || op_need_float(in, 2, why, size))
+    if (result_type(n, in, &y, why, size) || op_need_float(in, 1, why, size) || op_need_float(in, 2, why, size))
         return -EINVAL;
+    n->n_out = 1;
     out[0] = in[0];
     if (!op_same_shape(&y.shape, &in[1].shape) || !op_same_shape(&y.shape, &in[2].shape))
         return op_why(why, size, "y %s or gradient %s is not %s", op_shape_text(&in[1].shape),
@@ -197,10 +205,10 @@ static int pool_grad_ref(const struct npu_ref_call *k)
 {
     struct pool_view v = pool_view(k->node, &k->in[0].shape, &k->in[1].shape);
     bool max = k->node->op == &npu_op_max_pool_grad;
-    int64_t at = 0, y1, x1;
+    int64_t at = 0, y1, x1, n = npu_shape_elements(&k->out[0].shape);
+    float *gx = k->scratch;
 
-    for (int64_t i = 0; i < npu_shape_elements(&k->out[0].shape); i++)
-        npu_store(&k->out[0], i, 0);
+    memset(gx, 0, (size_t)n * sizeof(*gx));
     for (int64_t b = 0; b < v.n; b++)
         for (int64_t oy = 0; oy < v.oh; oy++)
             for (int64_t ox = 0; ox < v.ow; ox++) {
@@ -217,11 +225,19 @@ static int pool_grad_ref(const struct npu_ref_call *k)
                         if (max && (found || npu_load(&k->in[0], to) != top))
                             continue;
                         found = true;
-                        npu_store(&k->out[0], to, npu_load(&k->out[0], to) + d);
+                        gx[to] += d;
                     }
                 }
             }
+    for (int64_t i = 0; i < n; i++)
+        npu_store(&k->out[0], i, gx[i]);
     return 0;
+}
+
+/* Sums are made in f32. */
+static size_t pool_grad_scratch(const struct npu_node *n, const struct npu_tensor_type *in)
+{
+    return (size_t)npu_shape_elements(&in[0].shape) * sizeof(float) + 1;
 }
 
 static int pool_grad_lower(const struct npu_node *n, struct npu_lower *l)
@@ -283,6 +299,7 @@ const struct npu_op npu_op_max_pool_grad = {
     .name = "max_pool_grad",
     .shape = pool_grad_shape,
     .ref = pool_grad_ref,
+    .ref_scratch = pool_grad_scratch,
     .lower = pool_grad_lower,
     .test_case = max_pool_grad_case,
 };
@@ -291,6 +308,7 @@ const struct npu_op npu_op_mean_pool_grad = {
     .name = "mean_pool_grad",
     .shape = pool_grad_shape,
     .ref = pool_grad_ref,
+    .ref_scratch = pool_grad_scratch,
     .lower = pool_grad_lower,
     .test_case = mean_pool_grad_case,
 };

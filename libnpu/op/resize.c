@@ -59,8 +59,8 @@ static int resize_shape(struct npu_node *n, const struct npu_tensor_type *in, st
     return op_need_float(in, 0, why, size);
 }
 
-/* y from x, or with `back` the gradient of x from that of y. */
-static int resize_walk(const struct npu_tensor *x, const struct npu_tensor *y, bool bilinear, bool back)
+/* y from x, or if gx is given the gradient of x (zeroed before) from that of y. */
+static void resize_walk(const struct npu_tensor *x, const struct npu_tensor *y, bool bilinear, float *gx)
 {
     const struct npu_shape *sx = &x->shape, *sy = &y->shape;
     int64_t c = sx->dim[3];
@@ -78,20 +78,20 @@ static int resize_walk(const struct npu_tensor *x, const struct npu_tensor *y, b
                         int64_t i = ((b * sx->dim[1] + ty.at[k / 2]) * sx->dim[2] + tx.at[k % 2]) * c + j;
                         float share = ty.share[k / 2] * tx.share[k % 2];
 
-                        if (back)
-                            npu_store(x, i, npu_load(x, i) + share * npu_load(y, o));
+                        if (gx)
+                            gx[i] += share * npu_load(y, o);
                         else
                             sum += share * npu_load(x, i);
                     }
-                    if (!back)
+                    if (!gx)
                         npu_store(y, o, sum);
                 }
-    return 0;
 }
 
 static int resize_ref(const struct npu_ref_call *k)
 {
-    return resize_walk(&k->in[0], &k->out[0], NPU_ATTR(struct resize_attr, k->node)->bilinear, false);
+    resize_walk(&k->in[0], &k->out[0], NPU_ATTR(struct resize_attr, k->node)->bilinear, NULL);
+    return 0;
 }
 
 static int resize_backward(npu_graph *g, const struct npu_node *n, const npu_val *gout, npu_val *gin)
@@ -156,9 +156,22 @@ const struct npu_op npu_op_resize = {
 
 static int resize_grad_ref(const struct npu_ref_call *k)
 {
-    for (int64_t i = 0; i < npu_shape_elements(&k->out[0].shape); i++)
-        npu_store(&k->out[0], i, 0);
-    return resize_walk(&k->out[0], &k->in[0], NPU_ATTR(struct resize_attr, k->node)->bilinear, true);
+    int64_t n = npu_shape_elements(&k->out[0].shape);
+    float *gx = k->scratch;
+
+    memset(gx, 0, (size_t)n * sizeof(*gx));
+    resize_walk(&k->out[0], &k->in[0], NPU_ATTR(struct resize_attr, k->node)->bilinear, gx);
+    for (int64_t i = 0; i < n; i++)
+        npu_store(&k->out[0], i, gx[i]);
+    return 0;
+}
+
+/* Sums are made in f32. */
+static size_t resize_grad_scratch(const struct npu_node *n, const struct npu_tensor_type *in)
+{
+    const struct resize_attr *a = NPU_ATTR(struct resize_attr, n);
+
+    return (size_t)(in[0].shape.dim[0] * a->h * a->w * in[0].shape.dim[3]) * sizeof(float) + 1;
 }
 
 static npu_val resize_grad_case(npu_graph *g, int index)
@@ -177,6 +190,7 @@ const struct npu_op npu_op_resize_grad = {
     .name = "resize_grad",
     .shape = resize_shape,
     .ref = resize_grad_ref,
+    .ref_scratch = resize_grad_scratch,
     .lower = resize_lower,
     .test_case = resize_grad_case,
 };
