@@ -173,15 +173,32 @@ static const struct attention_case {
 } attention_cases[] = {
     {1, 1, 1, 1, 1, NPU_F32},   {1, 5, 3, 2, 1, NPU_F32},    {2, 7, 16, 3, 1, NPU_F32},   {1, 33, 32, 4, 3, NPU_F32},
     {2, 50, 64, 3, 2, NPU_F32}, {1, 197, 20, 2, 1, NPU_F32}, {0, 5, 8, 2, 1, NPU_F32},    {2, 0, 8, 2, 1, NPU_F32},
-    {1, 9, 48, 1, 6, NPU_F32}, {2, 19, 32, 2, 1, NPU_BF16}, {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
+    {1, 9, 48, 1, 6, NPU_F32},  {2, 19, 32, 2, 1, NPU_BF16}, {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
 };
+
+static const struct attention_case perf_cases[] = {
+    {16, 96, 32, 4, 1, NPU_F32}, {16, 197, 64, 3, 1, NPU_F32}, {1, 197, 64, 3, 1, NPU_F32}};
+
+/* index: a test case, or PERF + a perf case */
+enum { PERF = 1 << 16 };
+
+static const struct attention_case *pick(int index)
+{
+    const bool perf = index >= PERF;
+    const int count =
+        perf ? sizeof perf_cases / sizeof perf_cases[0] : sizeof attention_cases / sizeof attention_cases[0];
+
+    if (index % PERF >= count)
+        return NULL;
+    return perf ? &perf_cases[index % PERF] : &attention_cases[index];
+}
 
 static npu_val attention_case(npu_graph *g, int index)
 {
-    const struct attention_case *c = attention_cases + index;
+    const struct attention_case *c = pick(index);
     npu_val qkv;
 
-    if (index >= (int)(sizeof attention_cases / sizeof attention_cases[0]))
+    if (!c)
         return NPU_NONE;
     qkv = npu_input(g, "a", c->type, 3, (int64_t[]){c->batch, c->n, 3 * c->heads * c->dh});
     npu_test_range(g, qkv, -c->range, c->range);
@@ -190,17 +207,36 @@ static npu_val attention_case(npu_graph *g, int index)
 
 static npu_val attention_grad_case(npu_graph *g, int index)
 {
-    const struct attention_case *c = attention_cases + index;
+    const struct attention_case *c = pick(index);
     struct npu_attention_attr at;
     npu_val in[2];
 
-    if (index >= (int)(sizeof attention_cases / sizeof attention_cases[0]))
+    if (!c)
         return NPU_NONE;
     at.heads = c->heads;
     in[0] = npu_input(g, "a", c->type, 3, (int64_t[]){c->batch, c->n, 3 * c->heads * c->dh});
     in[1] = npu_input(g, "b", c->type, 3, (int64_t[]){c->batch, c->n, c->heads * c->dh});
     npu_test_range(g, in[0], -c->range, c->range);
     return npu_node_add(g, &npu_op_attention_grad, in, 2, &at, sizeof at);
+}
+
+static npu_val attention_perf(npu_graph *g, int index)
+{
+    return attention_case(g, index + PERF);
+}
+static npu_val attention_grad_perf(npu_graph *g, int index)
+{
+    return attention_grad_case(g, index + PERF);
+}
+
+/* Two products forward; five backward (with the scores again). */
+static double attention_flops(const struct npu_node *n, const struct npu_tensor_type *in,
+                              const struct npu_tensor_type *out)
+{
+    const struct npu_shape *s = &in[0].shape;
+
+    return (n->op == &npu_op_attention ? 4.0 : 10.0) * (double)(s->dim[0] * s->dim[1] * s->dim[1]) *
+           (double)(s->dim[2] / 3);
 }
 
 const struct npu_op npu_op_attention = {
@@ -213,6 +249,8 @@ const struct npu_op npu_op_attention = {
     .tol_rel = 2e-5f,
     .tol_abs = 2e-5f,
     .ref_scratch = attention_scratch,
+    .flops = attention_flops,
+    .perf_case = attention_perf,
 };
 
 const struct npu_op npu_op_attention_grad = {
@@ -224,4 +262,6 @@ const struct npu_op npu_op_attention_grad = {
     .tol_rel = 5e-5f,
     .tol_abs = 1e-4f,
     .ref_scratch = attention_grad_scratch,
+    .flops = attention_flops,
+    .perf_case = attention_grad_perf,
 };

@@ -213,11 +213,24 @@ static const struct conv_case {
     {1, 9, 7, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .type = NPU_F16},
 };
 
+static const struct conv_case perf_cases[] = {
+    {16, 64, 64, 32, 32, 3, 3, 1, 1, 1, 1, 1, 1, .act = 0},   {16, 64, 64, 32, 64, 3, 3, 2, 1, 1, 1, 1, 1, .act = 0},
+    {16, 16, 16, 128, 128, 3, 3, 1, 1, 1, 1, 1, 1, .act = 0}, {16, 32, 32, 64, 64, 1, 1, 1, 0, 0, 0, 0, 1, .act = 0},
+    {16, 128, 128, 3, 32, 3, 3, 2, 1, 1, 1, 1, 1, .act = 0},  {16, 64, 64, 32, 32, 3, 3, 1, 1, 1, 1, 1, 32, .act = 0},
+    {16, 64, 64, 32, 32, 3, 3, 2, 1, 1, 1, 1, 32, .act = 0},  {1, 56, 56, 64, 64, 3, 3, 1, 1, 1, 1, 1, 1, .act = 0},
+};
+
+/* index: a test case, or PERF + a perf case */
+enum { PERF = 1 << 16 };
+
 static bool conv_case(int index, struct conv_case *c, int64_t *y)
 {
-    if (index >= (int)(sizeof conv_cases / sizeof conv_cases[0]))
+    const bool perf = index >= PERF;
+    const int count = perf ? sizeof perf_cases / sizeof perf_cases[0] : sizeof conv_cases / sizeof conv_cases[0];
+
+    if (index % PERF >= count)
         return false;
-    *c = conv_cases[index];
+    *c = perf ? perf_cases[index % PERF] : conv_cases[index];
     y[0] = c->n;
     y[1] = (c->h + c->pt + c->pb - c->kh) / c->stride + 1;
     y[2] = (c->w + c->pl + c->pr - c->kw) / c->stride + 1;
@@ -289,6 +302,42 @@ static npu_val grad_w_case(npu_graph *g, int index)
     return grad_case(g, index, &npu_op_conv2d_grad_w);
 }
 
+static npu_val conv2d_perf(npu_graph *g, int index)
+{
+    return conv2d_case(g, index + PERF);
+}
+static npu_val grad_x_perf(npu_graph *g, int index)
+{
+    return grad_x_case(g, index + PERF);
+}
+static npu_val grad_w_perf(npu_graph *g, int index)
+{
+    return grad_w_case(g, index + PERF);
+}
+
+static double flops_of(const struct npu_shape *w, const struct npu_shape *y)
+{
+    return 2.0 * (double)npu_shape_elements(y) * (double)(w->dim[0] * w->dim[1] * w->dim[2]);
+}
+
+static double conv2d_flops(const struct npu_node *n, const struct npu_tensor_type *in,
+                           const struct npu_tensor_type *out)
+{
+    return flops_of(&in[NPU_CONV_W].shape, &out[0].shape);
+}
+
+static double grad_x_flops(const struct npu_node *n, const struct npu_tensor_type *in,
+                           const struct npu_tensor_type *out)
+{
+    return flops_of(&in[1].shape, &in[0].shape);
+}
+
+static double grad_w_flops(const struct npu_node *n, const struct npu_tensor_type *in,
+                           const struct npu_tensor_type *out)
+{
+    return flops_of(&out[0].shape, &in[1].shape);
+}
+
 /* Bounds: sums of at most 2700 terms of size 1 in another order. */
 const struct npu_op npu_op_conv2d = {
     .name = "conv2d",
@@ -300,6 +349,8 @@ const struct npu_op npu_op_conv2d = {
     .tol_rel = 2e-5f,
     .tol_abs = 1e-4f,
     .ref_scratch = npu_conv2d_scratch,
+    .flops = conv2d_flops,
+    .perf_case = conv2d_perf,
 };
 
 const struct npu_op npu_op_conv2d_grad_x = {
@@ -311,6 +362,8 @@ const struct npu_op npu_op_conv2d_grad_x = {
     .tol_rel = 2e-5f,
     .tol_abs = 1e-4f,
     .ref_scratch = npu_conv2d_grad_x_scratch,
+    .flops = grad_x_flops,
+    .perf_case = grad_x_perf,
 };
 
 const struct npu_op npu_op_conv2d_grad_w = {
@@ -322,4 +375,6 @@ const struct npu_op npu_op_conv2d_grad_w = {
     .tol_rel = 2e-5f,
     .tol_abs = 1e-4f,
     .ref_scratch = npu_conv2d_grad_w_scratch,
+    .flops = grad_w_flops,
+    .perf_case = grad_w_perf,
 };

@@ -277,6 +277,34 @@ static npu_val matmul_case(npu_graph *g, int index)
     return npu_matmul(g, a, b, &o);
 }
 
+/* Shapes of a small ViT, batch 16: forward, dX, dW; then one picture. */
+static npu_val matmul_perf(npu_graph *g, int index)
+{
+    static const struct {
+        int64_t m, n, k;
+        bool ta, tb;
+    } c[] = {{3152, 192, 192, 0, 0}, {3152, 576, 192, 0, 0}, {3152, 768, 192, 0, 0}, {3152, 192, 768, 0, 0},
+             {3152, 192, 768, 0, 1}, {192, 768, 3152, 1, 0}, {768, 192, 3152, 1, 0}, {1024, 1024, 1024, 0, 0},
+             {197, 768, 192, 0, 0},  {1, 192, 768, 0, 0}};
+    npu_val a, b;
+
+    if (index >= (int)(sizeof c / sizeof c[0]))
+        return NPU_NONE;
+    a = npu_input(g, "a", NPU_F32, 2,
+                  c[index].ta ? (int64_t[]){c[index].k, c[index].m} : (int64_t[]){c[index].m, c[index].k});
+    b = npu_input(g, "b", NPU_F32, 2,
+                  c[index].tb ? (int64_t[]){c[index].n, c[index].k} : (int64_t[]){c[index].k, c[index].n});
+    return npu_matmul(g, a, b, &(struct npu_matmul_opts){.trans_a = c[index].ta, .trans_b = c[index].tb});
+}
+
+static double matmul_flops(const struct npu_node *n, const struct npu_tensor_type *in,
+                           const struct npu_tensor_type *out)
+{
+    const struct npu_matmul_dims d = npu_matmul_dims(NPU_ATTR(struct npu_matmul_attr, n), &in[0].shape, &in[1].shape);
+
+    return 2.0 * (double)npu_shape_elements(&out[0].shape) * (double)d.k;
+}
+
 /* A dot product of K terms of size 1 in another order differs by about 2^-24 sqrt(K) of its terms' root sum of squares;
  * the largest K of the cases is 1031. */
 const struct npu_op npu_op_matmul = {
@@ -289,4 +317,6 @@ const struct npu_op npu_op_matmul = {
     .tol_rel = 2e-5f,
     .tol_abs = 1e-4f,
     .ref_scratch = matmul_scratch,
+    .flops = matmul_flops,
+    .perf_case = matmul_perf,
 };
