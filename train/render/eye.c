@@ -11,7 +11,7 @@ void eye_init(struct eye *eye, const struct person *p, v3 ball_mm, v3 axis, floa
 {
     float ball = p->ball_radius, iris = p->iris_radius;
 
-    *eye = (struct eye){.ball = ball_mm, .axis = axis, .person = p, .lid_shadow = 0.5f};
+    *eye = (struct eye){.ball = ball_mm, .axis = axis, .person = p, .lid_shadow = 0.5f, .gain = 1};
     eye->ball_r = 10 * ball;
     eye->iris_r = 10 * iris;
     eye->pupil_r = 10 * pupil_cm;
@@ -94,7 +94,7 @@ static v3 shine(const struct eye *eye, v3 ray, v3 normal, float strength)
 {
     float graze = powf(1 - clampf(-v3_dot(ray, normal), 0, 1), 5);
     return v3_mul(lighting_reflection(eye->lighting, reflect(ray, normal)),
-                  strength * (FRESNEL + (1 - FRESNEL) * 0.5f * graze));
+                  eye->gain * strength * (FRESNEL + (1 - FRESNEL) * 0.5f * graze));
 }
 
 // Through the cornea at `hit` to the iris plane; the radiance of what is seen there.
@@ -126,8 +126,9 @@ int eye_trace(const struct eye *eye, v3 ray, float x, float y, float *ret_depth_
     t = t_big > 0 ? t_big : cornea ? t_cornea : t_ball;
     shadow = lid_shade(eye, x, y);
     normal = v3_unit(t_big > 0 ? v3_sub(v3_mul(ray, t_big), eye->big) : v3_mul(ray, -1));
-    light = v3_mul(v3_add(v3_mul(lighting_irradiance(eye->lighting, normal), 0.45f), v3_mul(eye->lid_light, 0.55f)),
-                   shadow);
+    light = v3_mul(
+        v3_add(v3_mul(lighting_irradiance(eye->lighting, normal), 0.45f * eye->gain), v3_mul(eye->lid_light, 0.55f)),
+        shadow);
     if (cornea) {
         v3 n = v3_unit(v3_sub(hit, v3_mad(eye->ball, eye->axis, eye->cornea_at)));
         colour = v3_add(through_cornea(eye, ray, hit, n, light), shine(eye, ray, n, 0.4f + 0.6f * shadow));

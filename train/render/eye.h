@@ -17,6 +17,7 @@ struct eye {
     float big_r;
     const struct person *person;
     const struct lighting *lighting;
+    float gain;       // of the scene's light at this eye, 1
     v3 lid_light;     // diffuse light on the lids: the eye stands in the same shadow
     float lid_shadow; // strength, 0..1
     float upper[EYE_LID_POINTS][2], lower[EYE_LID_POINTS][2]; // lid margins in pixels, corner to corner

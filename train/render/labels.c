@@ -73,6 +73,8 @@ int labels_write_rest(FILE *f, const struct labels *l, bool with_mesh)
 {
     fprintf(f, "\"index\":%llu,\"identity\":%u,\"mode\":\"%s\",\"size\":[%d,%d],", (unsigned long long)l->index,
             l->identity, l->photo ? "photo" : "plain", l->width, l->height);
+    if (l->photo)
+        fprintf(f, "\"source\":\"%s\",", l->source);
     fprintf(f, "\"camera\":{\"fx\":%.6g,\"fy\":%.6g,\"cx\":%.6g,\"cy\":%.6g},", l->camera.fx, l->camera.fy,
             l->camera.cx, l->camera.cy);
     put_vec3(f, "face_origin_mm", l->face_mm, ",\"eye_origin_mm\":{");

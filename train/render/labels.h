@@ -10,6 +10,7 @@
 // Camera frame mm and pixels of the picture; side 0 is the subject's right eye, 1 the left.
 struct labels {
     char file[32];
+    char source[32]; // id of the photograph, or empty
     uint64_t index;
     uint32_t identity;
     bool photo;

@@ -13,7 +13,8 @@ PROGS += $(O)/bin/gaze-render
 $(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c) $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_gaze-render = -lcjson $(VISION_LIBS)
 
-TEST_PROGS += $(O)/tests/test_render
-$(O)/tests/test_render: $(O)/lib/librender.a $(O)/lib/libvision.a
+TEST_PROGS += $(O)/tests/test_render $(O)/tests/test_render_photo
+$(O)/tests/test_render $(O)/tests/test_render_photo: $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_test_render = -lcjson $(VISION_LIBS)
+LIBS_test_render_photo = -lcjson $(VISION_LIBS)
 TEST_SCRIPTS += tests/system/test_gaze_render.py

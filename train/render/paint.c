@@ -110,7 +110,9 @@ static void paint_eye(struct renderer *r, const struct camera *camera, int side)
     int x0 = (int)maxf(0, mx - reach), x1 = (int)minf((float)n, mx + reach);
     int y0 = (int)maxf(0, my - reach), y1 = (int)minf((float)n, my + reach);
 
-    eye->lid_light = r->is_photo ? r->view.eye_light : lid_light(r, side);
+    eye->lid_light = r->is_photo ? r->view.eye_light[side] : lid_light(r, side);
+    if (r->is_photo) // one eye may be in the shade
+        eye->gain = 2 * eye->lid_light.y / maxf(r->view.eye_light[0].y + r->view.eye_light[1].y, 1e-4f);
     for (int y = y0; y < y1; y++) {
         for (int x = x0; x < x1; x++) {
             size_t at = (size_t)y * (size_t)n + (size_t)x;

@@ -27,6 +27,7 @@ static int read_line(const char *dir, const char *name, const char *line, const 
 
     if (id && strlen(id) < 32 && scale > 0 && !fold_is_held_out(id)) {
         snprintf(out->path, sizeof(out->path), "%s/%s/%s.jpg", dir, name, id);
+        strcpy(out->id, id);
         out->scale = (float)scale;
         out->grey = cJSON_IsTrue(cJSON_GetObjectItem(json, "grey"));
         for (int p = 0; p < PHOTO_POINTS; p++) {

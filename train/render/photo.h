@@ -12,7 +12,7 @@
 #define PHOTO_NEIGHBOURS 8
 
 struct photo {
-    char path[4096];
+    char path[4096], id[32];
     float point[PHOTO_POINTS][2]; // MediaPipe mesh points, pixels
     float scale;                  // pixels per pixel of the source: above 1 the picture is softer than its size
     bool grey;

@@ -10,6 +10,8 @@
 #define STREAM_POSE     7
 #define RMS_SHARE_MAX   0.06f // of the face's width: a fit worse than this is no fit
 #define EYE_SAMPLES_MAX 4096
+#define INSET_CM        0.15f
+#define INSET_REACH_CM  0.5f
 #define SCLERA_ALBEDO   0.59f
 #define LID_SHADE       0.75f // what the lids leave of the light on average (eye.c)
 
@@ -50,41 +52,40 @@ static int inside_ring(const struct photo *photo, const uint16_t ring[16], float
     return inside;
 }
 
-// The whites: the brighter pixels of both eyes, glints left out.
-static v3 measure_whites(const struct photo_view *view, v3 skin)
+// The white of an eye: its brighter pixels, glints left out.
+static v3 measure_whites(const struct photo_view *view, int side, v3 skin)
 {
     static const float from = 0.70f, to = 0.93f;
     v3 sample[EYE_SAMPLES_MAX], sum = {0, 0, 0};
     int count = 0, used = 0;
+    const float *a = view->photo->point[lid_ring[side][0]], *b = view->photo->point[lid_ring[side][8]];
+    int x0 = (int)minf(a[0], b[0]), x1 = (int)maxf(a[0], b[0]) + 1, reach = (x1 - x0) / 2;
+    int y0 = (int)(0.5f * (a[1] + b[1])) - reach;
 
-    for (int side = 0; side < 2; side++) {
-        const float *a = view->photo->point[lid_ring[side][0]], *b = view->photo->point[lid_ring[side][8]];
-        int x0 = (int)minf(a[0], b[0]), x1 = (int)maxf(a[0], b[0]) + 1, reach = (x1 - x0) / 2;
-        int y0 = (int)(0.5f * (a[1] + b[1])) - reach;
-        for (int y = y0; y <= y0 + 2 * reach; y++)
-            for (int x = x0; x <= x1; x++)
-                if (count < EYE_SAMPLES_MAX &&
-                    inside_ring(view->photo, lid_ring[side], (float)x + 0.5f, (float)y + 0.5f))
-                    sample[count++] = read_pixel(&view->image, x, y);
-    }
+    for (int y = y0; y <= y0 + 2 * reach; y++)
+        for (int x = x0; x <= x1; x++)
+            if (count < EYE_SAMPLES_MAX && inside_ring(view->photo, lid_ring[side], (float)x + 0.5f, (float)y + 0.5f))
+                sample[count++] = read_pixel(&view->image, x, y);
     qsort(sample, (size_t)count, sizeof(*sample), by_level);
     for (int i = (int)(from * (float)count); i < (int)(to * (float)count); i++, used++)
         sum = v3_add(sum, sample[i]);
     if (!used)
         return skin;
     sum = v3_mul(sum, 1.15f / (float)used); // blur has mixed lid and iris into them
-    return v3_mul(sum, clampf(level(sum), 0.6f * level(skin), 4 * level(skin)) / maxf(level(sum), 1e-4f));
+    return v3_mul(sum, clampf(level(sum), 0.2f * level(skin), 4 * level(skin)) / maxf(level(sum), 1e-4f));
 }
 
-static v3 measure_skin(const struct photo_view *view)
+// The cheek below an eye.
+static v3 measure_skin(const struct photo_view *view, int side)
 {
-    static const uint16_t cheeks[] = {50, 280, 117, 346, 101, 330};
-    v3 sum = {0, 0, 0};
-    for (int i = 0; i < 6; i++)
-        sum = v3_mad(
-            sum, read_pixel(&view->image, (int)view->photo->point[cheeks[i]][0], (int)view->photo->point[cheeks[i]][1]),
-            1 / 6.0f);
-    return v3_add(sum, v3_make(.004f, .004f, .004f));
+    static const uint16_t cheek[2][3] = {{50, 117, 101}, {280, 346, 330}};
+    v3 sum = v3_make(.004f, .004f, .004f);
+
+    for (int i = 0; i < 3; i++) {
+        const float *p = view->photo->point[cheek[side][i]];
+        sum = v3_mad(sum, read_pixel(&view->image, (int)p[0], (int)p[1]), 1 / 3.0f);
+    }
+    return sum;
 }
 
 static void pull_vertices(struct renderer *r)
@@ -126,13 +127,41 @@ static void find_vertices(struct renderer *r)
     }
 }
 
+// The mesh's lid margin lies on the eye's edge give or take a pixel: what grows out of it when the lid comes down must
+// be lid, not the photograph's eye, so places near the margin are looked up a little farther out.
+static void inset_lids(struct renderer *r)
+{
+    const struct facekit *kit = r->setup->head->kit;
+    const struct fk_part *face = &kit->part[FK_FACE];
+
+    for (int side = 0; side < 2; side++) {
+        const float *a = r->view.photo->point[lid_ring[side][0]], *b = r->view.photo->point[lid_ring[side][8]];
+        float middle[2] = {0.5f * (a[0] + b[0]), 0.5f * (a[1] + b[1])};
+        float px_per_cm =
+            hypotf(a[0] - b[0], a[1] - b[1]) /
+            v3_length(v3_sub(kit->neutral[kit->mp[lid_ring[side][0]]], kit->neutral[kit->mp[lid_ring[side][8]]]));
+        for (uint32_t v = face->vertex; v < face->vertex_end; v++) {
+            float near = 1e9f, dx = r->view.at[v][0] - middle[0], dy = r->view.at[v][1] - middle[1],
+                  length = hypotf(dx, dy);
+            for (int k = 0; k < 16; k++) {
+                v3 gap = v3_sub(kit->neutral[v], kit->neutral[kit->mp[lid_ring[side][k]]]);
+                near = minf(near, v3_dot(gap, gap));
+            }
+            near = sqrtf(near);
+            if (near >= INSET_REACH_CM || length < 1e-3f)
+                continue;
+            // up and down only: the corners stay
+            r->view.at[v][1] += dy / length * INSET_CM * px_per_cm * (1 - near / INSET_REACH_CM);
+        }
+    }
+}
+
 int render_take_photo(struct renderer *r, const struct photo *photo)
 {
     struct photo_view *view = &r->view;
     struct rng rng = rng_make(r->setup->seed, STREAM_PHOTO, r->person.id);
     double distance = (double)rng_uniform(&rng, 700, 1500), off[2];
     float width = maxf(1, photo->point[454][0] - photo->point[234][0]);
-    v3 whites;
     int e;
 
     off[0] = 0.09 * (double)clampf(rng_normal(&rng), -2.5f, 2.5f);
@@ -151,8 +180,10 @@ int render_take_photo(struct renderer *r, const struct photo *photo)
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
     pull_vertices(r);
     find_vertices(r);
-    whites = measure_whites(view, measure_skin(view));
-    view->eye_light = v3_mul(whites, 1 / (SCLERA_ALBEDO * LID_SHADE));
+    inset_lids(r);
+    for (int side = 0; side < 2; side++)
+        view->eye_light[side] =
+            v3_mul(measure_whites(view, side, measure_skin(view, side)), 1 / (SCLERA_ALBEDO * LID_SHADE));
     r->person.sclera = v3_make(1.02f * SCLERA_ALBEDO, SCLERA_ALBEDO, 0.98f * SCLERA_ALBEDO);
     if (photo->grey) {
         float i = level(r->person.iris), j = level(r->person.iris_inner);
@@ -171,7 +202,7 @@ void render_pose_photo(struct renderer *r)
     struct scene *s = &r->scene;
     struct head_angles turn = {0, 0, 0};
     struct mat3 rel, roll;
-    v3 towards, light;
+    v3 both = v3_mix(r->view.eye_light[0], r->view.eye_light[1], 0.5f);
     float gain;
 
     if (!rng_chance(&rng, 0.4f)) {
@@ -194,15 +225,12 @@ void render_pose_photo(struct renderer *r)
     expression_from_weights(r->setup->head->kit, fit->expression, &s->expression);
     for (int side = 0; side < 2; side++)
         s->expression.au[expression_au_index(45)][side] = 5 * s->lids.blink[side];
-    // lamps as drawn, as bright as the whites say
-    towards = v3_make(0, 0, -1);
-    light = lighting_irradiance(&s->lighting, towards);
-    gain = level(r->view.eye_light) / maxf(level(light), 1e-4f);
+    // lamps as drawn, of the light's colour and as bright as the whites say
+    gain = 1 / maxf(level(lighting_irradiance(&s->lighting, v3_make(0, 0, -1))), 1e-4f);
     for (int i = 0; i < s->lighting.count; i++)
-        s->lighting.light[i].colour =
-            v3_mul(r->view.eye_light, level(s->lighting.light[i].colour) * gain / level(r->view.eye_light));
-    s->lighting.sky = v3_mul(r->view.eye_light, level(s->lighting.sky) * gain / level(r->view.eye_light));
-    s->lighting.ground = v3_mul(r->view.eye_light, level(s->lighting.ground) * gain / level(r->view.eye_light));
+        s->lighting.light[i].colour = v3_mul(both, level(s->lighting.light[i].colour) * gain);
+    s->lighting.sky = v3_mul(both, level(s->lighting.sky) * gain);
+    s->lighting.ground = v3_mul(both, level(s->lighting.ground) * gain);
     s->lighting.exposure = 1;
 }
 

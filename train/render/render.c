@@ -2,6 +2,7 @@
 #include "train/render/render.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -236,8 +237,10 @@ int renderer_draw(struct renderer *r, uint64_t index, struct image *rgb, struct 
     l.spoil = r->scene.spoil;
     l.glasses = r->scene.glasses;
     l.photo = r->is_photo;
-    if (r->is_photo)
+    if (r->is_photo) {
+        snprintf(l.source, sizeof(l.source), "%s", r->view.photo->id);
         l.identity = PHOTO_IDENTITY + (uint32_t)(r->view.photo - s->photos->photo);
+    }
     *ret_labels = l;
     return 0;
 }

@@ -13,7 +13,7 @@ struct photo_view {
     float (*at)[2];                           // pixel of each drawn vertex in the photograph
     float *facing;                            // cosine between its normal and the line to the camera there
     v3 *pull;                                 // how far the landmarks' residual moves it, cm
-    v3 eye_light;                             // irradiance at the eyes that explains the whites
+    v3 eye_light[2];                          // irradiance that explains the white of each eye
     double roll_rad;                          // of the new picture
     v3 field[PHOTO_GRID + 1][PHOTO_GRID + 1]; // displacement where the face's mesh does not say, photograph's pixels
 };
