@@ -83,6 +83,5 @@ extern const struct npu_dev_ops cl_ops;
 /* cl_native.c */
 int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k);
 cl_int cl_native_enqueue(struct cl_plan *cp, struct cl_launch *k, cl_event *ret_event);
-cl_mem cl_arg_mem(const struct npu_plan *p, const struct npu_arg *a);
 
 #endif

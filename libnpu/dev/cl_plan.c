@@ -75,7 +75,7 @@ static int make_memory(struct npu_plan *p)
     return e == CL_SUCCESS ? zero_banks(p) : fail(p, e, "device memory");
 }
 
-cl_mem cl_arg_mem(const struct npu_plan *p, const struct npu_arg *a)
+static cl_mem arg_mem(const struct npu_plan *p, const struct npu_arg *a)
 {
     const struct cl_plan *cp = p->dev_plan;
 
@@ -96,7 +96,7 @@ static cl_int set_arg(const struct npu_plan *p, cl_kernel k, cl_uint i, const st
     case NPU_ARG_LOCAL:
         return clSetKernelArg(k, i, a->bytes, NULL);
     default:
-        m = cl_arg_mem(p, a);
+        m = arg_mem(p, a);
         return clSetKernelArg(k, i, sizeof m, m ? &m : NULL);
     }
 }
