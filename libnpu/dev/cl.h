@@ -50,8 +50,9 @@ struct cl_launch {
 struct cl_plan {
     cl_command_queue queue;
     cl_mem *bank;
-    cl_mem *value; /* sub-buffer by value handle - 1; NULL: none or empty */
-    cl_mem *buf;   /* sub-buffer by scratch or packed handle */
+    void **address; /* of the banks, for native launches; NULL until one is needed */
+    cl_mem *value;  /* sub-buffer by value handle - 1; NULL: none or empty */
+    cl_mem *buf;    /* sub-buffer by scratch or packed handle */
     struct cl_launch *launch;
     int n_launches;
     cl_event *event; /* profiling: one a launch */

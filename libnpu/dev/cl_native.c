@@ -3,28 +3,23 @@
 
 #include "libnpu/dev/cl.h"
 
-enum { MAX_BANKS = 8 };
-
-/* OpenCL copies this block and puts the banks' addresses into base[] of the copy; arguments are offsets into banks,
- * since PoCL 3.1 gives null for the second of two buffers that share memory. */
+/* Devices with native kernels work in the host's memory, so a bank's address is asked for once, by a native kernel with
+ * only that bank (PoCL 3.1 mixes up the addresses of several), and a run passes addresses. OpenCL copies this block. */
 struct native_block {
     npu_native_fn *fn;
     struct npu_pool *pool;
     const struct npu_arg *arg;
     const void *attr;
-    int n_args;
-    signed char slot[NPU_MAX_ARGS]; /* index into base[]; -1: no memory */
-    size_t offset[NPU_MAX_ARGS];
-    void *base[MAX_BANKS];
     void *p[NPU_MAX_ARGS];
 };
 
 struct cl_native {
     struct native_block block;
-    int bank[MAX_BANKS];
-    cl_uint n_mem;
-    cl_mem mem[MAX_BANKS];
-    const void *loc[MAX_BANKS];
+};
+
+struct where_block {
+    void *bank;
+    void **ret_address;
 };
 
 static void run_part(void *arg, int part, int n_parts)
@@ -39,8 +34,6 @@ static void CL_CALLBACK native_main(void *arg)
 {
     struct native_block *b = arg;
 
-    for (int i = 0; i < b->n_args; i++)
-        b->p[i] = b->slot[i] < 0 ? NULL : (char *)b->base[(int)b->slot[i]] + b->offset[i];
     npu_pool_run(b->pool, run_part, b);
 }
 
@@ -51,50 +44,62 @@ static struct npu_place arg_place(const struct npu_plan *p, const struct npu_arg
     return npu_plan_place(p, a->kind == NPU_ARG_VAL ? a->val : NPU_NONE);
 }
 
-/* The slot of a bank among those that the launch uses; -1: too many. */
-static int slot_of(struct cl_native *n, const struct cl_plan *cp, int bank)
+static void CL_CALLBACK where_main(void *arg)
 {
-    for (cl_uint i = 0; i < n->n_mem; i++)
-        if (n->bank[i] == bank)
-            return (int)i;
-    if (n->n_mem == MAX_BANKS)
-        return -1;
-    n->bank[n->n_mem] = bank;
-    n->mem[n->n_mem] = cp->bank[bank];
-    n->loc[n->n_mem] = &n->block.base[n->n_mem];
-    return (int)n->n_mem++;
+    struct where_block *w = arg;
+
+    *w->ret_address = w->bank;
+}
+
+static int find_banks(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+    cl_int e = CL_SUCCESS;
+
+    cp->address = calloc((size_t)p->n_banks + 1, sizeof cp->address[0]);
+    if (!cp->address)
+        return -ENOMEM;
+    for (int b = 0; b < p->n_banks && e == CL_SUCCESS; b++) {
+        struct where_block w = {NULL, &cp->address[b]};
+        const void *loc = &w.bank;
+
+        if (cp->bank[b])
+            e = clEnqueueNativeKernel(cp->queue, where_main, &w, sizeof w, 1, &cp->bank[b], &loc, 0, NULL, NULL);
+    }
+    if (e == CL_SUCCESS)
+        e = clFinish(cp->queue);
+    return e == CL_SUCCESS ? 0 : npu_plan_fail(p, cl_errno(e), "native kernel: %s", cl_error_text(e));
 }
 
 int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k)
 {
+    struct cl_plan *cp = p->dev_plan;
     struct cl_native *n = calloc(1, sizeof *n);
+    int r;
 
     if (!n)
         return -ENOMEM;
     k->native = n;
     if (!d->pool)
         return npu_plan_fail(p, -EOPNOTSUPP, "a native launch on a device without native kernels");
+    r = cp->address ? 0 : find_banks(p);
+    if (r < 0)
+        return r;
     n->block.fn = k->l->native;
     n->block.pool = d->pool;
     n->block.arg = k->l->arg;
     n->block.attr = p->graph->node[p->step[k->step].node]->attr;
-    n->block.n_args = k->l->n_args;
     for (int i = 0; i < k->l->n_args; i++) {
         struct npu_place at = arg_place(p, &k->l->arg[i]);
-        int slot = at.bank < 0 || at.size == 0 ? -1 : slot_of(n, p->dev_plan, at.bank);
 
-        if (slot < 0 && at.bank >= 0 && at.size > 0)
-            return npu_plan_fail(p, -E2BIG, "a native launch over more than %d memory banks", MAX_BANKS);
-        n->block.slot[i] = (signed char)slot;
-        n->block.offset[i] = at.offset;
+        if (at.bank >= 0 && at.size > 0)
+            n->block.p[i] = (char *)cp->address[at.bank] + at.offset;
     }
     return 0;
 }
 
 cl_int cl_native_enqueue(struct cl_plan *cp, struct cl_launch *k, cl_event *ret_event)
 {
-    struct cl_native *n = k->native;
-
-    return clEnqueueNativeKernel(cp->queue, native_main, &n->block, sizeof n->block, n->n_mem, n->n_mem ? n->mem : NULL,
-                                 n->n_mem ? n->loc : NULL, 0, NULL, ret_event);
+    return clEnqueueNativeKernel(cp->queue, native_main, &k->native->block, sizeof k->native->block, 0, NULL, NULL, 0,
+                                 NULL, ret_event);
 }

@@ -241,6 +241,7 @@ static void cl_plan_free(struct npu_plan *p)
     if (cp->last)
         clReleaseEvent(cp->last);
     free_launches(cp);
+    free(cp->address);
     free_mems(cp->value, p->graph->n_values);
     free_mems(cp->buf, p->lower.n_bufs);
     free_mems(cp->bank, p->n_banks);
