@@ -303,6 +303,17 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
     return 0;
 }
 
+/* A frame of which a part was sent can't be broken off for the last word; else there may be room for it. */
+static void drop_slow(struct client *c)
+{
+    if (!c->outbox.flight || c->outbox.sent == 0) {
+        outbox_clear(&c->outbox);
+        reply_error(c, WIRE_E_SLOW, NULL, "nothing was read for 5 s");
+        flush(c);
+    }
+    c->why = "too slow";
+}
+
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 {
     struct client *c = userdata;
@@ -310,7 +321,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
     if (c->throttled_until_ns && now >= c->throttled_until_ns)
         c->throttled_until_ns = 0;
     if (c->progress_ns && now >= c->progress_ns + CLIENT_SLOW_NS)
-        c->why = "too slow";
+        drop_slow(c);
     else if (c->closing && now >= c->linger_until_ns)
         c->why = c->closing_why;
     else if (!c->greeted && !c->closing && now >= c->hello_by_ns)

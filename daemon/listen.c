@@ -81,7 +81,7 @@ int listen_open(const char *path, const char *group, struct listen_socket *ret_s
 {
     struct listen_socket s = {.fd = -1, .own = true};
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat st;
+    struct stat st = {0};
     int r;
 
     if (strlen(path) >= sizeof(address.sun_path)) {

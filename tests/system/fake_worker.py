@@ -137,7 +137,8 @@ def main():
         wanted = commands(out)
         if wanted is not None and wanted != camera:
             camera, due = wanted, time.monotonic()
-            out.sendall(wstatus(RUNNING if camera else PAUSED, device, "frames come in" if camera else "nobody watches"))
+            words = "frames come in" if camera else "nobody watches"
+            out.sendall(wstatus(RUNNING if camera else PAUSED, device, words))
 
 
 main()

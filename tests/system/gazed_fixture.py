@@ -28,7 +28,7 @@ def wait_for(condition, seconds=5.0):
         value = condition()
         if value or time.monotonic() > end:
             return value
-        time.sleep(0.01)
+        time.sleep(0.025)  # below the rate limit of requests
 
 
 class Raw:

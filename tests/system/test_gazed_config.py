@@ -26,7 +26,8 @@ def config_file(text):
 def bad_settings_end_with_78_and_a_clear_message():
     cases = [
         ("fps = 30\nsorce = v4l2\n", ':2: unknown key "sorce", did you mean "source"?'),
-        ("device = tpu\n", ':1: bad value "tpu" for device: wanted auto, or a list of npu, gpu, cpu, ref, sim, best first'),
+        ("device = tpu\n",
+         ':1: bad value "tpu" for device: wanted auto, or a list of npu, gpu, cpu, ref, sim, best first'),
         ("heartbeat_s = soon\n", ':1: bad value "soon" for heartbeat_s: wanted a number from 0.1 to 60'),
     ]
     for text, message in cases:

@@ -105,8 +105,8 @@ def a_good_client_does_not_notice():
     for _ in range(ATTEMPTS):
         seen, resident = measure()
         for phase, (published, received, n, dropped, cpu) in seen.items():
-            note(f"{phase}: {n} results, {dropped} lost; age p50/p99/max when published %.2f/%.2f/%.1f ms, "
-                 "at the client %.2f/%.2f/%.1f ms" % (*published, *received) + f"; gazed took {cpu * 100:.0f} % of a core")
+            ages = "when published %.2f/%.2f/%.1f ms, at the client %.2f/%.2f/%.1f ms" % (*published, *received)
+            note(f"{phase}: {n} results, {dropped} lost, gazed took {cpu:.0%} of a core; age p50/p99/max {ages}")
         note(f"gazed's resident memory after the attack: {resident} KiB")
         published, received, n, dropped, cpu = seen["attacked"]
         if published[1] < AGE_LIMIT_MS and dropped < 0.05 * n:
