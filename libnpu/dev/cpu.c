@@ -1,18 +1,158 @@
-/* cpu.c - detection of matrix and vector units by CPUID. */
+/* cpu.c - vector and matrix units of the host's processor: CPUID, the kernel's permission, and a numeric self-test of
+ * the AMX tiles in a child process, since an instruction that is advertised may still fault (virtual machines).
+ */
 #include "libnpu/dev/cpu.h"
 
+#include <pthread.h>
+
+#include "libnpu/discover.h"
 #include "libnpu/op.h"
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static unsigned features;
+
+#if defined(__x86_64__) && defined(__linux__)
+#include <cpuid.h>
+#include <immintrin.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "libnpu/dtype.h"
+
+#define ARCH_REQ_XCOMP_PERM_ 0x1023
+#define XFEATURE_XTILEDATA_  18
+
+/* Tile configuration, palette 1 (Intel SDM volume 1, 18.2). */
+struct tile_config {
+    uint8_t palette, start_row, zero[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+};
+
+static void full_tiles(struct tile_config *c)
+{
+    memset(c, 0, sizeof *c);
+    c->palette = 1;
+    for (int i = 0; i < 3; i++) {
+        c->row_bytes[i] = 64;
+        c->rows[i] = 16;
+    }
+}
+
+__attribute__((target("amx-tile,amx-bf16"))) static bool amx_bf16_works(void)
+{
+    _Alignas(64) struct tile_config config;
+    _Alignas(64) uint16_t a[16][32], b[16][16][2];
+    _Alignas(64) float c[16][16];
+
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; k < 32; k++) {
+            a[i][k] = npu_f32_to_bf16((float)(i * 3 - k));
+            b[k / 2][i][k % 2] = npu_f32_to_bf16((float)(k - 2 * i)); /* B[k][n = i] */
+        }
+    full_tiles(&config);
+    _tile_loadconfig(&config);
+    _tile_zero(0);
+    _tile_loadd(1, a, 64);
+    _tile_loadd(2, b, 64);
+    _tile_dpbf16ps(0, 1, 2);
+    _tile_stored(0, c, 64);
+    _tile_release();
+    for (int i = 0; i < 16; i++)
+        for (int n = 0; n < 16; n++) {
+            float sum = 0;
+
+            for (int k = 0; k < 32; k++)
+                sum += (float)((i * 3 - k) * (k - 2 * n)); /* whole numbers: exact */
+            if (c[i][n] != sum)
+                return false;
+        }
+    return true;
+}
+
+__attribute__((target("amx-tile,amx-int8"))) static bool amx_int8_works(void)
+{
+    _Alignas(64) struct tile_config config;
+    _Alignas(64) int8_t a[16][64], b[16][16][4];
+    _Alignas(64) int32_t c[16][16];
+
+    for (int i = 0; i < 16; i++)
+        for (int k = 0; k < 64; k++) {
+            a[i][k] = (int8_t)(i * 7 - k);
+            b[k / 4][i][k % 4] = (int8_t)(k - 5 * i);
+        }
+    full_tiles(&config);
+    _tile_loadconfig(&config);
+    _tile_zero(0);
+    _tile_loadd(1, a, 64);
+    _tile_loadd(2, b, 64);
+    _tile_dpbssd(0, 1, 2);
+    _tile_stored(0, c, 64);
+    _tile_release();
+    for (int i = 0; i < 16; i++)
+        for (int n = 0; n < 16; n++) {
+            int32_t sum = 0;
+
+            for (int k = 0; k < 64; k++)
+                sum += (int8_t)(i * 7 - k) * (int8_t)(k - 5 * n);
+            if (c[i][n] != sum)
+                return false;
+        }
+    return true;
+}
+
+static bool ask_for_tiles(void)
+{
+    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM_, XFEATURE_XTILEDATA_) == 0;
+}
+
+static void test_bf16(void *answer)
+{
+    *(int *)answer = ask_for_tiles() && amx_bf16_works();
+}
+
+static void test_int8(void *answer)
+{
+    *(int *)answer = ask_for_tiles() && amx_int8_works();
+}
+
+static bool passes(npu_probe_fn *f)
+{
+    int works = 0, sig;
+
+    return npu_probe(f, &works, sizeof works, 2000, &sig) == 0 && works == 1;
+}
+
+static void detect(void)
+{
+    unsigned a, b, c, d;
+
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        features |= NPU_CPU_AVX2_FMA;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
+        features |= NPU_CPU_AVX512;
+    if ((features & NPU_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)))
+        features |= NPU_CPU_AVX512_BF16;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24))) /* AMX-TILE */
+        return;
+    if ((d & (1u << 22)) && passes(test_bf16))
+        features |= NPU_CPU_AMX_BF16;
+    if ((d & (1u << 25)) && passes(test_int8))
+        features |= NPU_CPU_AMX_INT8;
+    if ((features & (NPU_CPU_AMX_BF16 | NPU_CPU_AMX_INT8)) && !ask_for_tiles()) /* for all threads of this process */
+        features &= ~(unsigned)(NPU_CPU_AMX_BF16 | NPU_CPU_AMX_INT8);
+}
+
+#else
+
+static void detect(void) {}
+
+#endif
 
 unsigned npu_cpu_features(void)
 {
-    unsigned f = 0;
-
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        f |= NPU_CPU_AVX2_FMA;
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        f |= NPU_CPU_AVX512;
-#endif
-    return f;
+    pthread_once(&once, detect);
+    return features;
 }

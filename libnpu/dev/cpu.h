@@ -2,7 +2,8 @@
 #ifndef NPU_DEV_CPU_H
 #define NPU_DEV_CPU_H
 
-/* enum npu_cpu_feature bits of this machine that passed their self-test; the same at every call. */
+/* enum npu_cpu_feature bits of this machine; AMX bits only if the tiles passed a numeric self-test, and then the
+ * process has the kernel's permission to use them. Found once per process. */
 unsigned npu_cpu_features(void);
 
 #endif
