@@ -70,6 +70,7 @@ static npu_val cast_case(npu_graph *g, int index)
         {NPU_BF16, NPU_F32, 0, {0}, -1, 1},           {NPU_F16, NPU_F32, 1, {77}, -1, 1},
         {NPU_U8, NPU_F32, 2, {67, 43}, 0, 256},       {NPU_I8, NPU_BF16, 1, {9}, -128, 128},
         {NPU_I32, NPU_F32, 2, {5, 3}, -70000, 70000}, {NPU_F32, NPU_BF16, 2, {4, 0}, 0, 1},
+        {NPU_F32, NPU_F16, 1, {999}, -1e-4f, 1e-4f},  {NPU_F16, NPU_F32, 1, {999}, -1e-4f, 1e-4f}, /* f16 denormals */
     };
     npu_val a;
 
