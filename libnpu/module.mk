@@ -50,7 +50,7 @@ PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-npu_tests := test_npu_graph test_npu_plan test_npu_reuse
+npu_tests := test_npu_graph test_npu_plan test_npu_reuse test_npu_train
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
