@@ -19,7 +19,7 @@ static struct vec3 uniform_point(struct rng *rng, struct vec3 low, struct vec3 h
 
 static struct vec3 screen_point(struct rng *rng)
 {
-    return uniform_point(rng, vec3_make(-270, 15, -5), vec3_make(270, 320, 15));
+    return uniform_point(rng, vec3_make(-270, 10, -5), vec3_make(270, 250, 15));
 }
 
 static struct vec3 draw_target(struct rng *rng)
@@ -31,8 +31,8 @@ static struct vec3 draw_target(struct rng *rng)
         return vec3_make(0, 0, 0);
     if (kind < 0.78f)
         return screen_point(rng);
-    if (kind < 0.86f) // keyboard, desk
-        return uniform_point(rng, vec3_make(-220, 330, 120), vec3_make(220, 420, 260));
+    if (kind < 0.83f) // keyboard, desk
+        return uniform_point(rng, vec3_make(-220, 290, 80), vec3_make(220, 360, 200));
     if (kind < 0.93f) // above the screen
         return uniform_point(rng, vec3_make(-350, -280, -700), vec3_make(350, -90, -100));
     p = uniform_point(rng, vec3_make(350, -80, -200), vec3_make(650, 180, 100)); // beside it

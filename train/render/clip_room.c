@@ -99,7 +99,7 @@ static void draw_shelf(struct rng *rng, const struct room *m, float x0, float x1
         fill(m, x0 + 0.008f, y, x1 - 0.008f, foot, v3_mul(wood, 0.25f));
         for (float x = x0 + 0.01f; x < x1 - 0.02f;) {
             float width = rng_uniform(rng, 0.007f, 0.02f), height = (gap - 0.02f) * rng_uniform(rng, 0.6f, 0.93f);
-            v3 colour = tinted(rng, 0.02f, 0.42f, 0.6f);
+            v3 colour = tinted(rng, 0.02f, 0.35f, 0.28f);
             int gone = rng_chance(rng, 0.12f);
             if (gone) {
                 x += rng_uniform(rng, 0.02f, 0.05f);

@@ -34,6 +34,12 @@ static void draw_person(uint64_t seed, struct person *p)
     p->baldness = 0;
     p->hair_volume = clampf(p->hair_volume, 0.4f, 1.0f);
     p->hairline = maxf(p->hairline, 8.8f);
+    p->temples = maxf(p->temples, 0.025f);
+    p->hair_side = maxf(p->hair_side, 2.8f);
+    p->hair = v3_mul(p->hair, minf(1, 0.16f / p->hair.y));
+    p->brow = v3_mul(p->brow, minf(1, 0.12f / p->brow.y));
+    p->lip = v3_mix(p->lip, v3_tint(p->skin, v3_make(.85f, .65f, .70f)), 0.6f);
+    p->wrinkles *= 0.6f;
     p->lid_rest = clampf(p->lid_rest, -0.08f, 0.05f);
     p->moles *= 0.4f;
     p->redness *= 0.5f;
@@ -185,6 +191,7 @@ int clip_stage_draw(struct clip_stage *s, const struct clip_moment *m, uint64_t 
         return e;
     clip_torso_bend(&s->torso, r, &m->body);
     render_project(r, &l.camera);
+    clip_torso_hide(&s->torso, r);
     head_normals(s->setup.head, r->vertex, r->normal);
     lighting_shade(&r->scene.lighting, s->setup.head, r->normal, r->camera, r->to_camera, r->shade);
     raster_clear(&r->raster);

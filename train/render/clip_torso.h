@@ -22,6 +22,8 @@ int clip_torso_init(struct clip_torso *t, const struct head *head, int big_width
 void clip_torso_free(struct clip_torso *t);
 // Bends r->vertex below the chin toward the body. After render_place, before render_project.
 void clip_torso_bend(const struct clip_torso *t, struct renderer *r, const struct mat3 *body);
+// Takes the head's own shoulders, which the shirt replaces, out of r->screen. After render_project.
+void clip_torso_hide(const struct clip_torso *t, struct renderer *r);
 // Rasters the body. After render_project.
 void clip_torso_draw(struct clip_torso *t, const struct renderer *r, const struct camera *camera,
                      const struct mat3 *body);

@@ -18,3 +18,13 @@ $(O)/tests/test_render $(O)/tests/test_render_photo: $(O)/lib/librender.a $(O)/l
 LIBS_test_render = -lcjson $(VISION_LIBS)
 LIBS_test_render_photo = -lcjson $(VISION_LIBS)
 TEST_SCRIPTS += tests/system/test_gaze_render.py
+
+# Clips of one person before a webcam.
+CLIP_SRC = train/render/clip_gaze.c train/render/clip_motion.c train/render/clip_room.c train/render/clip_torso.c \
+	train/render/clip_sensor.c train/render/clip_stage.c
+$(foreach f,$(CLIP_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-errno -fno-trapping-math))
+
+$(O)/lib/libclip.a: $(call objs,$(CLIP_SRC))
+PROGS += $(O)/bin/gaze-clip
+$(O)/bin/gaze-clip: $(call objs,train/render/gaze_clip.c) $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a
+LIBS_gaze-clip = -lcjson $(VISION_LIBS)

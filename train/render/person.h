@@ -4,6 +4,9 @@
 #include "train/render/facekit.h"
 #include "train/render/rng.h"
 
+// The iris' centre stands this far before the ball's.
+#define IRIS_AHEAD_CM 1.045f
+
 enum person_beard { BEARD_NONE, BEARD_STUBBLE, BEARD_MOUSTACHE, BEARD_CHIN, BEARD_FULL };
 enum person_glasses { GLASSES_NEVER, GLASSES_SOMETIMES, GLASSES_ALWAYS };
 
@@ -26,7 +29,10 @@ struct person {
     // eyes; side 0 is the subject's right
     float ball_radius, iris_radius, pupil_bias, limbus_width;
     float kappa_out_deg[2], kappa_up_deg[2]; // optical axis against line of sight
-    float temporal_shift, vertical_shift[2];
+    float temporal_shift[2], vertical_shift[2];
+    // Eye in head (pitch in the model's frame) at which the lids are at rest and the iris in their middle: people's
+    // zero is not the model's. The balls sit lower by as much, see person_primary_drop.
+    float primary_deg;
     v3 iris, iris_inner, sclera;
     float iris_grain;
     float lid_rest;
@@ -36,5 +42,7 @@ struct person {
     v3 frame;
 };
 
+// How far the balls' centres sit below the model's, cm, for this primary position.
+float person_primary_drop(float primary_deg);
 // A pure function of (seed, id).
 void person_draw(uint64_t seed, uint32_t id, struct person *ret_person);

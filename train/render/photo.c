@@ -8,12 +8,22 @@
 #include <string.h>
 
 #include "train/fold.h"
+#include "train/mp68.h"
 #include "train/render/tensors.h"
 
 #define MESH_POINTS  478 // of the landmark file: mesh and irises
 #define LINE_BYTES   4096
 #define PULL_NEAR_CM 0.7f // how local the pull is
 #define PULL_FADE_CM 3.0f // beyond this from every point a vertex stays
+
+static void read_point(const uint16_t *half, float ret_point[2])
+{
+    for (int k = 0; k < 2; k++) {
+        uint16_t h;
+        memcpy(&h, half + k, sizeof(h));
+        ret_point[k] = float_from_half(h);
+    }
+}
 
 // One line of NAME.jsonl; 1 when the picture may be used.
 static int read_line(const char *dir, const char *name, const char *line, const struct tensor *landmarks, size_t row,
@@ -30,13 +40,10 @@ static int read_line(const char *dir, const char *name, const char *line, const 
         strcpy(out->id, id);
         out->scale = (float)scale;
         out->grey = cJSON_IsTrue(cJSON_GetObjectItem(json, "grey"));
-        for (int p = 0; p < PHOTO_POINTS; p++) {
-            for (int k = 0; k < 2; k++) {
-                uint16_t h;
-                memcpy(&h, half + 3 * p + k, sizeof(h));
-                out->point[p][k] = float_from_half(h);
-            }
-        }
+        for (int p = 0; p < PHOTO_POINTS; p++)
+            read_point(half + 3 * p, out->point[p]);
+        read_point(half + 3 * MP_IRIS_RIGHT, out->iris[0]);
+        read_point(half + 3 * MP_IRIS_LEFT, out->iris[1]);
         used = 1;
     }
     cJSON_Delete(json);

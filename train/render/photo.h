@@ -14,6 +14,7 @@
 struct photo {
     char path[4096], id[32];
     float point[PHOTO_POINTS][2]; // MediaPipe mesh points, pixels
+    float iris[2][2];             // iris centres, the subject's right and left
     float scale;                  // pixels per pixel of the source: above 1 the picture is softer than its size
     bool grey;
 };

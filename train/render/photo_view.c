@@ -10,6 +10,11 @@
 #define STREAM_POSE     7
 #define RMS_SHARE_MAX   0.06f // of the face's width: a fit worse than this is no fit
 #define EYE_SAMPLES_MAX 4096
+// How the portraits of the training folds look on the median: the balls stand this far out and (negative) low.
+#define USUAL_OUT_CM    0.12f
+#define USUAL_UP_CM     -0.12f
+#define LENS_TRUST      0.8f
+#define EYE_MOVE_MAX_CM 0.22f
 #define INSET_CM        0.15f
 #define INSET_REACH_CM  0.5f
 #define SCLERA_ALBEDO   0.59f
@@ -127,6 +132,54 @@ static void find_vertices(struct renderer *r)
     }
 }
 
+static struct vec3 fitted(const struct photo_fit *fit, v3 p)
+{
+    struct vec3 c = vec3_make(10 * (double)p.x, -10 * (double)p.y, -10 * (double)p.z);
+    return vec3_add(mat3_apply(&fit->head, c), fit->shift_mm);
+}
+
+// Where the iris' centre would be seen in a look into the lens, against where it is: cm outward and up in the head.
+static void measure_offset(const struct renderer *r, int side, float ret_offset[2])
+{
+    const struct photo_fit *fit = &r->view.fit;
+    const struct person *p = &r->person;
+    struct vec3 eye = fitted(fit, render_ball_centre(r, side)), iris, gap;
+    struct angles a = gaze_to_angles(mat3_apply_transposed(&fit->head, vec3_scale(eye, -1)));
+
+    a.yaw_rad += rad_from_deg((double)(side ? -p->kappa_out_deg[side] : p->kappa_out_deg[side]));
+    a.pitch_rad += rad_from_deg((double)p->kappa_up_deg[side]);
+    iris = vec3_add(eye, vec3_scale(mat3_apply(&fit->head, gaze_from_angles(a)), 10 * (double)IRIS_AHEAD_CM));
+    gap = vec3_make((double)r->view.photo->iris[side][0] * iris.z / fit->camera.fx -
+                        fit->camera.cx * iris.z / fit->camera.fx - iris.x,
+                    (double)r->view.photo->iris[side][1] * iris.z / fit->camera.fy -
+                        fit->camera.cy * iris.z / fit->camera.fy - iris.y,
+                    0);
+    gap = mat3_apply_transposed(&fit->head, gap);
+    ret_offset[0] = (float)(side ? gap.x : -gap.x) / 10;
+    ret_offset[1] = -(float)gap.y / 10;
+}
+
+// The fitted head's pitch is uncertain by several degrees, and so would the new gaze be. Most sitters look into the
+// lens (up to some turn of the head), so the balls are moved most of the way to where that is what the picture shows.
+static void calibrate_eyes(struct renderer *r)
+{
+    struct head_angles a = head_angles_from_rotation(&r->view.fit.head);
+    float yaw = (float)fabs(deg_from_rad(a.yaw_rad)), trust = LENS_TRUST * smoothstepf(25, 15, yaw), offset[2][2], up;
+
+    r->person.primary_deg = 0;
+    for (int side = 0; side < 2; side++) {
+        r->person.temporal_shift[side] = USUAL_OUT_CM;
+        r->person.vertical_shift[side] = 0;
+    }
+    for (int side = 0; side < 2; side++)
+        measure_offset(r, side, offset[side]);
+    up = USUAL_UP_CM + trust * (0.5f * (offset[0][1] + offset[1][1]) - USUAL_UP_CM);
+    up = clampf(up, USUAL_UP_CM - EYE_MOVE_MAX_CM, USUAL_UP_CM + EYE_MOVE_MAX_CM);
+    for (int side = 0; side < 2; side++)
+        r->person.temporal_shift[side] += clampf(trust * offset[side][0], -EYE_MOVE_MAX_CM, EYE_MOVE_MAX_CM);
+    r->person.primary_deg = -57.29578f * atanf(up / IRIS_AHEAD_CM);
+}
+
 // The mesh's lid margin lies on the eye's edge give or take a pixel: what grows out of it when the lid comes down must
 // be lid, not the photograph's eye, so places near the margin are looked up a little farther out.
 static void inset_lids(struct renderer *r)
@@ -180,6 +233,7 @@ int render_take_photo(struct renderer *r, const struct photo *photo)
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
     pull_vertices(r);
     find_vertices(r);
+    calibrate_eyes(r);
     inset_lids(r);
     for (int side = 0; side < 2; side++)
         view->eye_light[side] =
@@ -244,12 +298,11 @@ int render_photo_lids(const struct renderer *r, const float pitch_deg[2], const 
     int e;
 
     for (int side = 0; side < 2; side++) {
-        v3 p = r->shape.ball_centre[side];
-        struct vec3 eye = vec3_make(10 * (double)p.x, -10 * (double)p.y, -10 * (double)p.z);
+        v3 p = render_ball_centre(r, side);
+        struct vec3 eye = fitted(&r->view.fit, p);
         struct angles a;
-        eye = vec3_add(mat3_apply(&r->view.fit.head, eye), r->view.fit.shift_mm);
         a = gaze_to_angles(mat3_apply_transposed(&r->view.fit.head, vec3_scale(eye, -1)));
-        pitch[side] = (float)deg_from_rad(a.pitch_rad);
+        pitch[side] = (float)deg_from_rad(a.pitch_rad) - r->person.primary_deg;
         yaw[side] = (float)deg_from_rad(a.yaw_rad);
     }
     e = lids_weights(kit, &still, pitch, yaw, was);

@@ -42,14 +42,14 @@ static v3 face_origin(const struct renderer *r)
     return v3_mul(v3_add(v3_add(right, left), v3_add(mesh_point(r, 61), mesh_point(r, 291))), 0.25f);
 }
 
-static v3 ball_centre(const struct renderer *r, int side)
+v3 render_ball_centre(const struct renderer *r, int side)
 {
     const struct person *p = &r->person;
     v3 c = r->shape.ball_centre[side];
 
     c.z += r->shape.ball_radius[side] + EYE_FORWARD_CM - p->ball_radius;
-    c.x += side ? p->temporal_shift : -p->temporal_shift;
-    c.y += p->vertical_shift[side];
+    c.x += side ? p->temporal_shift[1] : -p->temporal_shift[0];
+    c.y += p->vertical_shift[side] - person_primary_drop(p->primary_deg);
     return c;
 }
 
@@ -78,12 +78,12 @@ static struct vec3 to_head_turn(const struct renderer *r, struct vec3 direction)
     return mat3_apply_transposed(&r->scene.head, direction);
 }
 
-// Eye in head by side, degrees.
+// Eye in head by side, degrees from its primary position.
 static void eye_angles(const struct renderer *r, const struct labels *l, float pitch[2], float yaw[2])
 {
     for (int side = 0; side < 2; side++) {
         struct angles a = gaze_to_angles(to_head_turn(r, l->sight[side]));
-        pitch[side] = (float)deg_from_rad(a.pitch_rad);
+        pitch[side] = (float)deg_from_rad(a.pitch_rad) - r->person.primary_deg;
         yaw[side] = (float)deg_from_rad(a.yaw_rad);
     }
 }
@@ -194,7 +194,7 @@ int render_place(struct renderer *r, struct labels *l)
         return e;
     l->head = r->scene.head;
     for (int side = 0; side < 2; side++)
-        l->eye_mm[side] = to_camera_mm(r, ball_centre(r, side));
+        l->eye_mm[side] = to_camera_mm(r, render_ball_centre(r, side));
     between = vec3_scale(vec3_add(l->eye_mm[0], l->eye_mm[1]), 0.5);
     l->target_mm = r->scene.given ? r->scene.given->target_mm
                                   : scene_draw_target(s->seed, r->scene.index, &r->scene.head, between);

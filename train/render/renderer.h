@@ -48,6 +48,8 @@ void render_set_person(struct renderer *r, const struct person *person);
 int render_place(struct renderer *r, struct labels *l);
 // FaceKit coordinates (cm) to the camera frame (mm).
 v3 render_to_camera(const struct renderer *r, v3 p);
+// Centre of the turning eye, FaceKit frame, cm.
+v3 render_ball_centre(const struct renderer *r, int side);
 // Fills camera[] and screen[] of the drawn vertices, with hair.
 void render_project(struct renderer *r, const struct camera *camera);
 // paint.c: radiance of all that the raster shows, the eyes and the lashes.

@@ -6,9 +6,13 @@
 #define STREAM_SCENE  2
 #define STREAM_TARGET 3
 
-#define EYE_YAW_MAX_DEG    36.0
-#define EYE_PITCH_UP_DEG   22.0
-#define EYE_PITCH_DOWN_DEG 27.0
+#define EYE_YAW_MAX_DEG 36.0
+// from the primary position, which is about 5 degrees up in the model's frame (struct person)
+#define PRIMARY_DEG        5.0
+#define EYE_PITCH_UP_DEG   (22.0 + PRIMARY_DEG)
+#define EYE_PITCH_DOWN_DEG (27.0 - PRIMARY_DEG)
+// People hold their heads so that their primary look is level.
+#define HEAD_PITCH_DEG (-PRIMARY_DEG)
 
 struct mat3 scene_look_rotation(struct vec3 point_mm)
 {
@@ -31,6 +35,12 @@ static double draw_angle(struct rng *rng, double narrow_sd, double wide_sd, doub
             return x;
     }
     return 0;
+}
+
+static double draw_pitch(struct rng *rng, double limit)
+{
+    double centre = fmax(HEAD_PITCH_DEG, -limit / 4);
+    return centre + draw_angle(rng, 9, 15, limit + centre);
 }
 
 static void draw_place(struct rng *rng, struct scene *s)
@@ -97,7 +107,7 @@ void scene_draw(uint64_t seed, uint64_t index, const struct person *p, const str
     draw_lids(&rng, p, &s);
     draw_place(&rng, &s);
     s.relative.yaw_rad = rad_from_deg(draw_angle(&rng, 14, 28, limits->max_yaw_deg));
-    s.relative.pitch_rad = rad_from_deg(draw_angle(&rng, 9, 15, limits->max_pitch_deg));
+    s.relative.pitch_rad = rad_from_deg(draw_pitch(&rng, limits->max_pitch_deg));
     s.relative.roll_rad = rad_from_deg(draw_angle(&rng, 5, 10, limits->max_roll_deg));
     relative = rotation_from_head_angles(s.relative);
     look = scene_look_rotation(s.face_mm);
@@ -147,7 +157,8 @@ struct vec3 scene_draw_target(uint64_t seed, uint64_t index, const struct mat3 *
     } else { // anywhere the eyes turn
         int wide = rng_chance(&rng, 0.25f);
         a.yaw_rad = rad_from_deg(wide ? (double)rng_uniform(&rng, -36, 36) : 15 * (double)rng_normal(&rng));
-        a.pitch_rad = rad_from_deg(wide ? (double)rng_uniform(&rng, -27, 22) : 11 * (double)rng_normal(&rng));
+        a.pitch_rad =
+            rad_from_deg(wide ? (double)rng_uniform(&rng, -22, 27) : PRIMARY_DEG + 11 * (double)rng_normal(&rng));
         direction = mat3_apply(head, gaze_from_angles(a));
         reach = (double)rng_log_uniform(&rng, 250, 3000);
     }
