@@ -155,6 +155,17 @@ static void case_inputs(npu_graph *g, int index, npu_val *in)
     in[2] = op_test_param(g, "c", 1, c);
 }
 
+static const int64_t batch_norm_perf_dim[][4] = {{16, 64, 64, 32}, {16, 16, 16, 256}};
+
+static npu_val perf_build(npu_graph *g, int index, bool train)
+{
+    const int64_t *dim = batch_norm_perf_dim[index];
+
+    return npu_batch_norm(g, op_test_in(g, "a", NPU_F32, 4, dim), op_test_param(g, "gamma", 1, &dim[3]),
+                          op_test_param(g, "beta", 1, &dim[3]), op_test_state(g, "mean", 1, &dim[3], -1, 1),
+                          op_test_state(g, "var", 1, &dim[3], 0.5f, 1), 1e-5f, 0.1f, train);
+}
+
 static npu_val batch_norm_case(npu_graph *g, int index)
 {
     const int64_t *c;
@@ -169,6 +180,11 @@ static npu_val batch_norm_case(npu_graph *g, int index)
     return npu_batch_norm(g, in[0], in[1], in[2], in[3], in[4], 1e-3f, 0, false);
 }
 
+static npu_val batch_norm_perf(npu_graph *g, int index)
+{
+    return index > 1 ? NPU_NONE : perf_build(g, index, false);
+}
+
 const struct npu_op npu_op_batch_norm = {
     .name = "batch_norm",
     .shape = batch_norm_shape,
@@ -176,6 +192,7 @@ const struct npu_op npu_op_batch_norm = {
     .grad = batch_norm_backward,
     .lower = batch_norm_lower,
     .test_case = batch_norm_case,
+    .perf_case = batch_norm_perf,
 };
 
 /* ---- train: in {x, gamma, beta}, out {y, mean, biased var} ---- */
@@ -283,6 +300,11 @@ static npu_val train_case(npu_graph *g, int index)
     return npu_batch_norm(g, in[0], in[1], in[2], in[3], in[4], 1e-3f, 0.1f, true);
 }
 
+static npu_val batch_norm_train_perf(npu_graph *g, int index)
+{
+    return index > 1 ? NPU_NONE : perf_build(g, index, true);
+}
+
 const struct npu_op npu_op_batch_norm_train = {
     .name = "batch_norm_train",
     .shape = train_shape,
@@ -290,6 +312,7 @@ const struct npu_op npu_op_batch_norm_train = {
     .grad = train_backward,
     .lower = train_lower,
     .test_case = train_case,
+    .perf_case = batch_norm_train_perf,
     .tol_rel = 2e-5f,
     .tol_abs = 2e-5f,
 };
@@ -402,12 +425,29 @@ static npu_val grad_case(npu_graph *g, int index)
     return d < 0 ? d : npu_concat(g, all, 3, 0);
 }
 
+static npu_val batch_norm_grad_perf(npu_graph *g, int index)
+{
+    const int64_t *dim = batch_norm_perf_dim[index < 2 ? index : 0];
+    struct batch_norm_attr a = {1e-5f, false};
+    npu_val in[5];
+
+    if (index > 1)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, 4, dim);
+    in[1] = op_test_param(g, "gamma", 1, &dim[3]);
+    in[2] = op_test_state(g, "mean", 1, &dim[3], -0.5f, 0.5f);
+    in[3] = op_test_state(g, "var", 1, &dim[3], 0.2f, 2);
+    in[4] = op_test_in(g, "b", NPU_F32, 4, dim);
+    return npu_node_add(g, &npu_op_batch_norm_grad, in, 5, &a, sizeof(a));
+}
+
 const struct npu_op npu_op_batch_norm_grad = {
     .name = "batch_norm_grad",
     .shape = grad_shape,
     .ref = grad_ref,
     .lower = grad_lower,
     .test_case = grad_case,
+    .perf_case = batch_norm_grad_perf,
     .tol_rel = 1e-5f,
     .tol_abs = 1e-4f,
 };

@@ -120,6 +120,19 @@ static npu_val binary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *
     return build(g, a, b);
 }
 
+/* Residuals, biases, position codes, channel gates, a scalar. */
+static npu_val binary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, npu_val, npu_val))
+{
+    static const int64_t d[][2][4] = {
+        {{16, 1, 197, 192}, {16, 1, 197, 192}}, {{16, 1, 197, 192}, {1, 1, 1, 192}},  {{16, 64, 64, 32}, {1, 1, 1, 32}},
+        {{16, 1, 197, 192}, {1, 1, 197, 192}},  {{16, 1, 197, 192}, {16, 1, 1, 192}}, {{16, 64, 64, 32}, {1, 1, 1, 1}},
+    };
+
+    if (index >= (int)(sizeof(d) / sizeof(d[0])))
+        return NPU_NONE;
+    return build(g, op_test_in(g, "a", NPU_F32, 4, d[index][0]), op_test_in(g, "b", NPU_F32, 4, d[index][1]));
+}
+
 #define BINARY(NAME, KIND)                                                                                             \
     npu_val npu_##NAME(npu_graph *g, npu_val x, npu_val y)                                                             \
     {                                                                                                                  \
@@ -130,6 +143,10 @@ static npu_val binary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *
     {                                                                                                                  \
         return binary_case(g, index, npu_##NAME);                                                                      \
     }                                                                                                                  \
+    static npu_val NAME##_perf(npu_graph *g, int index)                                                                \
+    {                                                                                                                  \
+        return binary_perf(g, index, npu_##NAME);                                                                      \
+    }                                                                                                                  \
     const struct npu_op npu_op_##NAME = {                                                                              \
         .name = #NAME,                                                                                                 \
         .shape = binary_shape,                                                                                         \
@@ -138,6 +155,7 @@ static npu_val binary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *
         .lower = binary_lower,                                                                                         \
         .elementwise = true,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
+        .perf_case = NAME##_perf,                                                                                      \
     }
 
 BINARY(add, BINARY_ADD);

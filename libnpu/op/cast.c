@@ -81,6 +81,16 @@ static npu_val cast_case(npu_graph *g, int index)
     return npu_cast(g, a, t[index].to);
 }
 
+static npu_val cast_perf(npu_graph *g, int index)
+{
+    npu_val a;
+
+    if (index > 1)
+        return NPU_NONE;
+    a = op_test_in(g, "a", index ? NPU_U8 : NPU_F32, OP_DIMS(16, 197, 768));
+    return npu_cast(g, a, npu_val_dtype(g, a) == NPU_F32 ? NPU_BF16 : NPU_F32);
+}
+
 const struct npu_op npu_op_cast = {
     .name = "cast",
     .shape = cast_shape,
@@ -89,4 +99,5 @@ const struct npu_op npu_op_cast = {
     .lower = cast_lower,
     .elementwise = true,
     .test_case = cast_case,
+    .perf_case = cast_perf,
 };

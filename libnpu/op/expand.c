@@ -95,6 +95,13 @@ static npu_val expand_case(npu_graph *g, int index)
     }
 }
 
+static npu_val expand_perf(npu_graph *g, int index)
+{
+    if (index)
+        return NPU_NONE;
+    return npu_expand(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 1, 192)), &(struct npu_shape){3, {16, 197, 192}});
+}
+
 const struct npu_op npu_op_expand = {
     .name = "expand",
     .shape = expand_shape,
@@ -102,4 +109,5 @@ const struct npu_op npu_op_expand = {
     .grad = expand_backward,
     .lower = expand_lower,
     .test_case = expand_case,
+    .perf_case = expand_perf,
 };

@@ -177,10 +177,23 @@ static npu_val gather_grad_case(npu_graph *g, int i)
                         sizeof(struct gather_attr));
 }
 
+static npu_val gather_rows_grad_perf(npu_graph *g, int index)
+{
+    npu_val in[2];
+
+    if (index)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(16, 49, 192));
+    in[1] = op_test_in(g, "b", NPU_I32, OP_DIMS(16, 49));
+    npu_test_range(g, in[1], 0, 196);
+    return npu_node_add(g, &npu_op_gather_rows_grad, in, 2, &(struct gather_attr){196}, sizeof(struct gather_attr));
+}
+
 const struct npu_op npu_op_gather_rows_grad = {
     .name = "gather_rows_grad",
     .shape = gather_grad_shape,
     .ref = gather_grad_ref,
     .lower = gather_grad_lower,
     .test_case = gather_grad_case,
+    .perf_case = gather_rows_grad_perf,
 };

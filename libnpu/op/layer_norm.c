@@ -125,6 +125,16 @@ static npu_val layer_norm_case(npu_graph *g, int index)
     return npu_layer_norm(g, x, gamma, beta, index == 1 ? 0.1f : 1e-5f);
 }
 
+static npu_val layer_norm_perf(npu_graph *g, int index)
+{
+    const int64_t c = 192;
+
+    if (index)
+        return NPU_NONE;
+    return npu_layer_norm(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 192)), op_test_param(g, "gamma", 1, &c),
+                          op_test_param(g, "beta", 1, &c), 1e-5f);
+}
+
 const struct npu_op npu_op_layer_norm = {
     .name = "layer_norm",
     .shape = layer_norm_shape,
@@ -132,6 +142,7 @@ const struct npu_op npu_op_layer_norm = {
     .grad = layer_norm_backward,
     .lower = layer_norm_lower,
     .test_case = layer_norm_case,
+    .perf_case = layer_norm_perf,
 };
 
 /* ---- gradient: in {x, gamma, gy}, out {gx, dgamma, dbeta} ---- */
@@ -241,12 +252,27 @@ static npu_val layer_norm_grad_case(npu_graph *g, int index)
     return d < 0 ? d : npu_concat(g, all, 3, 0);
 }
 
+static npu_val layer_norm_grad_perf(npu_graph *g, int index)
+{
+    const int64_t c = 192;
+    npu_val in[3];
+
+    if (index)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 192));
+    in[1] = op_test_param(g, "gamma", 1, &c);
+    in[2] = op_test_in(g, "b", NPU_F32, OP_DIMS(16, 197, 192));
+    return npu_node_add(g, &npu_op_layer_norm_grad, in, 3, &(struct layer_norm_attr){1e-5f},
+                        sizeof(struct layer_norm_attr));
+}
+
 const struct npu_op npu_op_layer_norm_grad = {
     .name = "layer_norm_grad",
     .shape = layer_norm_grad_shape,
     .ref = layer_norm_grad_ref,
     .lower = layer_norm_grad_lower,
     .test_case = layer_norm_grad_case,
+    .perf_case = layer_norm_grad_perf,
     .tol_rel = 1e-5f,
     .tol_abs = 1e-4f,
 };

@@ -172,6 +172,18 @@ static npu_val loss_case(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
     return build(g, in[0], in[1], in[2]);
 }
 
+/* Patches, all or by a mask of tokens. */
+static npu_val loss_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, npu_val, npu_val, npu_val))
+{
+    npu_val x, t;
+
+    if (index > 1)
+        return NPU_NONE;
+    x = op_test_in(g, "a", NPU_F32, OP_DIMS(16, 196, 768));
+    t = op_test_in(g, "b", NPU_F32, OP_DIMS(16, 196, 768));
+    return build(g, x, t, index ? op_test_in(g, "c", NPU_F32, OP_DIMS(16, 196, 1)) : NPU_NONE);
+}
+
 #define LOSS(NAME, KIND, NO_FD)                                                                                        \
     npu_val npu_##NAME(npu_graph *g, npu_val x, npu_val target, npu_val weight)                                        \
     {                                                                                                                  \
@@ -182,6 +194,10 @@ static npu_val loss_case(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
     {                                                                                                                  \
         return loss_case(g, index, npu_##NAME);                                                                        \
     }                                                                                                                  \
+    static npu_val NAME##_perf(npu_graph *g, int index)                                                                \
+    {                                                                                                                  \
+        return loss_perf(g, index, npu_##NAME);                                                                        \
+    }                                                                                                                  \
     const struct npu_op npu_op_##NAME = {                                                                              \
         .name = #NAME,                                                                                                 \
         .shape = loss_shape,                                                                                           \
@@ -189,6 +205,7 @@ static npu_val loss_case(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
         .grad = loss_backward,                                                                                         \
         .lower = loss_lower,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
+        .perf_case = NAME##_perf,                                                                                      \
         .no_fd = NO_FD,                                                                                                \
     }
 

@@ -192,6 +192,20 @@ static npu_val permute_case(npu_graph *g, int index)
     }
 }
 
+static npu_val permute_perf(npu_graph *g, int index)
+{
+    switch (index) {
+    case 0: /* pictures to patches */
+        return npu_permute(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 14, 16, 14, 16, 3)), (int[]){0, 1, 3, 2, 4, 5});
+    case 1:
+        return npu_permute(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 3, 224, 224)), (int[]){0, 2, 3, 1});
+    case 2:
+        return npu_permute(g, op_test_in(g, "a", NPU_F32, OP_DIMS(768, 3152)), (int[]){1, 0});
+    default:
+        return NPU_NONE;
+    }
+}
+
 const struct npu_op npu_op_permute = {
     .name = "permute",
     .shape = permute_shape,
@@ -199,4 +213,5 @@ const struct npu_op npu_op_permute = {
     .grad = permute_backward,
     .lower = permute_lower,
     .test_case = permute_case,
+    .perf_case = permute_perf,
 };

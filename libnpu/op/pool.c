@@ -153,6 +153,26 @@ static npu_val pool_case(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
     return build(g, op_test_in(g, "a", pool_cases[index].t, 4, pool_cases[index].dim), pool_cases[index].o);
 }
 
+static npu_val pool_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, npu_val, struct npu_pool_opts))
+{
+    npu_val x = index < 2 ? op_test_in(g, "a", NPU_F32, OP_DIMS(8, 112, 112, 64)) : NPU_NONE;
+
+    return x ? build(g, x, index ? (struct npu_pool_opts){2, 2, 0} : (struct npu_pool_opts){3, 2, 1}) : NPU_NONE;
+}
+
+static npu_val pool_grad_perf(npu_graph *g, int index, bool max)
+{
+    struct npu_pool_opts o = index ? (struct npu_pool_opts){2, 2, 0} : (struct npu_pool_opts){3, 2, 1};
+    npu_val in[3];
+
+    if (index > 1)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(8, 112, 112, 64));
+    in[1] = op_test_in(g, "b", NPU_F32, OP_DIMS(8, 56, 56, 64));
+    in[2] = op_test_in(g, "c", NPU_F32, OP_DIMS(8, 56, 56, 64));
+    return npu_node_add(g, max ? &npu_op_max_pool_grad : &npu_op_mean_pool_grad, in, 3, &o, sizeof(o));
+}
+
 static npu_val max_pool_case(npu_graph *g, int index)
 {
     return pool_case(g, index, npu_max_pool);
@@ -163,6 +183,11 @@ static npu_val mean_pool_case(npu_graph *g, int index)
     return pool_case(g, index, npu_mean_pool);
 }
 
+static npu_val max_pool_perf(npu_graph *g, int index)
+{
+    return pool_perf(g, index, npu_max_pool);
+}
+
 const struct npu_op npu_op_max_pool = {
     .name = "max_pool",
     .shape = pool_shape,
@@ -170,8 +195,14 @@ const struct npu_op npu_op_max_pool = {
     .grad = pool_backward,
     .lower = pool_lower,
     .test_case = max_pool_case,
+    .perf_case = max_pool_perf,
     .no_fd = true,
 };
+
+static npu_val mean_pool_perf(npu_graph *g, int index)
+{
+    return pool_perf(g, index, npu_mean_pool);
+}
 
 const struct npu_op npu_op_mean_pool = {
     .name = "mean_pool",
@@ -180,6 +211,7 @@ const struct npu_op npu_op_mean_pool = {
     .grad = pool_backward,
     .lower = pool_lower,
     .test_case = mean_pool_case,
+    .perf_case = mean_pool_perf,
 };
 
 /* ---- gradients: in {x, y, gy}; the mean's does not read x and y ---- */
@@ -295,6 +327,11 @@ static npu_val mean_pool_grad_case(npu_graph *g, int index)
     return pool_grad_case(g, index, false);
 }
 
+static npu_val max_pool_grad_perf(npu_graph *g, int index)
+{
+    return pool_grad_perf(g, index, true);
+}
+
 const struct npu_op npu_op_max_pool_grad = {
     .name = "max_pool_grad",
     .shape = pool_grad_shape,
@@ -302,7 +339,13 @@ const struct npu_op npu_op_max_pool_grad = {
     .ref_scratch = pool_grad_scratch,
     .lower = pool_grad_lower,
     .test_case = max_pool_grad_case,
+    .perf_case = max_pool_grad_perf,
 };
+
+static npu_val mean_pool_grad_perf(npu_graph *g, int index)
+{
+    return pool_grad_perf(g, index, false);
+}
 
 const struct npu_op npu_op_mean_pool_grad = {
     .name = "mean_pool_grad",
@@ -311,4 +354,5 @@ const struct npu_op npu_op_mean_pool_grad = {
     .ref_scratch = pool_grad_scratch,
     .lower = pool_grad_lower,
     .test_case = mean_pool_grad_case,
+    .perf_case = mean_pool_grad_perf,
 };

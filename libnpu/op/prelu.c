@@ -118,6 +118,14 @@ static npu_val prelu_case(npu_graph *g, int index)
     return npu_prelu(g, in[0], in[1]);
 }
 
+static npu_val prelu_perf(npu_graph *g, int index)
+{
+    const int64_t c = 32;
+
+    return index ? NPU_NONE
+                 : npu_prelu(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 64, 64, 32)), op_test_param(g, "slope", 1, &c));
+}
+
 const struct npu_op npu_op_prelu = {
     .name = "prelu",
     .shape = prelu_shape,
@@ -125,6 +133,7 @@ const struct npu_op npu_op_prelu = {
     .grad = prelu_backward,
     .lower = prelu_lower,
     .test_case = prelu_case,
+    .perf_case = prelu_perf,
     .no_fd = true,
 };
 

@@ -241,6 +241,19 @@ static npu_val reduce_case(npu_graph *g, int index)
     }
 }
 
+static npu_val reduce_perf(npu_graph *g, int index)
+{
+    static const struct {
+        int64_t dim[3];
+        unsigned axes;
+    } t[] = {{{16, 4096, 32}, 3}, {{16, 96, 192}, 3},  {{16, 197, 768}, 3},
+             {{16, 197, 192}, 4}, {{16, 197, 192}, 2}, {{16, 4096, 32}, 7}};
+
+    if (index >= (int)(sizeof(t) / sizeof(t[0])))
+        return NPU_NONE;
+    return npu_reduce(g, op_test_in(g, "a", NPU_F32, 3, t[index].dim), NPU_REDUCE_SUM, t[index].axes);
+}
+
 const struct npu_op npu_op_reduce = {
     .name = "reduce",
     .shape = reduce_shape,
@@ -248,6 +261,7 @@ const struct npu_op npu_op_reduce = {
     .grad = reduce_backward,
     .lower = reduce_lower,
     .test_case = reduce_case,
+    .perf_case = reduce_perf,
     .tol_rel = 1e-5f,
     .tol_abs = 1e-4f,
 };

@@ -143,6 +143,13 @@ static npu_val resize_case(npu_graph *g, int index)
                       resize_cases[index].w, resize_cases[index].bilinear ? NPU_RESIZE_BILINEAR : NPU_RESIZE_NEAREST);
 }
 
+static npu_val resize_perf(npu_graph *g, int index)
+{
+    npu_val x = index < 2 ? op_test_in(g, "a", NPU_F32, OP_DIMS(8, 28, 28, 128)) : NPU_NONE;
+
+    return x ? npu_resize(g, x, 56, 56, index ? NPU_RESIZE_BILINEAR : NPU_RESIZE_NEAREST) : NPU_NONE;
+}
+
 const struct npu_op npu_op_resize = {
     .name = "resize",
     .shape = resize_shape,
@@ -150,6 +157,7 @@ const struct npu_op npu_op_resize = {
     .grad = resize_backward,
     .lower = resize_lower,
     .test_case = resize_case,
+    .perf_case = resize_perf,
 };
 
 /* ---- gradient: in {gy} -> gx of a->h x a->w: the shape rule is the same ---- */
@@ -186,6 +194,17 @@ static npu_val resize_grad_case(npu_graph *g, int index)
     return npu_node_add(g, &npu_op_resize_grad, &x, 1, &a, sizeof(a));
 }
 
+static npu_val resize_grad_perf(npu_graph *g, int index)
+{
+    struct resize_attr a = {28, 28, index};
+    npu_val x;
+
+    if (index > 1)
+        return NPU_NONE;
+    x = op_test_in(g, "a", NPU_F32, OP_DIMS(8, 56, 56, 128));
+    return npu_node_add(g, &npu_op_resize_grad, &x, 1, &a, sizeof(a));
+}
+
 const struct npu_op npu_op_resize_grad = {
     .name = "resize_grad",
     .shape = resize_shape,
@@ -193,4 +212,5 @@ const struct npu_op npu_op_resize_grad = {
     .ref_scratch = resize_grad_scratch,
     .lower = resize_lower,
     .test_case = resize_grad_case,
+    .perf_case = resize_grad_perf,
 };

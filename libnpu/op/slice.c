@@ -127,6 +127,11 @@ static npu_val slice_case(npu_graph *g, int index)
     }
 }
 
+static npu_val slice_perf(npu_graph *g, int index)
+{
+    return index ? NPU_NONE : npu_slice(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 576)), 2, 192, 192);
+}
+
 const struct npu_op npu_op_slice = {
     .name = "slice",
     .shape = slice_shape,
@@ -134,6 +139,7 @@ const struct npu_op npu_op_slice = {
     .grad = slice_backward,
     .lower = slice_lower,
     .test_case = slice_case,
+    .perf_case = slice_perf,
 };
 
 /* ---- pad ---- */
@@ -214,6 +220,11 @@ static npu_val pad_case(npu_graph *g, int index)
     }
 }
 
+static npu_val pad_perf(npu_graph *g, int index)
+{
+    return index ? NPU_NONE : npu_pad_axis(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 192)), 2, 192, 576);
+}
+
 const struct npu_op npu_op_pad = {
     .name = "pad",
     .shape = pad_shape,
@@ -221,6 +232,7 @@ const struct npu_op npu_op_pad = {
     .grad = pad_backward,
     .lower = pad_lower,
     .test_case = pad_case,
+    .perf_case = pad_perf,
 };
 
 /* ---- concat ---- */
@@ -326,6 +338,17 @@ static npu_val concat_case(npu_graph *g, int index)
     }
 }
 
+static npu_val concat_perf(npu_graph *g, int index)
+{
+    npu_val x[2];
+
+    if (index)
+        return NPU_NONE;
+    x[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(16, 1, 192));
+    x[1] = op_test_in(g, "b", NPU_F32, OP_DIMS(16, 196, 192));
+    return npu_concat(g, x, 2, 1);
+}
+
 const struct npu_op npu_op_concat = {
     .name = "concat",
     .shape = concat_shape,
@@ -333,4 +356,5 @@ const struct npu_op npu_op_concat = {
     .grad = concat_backward,
     .lower = concat_lower,
     .test_case = concat_case,
+    .perf_case = concat_perf,
 };

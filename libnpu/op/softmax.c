@@ -89,6 +89,11 @@ static npu_val softmax_case(npu_graph *g, int index)
     return npu_softmax(g, x);
 }
 
+static npu_val softmax_perf(npu_graph *g, int index)
+{
+    return index ? NPU_NONE : npu_softmax(g, op_test_in(g, "a", NPU_F32, OP_DIMS(48, 197, 197)));
+}
+
 const struct npu_op npu_op_softmax = {
     .name = "softmax",
     .shape = softmax_shape,
@@ -96,6 +101,7 @@ const struct npu_op npu_op_softmax = {
     .grad = softmax_backward,
     .lower = softmax_lower,
     .test_case = softmax_case,
+    .perf_case = softmax_perf,
 };
 
 /* ---- gradient: in {y, gy} ---- */
@@ -144,12 +150,24 @@ static npu_val softmax_grad_case(npu_graph *g, int index)
     return npu_node_add(g, &npu_op_softmax_grad, in, 2, NULL, 0);
 }
 
+static npu_val softmax_grad_perf(npu_graph *g, int index)
+{
+    npu_val in[2];
+
+    if (index)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(48, 197, 197));
+    in[1] = op_test_in(g, "b", NPU_F32, OP_DIMS(48, 197, 197));
+    return npu_node_add(g, &npu_op_softmax_grad, in, 2, NULL, 0);
+}
+
 const struct npu_op npu_op_softmax_grad = {
     .name = "softmax_grad",
     .shape = softmax_grad_shape,
     .ref = softmax_grad_ref,
     .lower = softmax_grad_lower,
     .test_case = softmax_grad_case,
+    .perf_case = softmax_grad_perf,
     .tol_rel = 1e-5f,
     .tol_abs = 5e-5f,
 };

@@ -104,12 +104,20 @@ static npu_val squares_case(npu_graph *g, int index)
     }
 }
 
+static npu_val sum_squares_perf(npu_graph *g, int index)
+{
+    npu_val x = index ? NPU_NONE : op_test_in(g, "a", NPU_F32, OP_DIMS(768, 768));
+
+    return index ? NPU_NONE : npu_sum_squares(g, &x, 1);
+}
+
 const struct npu_op npu_op_sum_squares = {
     .name = "sum_squares",
     .shape = squares_shape,
     .ref = squares_ref,
     .lower = squares_lower,
     .test_case = squares_case,
+    .perf_case = sum_squares_perf,
 };
 
 /* ---- clip_scale: in {sum of squares}, out {min(1, clip / norm), norm} ---- */

@@ -149,6 +149,11 @@ static npu_val unary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *,
     }
 }
 
+static npu_val unary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, npu_val))
+{
+    return index ? NPU_NONE : build(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 768)));
+}
+
 #define UNARY(NAME, KIND, NO_FD)                                                                                       \
     npu_val npu_##NAME(npu_graph *g, npu_val x)                                                                        \
     {                                                                                                                  \
@@ -158,6 +163,10 @@ static npu_val unary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *,
     {                                                                                                                  \
         return unary_case(g, index, npu_##NAME);                                                                       \
     }                                                                                                                  \
+    static npu_val NAME##_perf(npu_graph *g, int index)                                                                \
+    {                                                                                                                  \
+        return unary_perf(g, index, npu_##NAME);                                                                       \
+    }                                                                                                                  \
     const struct npu_op npu_op_##NAME = {                                                                              \
         .name = #NAME,                                                                                                 \
         .shape = unary_shape,                                                                                          \
@@ -166,6 +175,7 @@ static npu_val unary_case(npu_graph *g, int index, npu_val (*build)(npu_graph *,
         .lower = unary_lower,                                                                                          \
         .elementwise = true,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
+        .perf_case = NAME##_perf,                                                                                      \
         .no_fd = NO_FD,                                                                                                \
     }
 
@@ -228,6 +238,17 @@ static npu_val unary_grad_case(npu_graph *g, int index)
     return npu_node_add(g, &npu_op_unary_grad, in, 2, &(struct unary_attr){kind}, sizeof(struct unary_attr));
 }
 
+static npu_val unary_grad_perf(npu_graph *g, int index)
+{
+    npu_val in[2];
+
+    if (index > UNARY_GELU)
+        return NPU_NONE;
+    in[0] = op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 768));
+    in[1] = op_test_in(g, "b", NPU_F32, OP_DIMS(16, 197, 768));
+    return npu_node_add(g, &npu_op_unary_grad, in, 2, &(struct unary_attr){index}, sizeof(struct unary_attr));
+}
+
 const struct npu_op npu_op_unary_grad = {
     .name = "unary_grad",
     .shape = unary_grad_shape,
@@ -235,4 +256,5 @@ const struct npu_op npu_op_unary_grad = {
     .lower = unary_grad_lower,
     .elementwise = true,
     .test_case = unary_grad_case,
+    .perf_case = unary_grad_perf,
 };

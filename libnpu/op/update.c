@@ -154,12 +154,29 @@ static npu_val adamw_case(npu_graph *g, int index)
     return update_case(g, index, true);
 }
 
+static npu_val adamw_perf(npu_graph *g, int index)
+{
+    const int64_t n = 589824;
+    npu_val v[4];
+
+    if (index)
+        return NPU_NONE;
+    v[0] = op_test_param(g, "param", 1, &n);
+    v[1] = op_test_in(g, "a", NPU_F32, 1, &n);
+    v[2] = op_test_state(g, "m", 1, &n, -1, 1);
+    v[3] = op_test_state(g, "v", 1, &n, 0, 1);
+    return npu_adamw(g, v[0], v[1], v[2], v[3], op_test_state(g, "lr", 0, NULL, 0, 1),
+                     op_test_state(g, "step", 0, NULL, 1, 9), NPU_NONE,
+                     &(struct npu_adamw_step){0.9f, 0.95f, 1e-8f, 0.05f});
+}
+
 const struct npu_op npu_op_adamw = {
     .name = "adamw",
     .shape = adamw_shape,
     .ref = adamw_ref,
     .lower = adamw_lower,
     .test_case = adamw_case,
+    .perf_case = adamw_perf,
     .updates = true,
     .tol_rel = 2e-5f,
     .tol_abs = 2e-5f,
