@@ -9,6 +9,7 @@
 #include "vision/warp.h"
 
 #define INPUT_MAX_PX 1024
+#define WITHIN_SHARE 0.8f // of a box's area inside a better one: then it is none
 
 struct face_finder {
     struct net net;
@@ -168,6 +169,19 @@ static struct face_found to_frame(const struct face_found *found, const struct m
     return out;
 }
 
+// Whether a box lies within one that is kept already: an eye or a mouth taken for a face.
+static bool is_within(const struct box *box, const struct face_found *kept, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const struct box *k = &kept[i].box;
+        float w = fminf(box->x + box->w, k->x + k->w) - fmaxf(box->x, k->x);
+        float h = fminf(box->y + box->h, k->y + k->h) - fmaxf(box->y, k->y);
+        if (w > 0 && h > 0 && w * h > WITHIN_SHARE * box->w * box->h)
+            return true;
+    }
+    return false;
+}
+
 int face_finder_run(struct face_finder *f, const struct image *frame, struct face_found *ret_faces, int max)
 {
     const struct face_finder_options *o = &f->options;
@@ -194,7 +208,7 @@ int face_finder_run(struct face_finder *f, const struct image *frame, struct fac
         struct face_found found = to_frame(&f->candidates[f->keep[i]], &input_from_frame);
         // Half of the face must be in the frame: the letterbox's repeated border is no place for faces.
         struct box inside = box_clipped(found.box, frame->width, frame->height);
-        if (inside.w * inside.h >= 0.5f * found.box.w * found.box.h)
+        if (inside.w * inside.h >= 0.5f * found.box.w * found.box.h && !is_within(&found.box, ret_faces, kept))
             ret_faces[kept++] = found;
     }
     return kept;

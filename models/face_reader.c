@@ -159,10 +159,8 @@ static int find(struct face_reader *reader, const struct image *frame, const str
     return count;
 }
 
-// The network's rotation as prior, the landmarks by their certainty; the network's rotation alone where that fails.
-static int find_pose(const struct camera *camera, struct face_reading *face)
+int face_reader_pose(const struct camera *camera, const struct face_landmarks *l, struct pnp_result *ret_pose)
 {
-    const struct face_landmarks *l = &face->landmarks;
     float steady_px = STEADY_POINT_SHARE * (float)face_interocular_px(l->points);
     float confidence[FACE_LANDMARKS];
     for (int i = 0; i < FACE_LANDMARKS; i++) {
@@ -170,10 +168,14 @@ static int find_pose(const struct camera *camera, struct face_reading *face)
         confidence[i] = 1 / (1 + share * share);
     }
     struct pnp_prior prior = {l->head, PRIOR_SIGMA_RAD};
+    int r = pnp_face(camera, l->points, confidence, 0, &prior, ret_pose);
+    return r < 0 ? pnp_face_translation(camera, l->points, confidence, 0, &l->head, ret_pose) : r;
+}
+
+static int find_pose(const struct camera *camera, struct face_reading *face)
+{
     struct pnp_result pose;
-    int r = pnp_face(camera, l->points, confidence, 0, &prior, &pose);
-    if (r < 0)
-        r = pnp_face_translation(camera, l->points, confidence, 0, &l->head, &pose);
+    int r = face_reader_pose(camera, &face->landmarks, &pose);
     if (r < 0)
         return r;
     face->head = pose.rotation;

@@ -42,3 +42,7 @@ struct face_reader *face_reader_close(struct face_reader *reader);
 // No allocation.
 int face_reader_read(struct face_reader *reader, const struct image *frame, const struct camera *camera, bool find,
                      struct face_reading *faces, int known, int max, int *ret_from);
+
+// The head pose of a face: the network's rotation as prior, the landmarks by their certainty against the mean face; the
+// network's rotation alone where that fails. -EDOM and others of pnp_face when no head in front of the camera fits.
+int face_reader_pose(const struct camera *camera, const struct face_landmarks *landmarks, struct pnp_result *ret_pose);

@@ -52,11 +52,11 @@ void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_V
 
 struct gaze_vit_config {
     int width, heads, blocks, mlp_ratio;
-    bool stem; // three convolutions of stride 2 make the tokens; else one linear map of 8 x 8 patches
+    bool stem; // three convolutions make the tokens; else one linear map of each 16 x 8 patch
 };
 extern const struct gaze_vit_config gaze_vit_config;
 
-// image [n, 48, 128, 1] -> tokens [n, 96, width], with their position codes.
+// image [n, 48, 128, 1] -> tokens [n, 48, width], one for 16 x 8 pixels, with their position codes.
 npu_val gaze_vit_tokens(struct net *net, const struct gaze_vit_config *c, npu_val image);
 // Adds the pose's embedding to every token. pose [n, GAZE_VIT_POSE].
 npu_val gaze_vit_pose(struct net *net, const struct gaze_vit_config *c, npu_val tokens, npu_val pose);

@@ -5,29 +5,41 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PATCH_PX 8
-#define TOKENS   ((EYE_STRIP_WIDTH_PX / PATCH_PX) * (EYE_STRIP_HEIGHT_PX / PATCH_PX))
+#define PATCH_WIDTH_PX  16
+#define PATCH_HEIGHT_PX 8
+#define TOKENS          ((EYE_STRIP_WIDTH_PX / PATCH_WIDTH_PX) * (EYE_STRIP_HEIGHT_PX / PATCH_HEIGHT_PX))
 
 const struct gaze_vit_config gaze_vit_config = {.width = 128, .heads = 4, .blocks = 6, .mlp_ratio = 2, .stem = true};
 
-static npu_val patches(struct net *net, const struct gaze_vit_config *c, npu_val image)
+// Three convolutions of stride 2; two neighbours of a row, with half the width each, then make one token.
+static npu_val stem(struct net *net, const struct gaze_vit_config *c, npu_val image)
 {
-    if (!c->stem)
-        return net_conv(
-            net, "tokens.patch", image,
-            &(struct net_conv){
-                .channels = c->width, .kernel = PATCH_PX, .stride = PATCH_PX, .valid = true, .plain = true});
     npu_val x = net_conv(net, "tokens.stem1", image,
                          &(struct net_conv){.channels = 24, .kernel = 3, .stride = 2, .act = NPU_ACT_RELU});
     x = net_conv(net, "tokens.stem2", x,
                  &(struct net_conv){.channels = 48, .kernel = 3, .stride = 2, .act = NPU_ACT_RELU});
     return net_conv(net, "tokens.stem3", x,
-                    &(struct net_conv){.channels = c->width, .kernel = 3, .stride = 2, .plain = true});
+                    &(struct net_conv){.channels = c->width / 2, .kernel = 3, .stride = 2, .plain = true});
+}
+
+// The pixels of a patch in one row, and one linear map.
+static npu_val patches(struct net *net, const struct gaze_vit_config *c, npu_val image)
+{
+    static const int order[5] = {0, 1, 3, 2, 4};
+    const struct npu_shape *s = npu_val_shape(net->graph, image);
+    if (!s)
+        return image;
+    const int64_t split[5] = {s->dim[0], EYE_STRIP_HEIGHT_PX / PATCH_HEIGHT_PX, PATCH_HEIGHT_PX,
+                              EYE_STRIP_WIDTH_PX / PATCH_WIDTH_PX, PATCH_WIDTH_PX};
+    const int64_t flat[3] = {s->dim[0], TOKENS, PATCH_HEIGHT_PX * PATCH_WIDTH_PX};
+    npu_val x = npu_permute(net->graph, npu_reshape(net->graph, image, 5, split), order);
+    return net_linear(net, "tokens.patch", npu_reshape(net->graph, x, 3, flat),
+                      &(struct net_linear){.channels = c->width});
 }
 
 npu_val gaze_vit_tokens(struct net *net, const struct gaze_vit_config *c, npu_val image)
 {
-    npu_val x = patches(net, c, image);
+    npu_val x = c->stem ? stem(net, c, image) : patches(net, c, image);
     const struct npu_shape *s = npu_val_shape(net->graph, x);
     if (!s)
         return x;

@@ -29,6 +29,7 @@ static const char usage[] =
     "  --resume FILE      go on from a checkpoint          --start FILE  take a checkpoint's weights alone\n"
     "  --stop-after N     leave after step N of the schedule\n"
     "  --curve FILE.svg   loss and figures as a picture\n"
+    "  --explain FILE     how the graph runs, with the times of its nodes\n"
     "  --landmarks FILE   gaze_vit: learn with the points and pose that these weights find\n";
 
 enum {
@@ -49,6 +50,7 @@ enum {
     OPT_STOP,
     OPT_CURVE,
     OPT_LANDMARKS,
+    OPT_EXPLAIN,
     OPT_OUT
 };
 
@@ -71,6 +73,7 @@ static const struct option options[] = {
     {"curve", required_argument, NULL, OPT_CURVE},
     {"landmarks", required_argument, NULL, OPT_LANDMARKS},
     {"out", required_argument, NULL, OPT_OUT},
+    {"explain", required_argument, NULL, OPT_EXPLAIN},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {0},
@@ -160,6 +163,9 @@ static bool apply(struct trainer_settings *s, int option, const char *value, con
         return true;
     case OPT_CURVE:
         s->curve = value;
+        return true;
+    case OPT_EXPLAIN:
+        s->explain = value;
         return true;
     case OPT_LANDMARKS:
         s->data.landmarks = value;

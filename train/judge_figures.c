@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/face_reader.h"
 #include "train/judge.h"
 #include "vision/normalise.h"
 
@@ -56,12 +57,17 @@ static void head_figures(const char *prefix, const struct face_set *set, const s
                          double *scratch, struct figures *ret)
 {
     double *turn = scratch, *facing = turn + set->count, *pitch = facing + set->count, *yaw = pitch + set->count;
+    double *refined = yaw + set->count;
     int n = 0;
     for (int i = 0; i < set->count; i++) {
         const struct face_sample *s = &set->samples[i];
         if (s->real || !(found[i].score > 0) || !head_in_range(s))
             continue;
         turn[n] = deg_from_rad(rotation_distance(&found[i].head, &s->head));
+        struct pnp_result pose;
+        refined[n] = face_reader_pose(&s->camera, &found[i], &pose) < 0
+                         ? turn[n]
+                         : deg_from_rad(rotation_distance(&pose.rotation, &s->head));
         facing[n] = deg_from_rad(angle_between(mat3_column(&found[i].head, 2), mat3_column(&s->head, 2)));
         struct head_angles a = head_angles_from_rotation(&found[i].head), b = head_angles_from_rotation(&s->head);
         pitch[n] = deg_from_rad(a.pitch_rad - b.pitch_rad);
@@ -69,7 +75,8 @@ static void head_figures(const char *prefix, const struct face_set *set, const s
     }
     if (!n)
         return;
-    add(ret, prefix, "head_rotation_mean_deg", mean(turn, n));
+    add(ret, prefix, "head_rotation_mean_deg", mean(refined, n));
+    add(ret, prefix, "head_network_mean_deg", mean(turn, n));
     add(ret, prefix, "head_direction_mean_deg", mean(facing, n));
     add(ret, prefix, "head_pitch_median_deg", judge_quantile(pitch, n, 0.5));
     add(ret, prefix, "head_yaw_median_deg", judge_quantile(yaw, n, 0.5));
@@ -78,7 +85,7 @@ static void head_figures(const char *prefix, const struct face_set *set, const s
 void judge_landmarks(const char *prefix, const struct face_set *set, const struct face_landmarks *found,
                      struct figures *ret)
 {
-    double *nme = malloc(sizeof(double) * 4 * (size_t)(set->count ? set->count : 1));
+    double *nme = malloc(sizeof(double) * 5 * (size_t)(set->count ? set->count : 1));
     if (!nme || !set->count) {
         free(nme);
         return;

@@ -15,7 +15,8 @@
 #define PIXELS       (WIDTH_PX * HEIGHT_PX)
 #define GEOMETRY     (FACE_FINDER_CHANNELS - 1)
 #define CORE_SHARE   0.22f // half width of the region of positive cells, shares of the box
-#define RIM_SHARE    0.5f  // up to here cells are neither face nor background
+#define RIM_SHARE    0.4f  // up to here cells are neither face nor background
+#define NEAR_SIZE    1.25f // a face this near to the level's sizes is neither face nor background either
 #define IGNORE_BELOW 9.0f  // faces smaller than this teach nothing
 
 enum { IN_IMAGE, IN_POSITIVE8, IN_NEGATIVE8, IN_GEOMETRY8, IN_POSITIVE32, IN_NEGATIVE32, IN_GEOMETRY32, INPUTS };
@@ -97,13 +98,16 @@ static void put_geometry(const struct scene_face *f, const struct face_finder_le
     }
 }
 
-// One face in one level's maps: cells near its middle are positive, those round them count for nothing.
+// One face in one level's maps: cells near its middle are positive, those round them count for nothing. A face that is
+// clearly another level's is background here: an eye is no small face.
 static void put_face(const struct scene_face *f, const struct face_finder_level *level, float *positive,
                      float *negative, float *geometry)
 {
     int columns = WIDTH_PX / level->stride_px, rows = HEIGHT_PX / level->stride_px, count = 0;
     float cx = f->box.x + f->box.w / 2, cy = f->box.y + f->box.h / 2, size = fmaxf(f->box.w, f->box.h);
     bool wanted = size >= level->min_px && size <= level->max_px && size >= IGNORE_BELOW;
+    if (size > NEAR_SIZE * level->max_px || NEAR_SIZE * size < level->min_px)
+        return;
     int middle = (int)(cy / (float)level->stride_px) * columns + (int)(cx / (float)level->stride_px);
     bool inside = cx >= 0 && cy >= 0 && cx < WIDTH_PX && cy < HEIGHT_PX;
     for (int pass = 0; pass < 2; pass++) // first count the positive cells, then give each its share

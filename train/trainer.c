@@ -85,8 +85,9 @@ static int build_training(struct trainer *t)
         .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = task->weight_decay, .clip_norm = 2};
     if ((r = npu_graph_backward(g, t->loss)) >= 0)
         r = npu_graph_adamw(g, &adamw);
+    const struct npu_plan_opts plan = {.profile = t->set->explain != NULL};
     if (r >= 0)
-        r = npu_plan_new(t->set->data.dev, g, NULL, &t->plan);
+        r = npu_plan_new(t->set->data.dev, g, &plan, &t->plan);
     if (r < 0)
         return say(t, r, "the training graph: %.300s (%s)", npu_graph_error(g), strerror(-r));
     t->lr = npu_graph_find(g, "lr");
@@ -311,6 +312,15 @@ static int prepare(struct trainer *t)
     return r < 0 ? say(t, r, "the loader: %s", strerror(-r)) : 0;
 }
 
+static int explain(struct trainer *t)
+{
+    FILE *f = fopen(t->set->explain, "we");
+    int r = f ? npu_plan_explain(t->plan, f, false) : -errno;
+    if (f && fclose(f) < 0 && r >= 0)
+        r = -errno;
+    return r < 0 ? say(t, r, "%.300s can't be written: %s", t->set->explain, strerror(-r)) : 0;
+}
+
 static void tear_down(struct trainer *t)
 {
     loader_stop(t->loader);
@@ -337,6 +347,8 @@ int trainer_run(const struct trainer_settings *settings, struct trainer_result *
     double rate = r >= 0 ? images_s(t) : 0;
     if (r >= 0)
         r = save_checkpoint(t);
+    if (r >= 0 && settings->explain)
+        r = explain(t);
     if (r >= 0)
         r = done ? save_deployed(t) : judge(t);
     if (r >= 0)

@@ -26,6 +26,7 @@ struct trainer_settings {
     const char *resume;                // may be NULL: a checkpoint to go on from
     const char *start;                 // may be NULL: a checkpoint whose weights alone are taken (a new schedule)
     const char *curve;                 // SVG, may be NULL
+    const char *explain;               // may be NULL: how the graph runs and how long each node took
     FILE *progress;                    // may be NULL
     const volatile sig_atomic_t *stop; // becomes 1 when the training shall end: leaves with a checkpoint
 };
