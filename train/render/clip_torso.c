@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SKIN_NOISE_FOLDS 0.22f
+#define FOLD_DEPTH 0.13f
 
 // Half width, back and front of the body at heights of the neck, shoulders and chest (cm; y up, z to the front), and
 // how much lower the front is than the back.
@@ -80,12 +80,13 @@ int clip_torso_init(struct clip_torso *t, const struct head *head, int big_width
 {
     memset(t, 0, sizeof(*t));
     t->neck = malloc(head->kit->vertices * sizeof(float));
+    t->hidden = calloc(head->kit->vertices, sizeof(*t->hidden));
     t->vertex = malloc(TORSO_VERTICES * sizeof(v3));
     t->normal = malloc(TORSO_VERTICES * sizeof(v3));
     t->screen = malloc(TORSO_VERTICES * sizeof(v3));
     t->light = malloc(TORSO_VERTICES * sizeof(v3));
     t->triangle = malloc(TORSO_TRIANGLES * sizeof(*t->triangle));
-    if (!t->neck || !t->vertex || !t->normal || !t->screen || !t->light || !t->triangle ||
+    if (!t->neck || !t->hidden || !t->vertex || !t->normal || !t->screen || !t->light || !t->triangle ||
         raster_init(&t->raster, big_width, big_height) < 0) {
         clip_torso_free(t);
         return -ENOMEM;
@@ -93,6 +94,7 @@ int clip_torso_init(struct clip_torso *t, const struct head *head, int big_width
     for (size_t v = 0; v < head->kit->vertices; v++) {
         v3 q = head->kit->neutral[v];
         t->neck[v] = smoothstepf(-6.5f, -13, q.y + 0.6f * maxf(0, q.z - 4.5f)); // the chin stays with the head
+        t->hidden[v] = q.y < -15.5f || (q.y < -10.5f && hypotf(q.x, 1.2f * (q.z + 1.5f)) > 9.0f);
     }
     build(t);
     return 0;
@@ -101,6 +103,7 @@ int clip_torso_init(struct clip_torso *t, const struct head *head, int big_width
 void clip_torso_free(struct clip_torso *t)
 {
     free(t->neck);
+    free(t->hidden);
     free(t->vertex);
     free(t->normal);
     free(t->screen);
@@ -134,6 +137,13 @@ void clip_torso_bend(const struct clip_torso *t, struct renderer *r, const struc
         r->vertex[v] =
             v3_mix(r->vertex[v], v3_add(CLIP_PIVOT_CM, rotate_back(&r->scene.head, rotate(body, from))), t->neck[v]);
     }
+}
+
+void clip_torso_hide(const struct clip_torso *t, struct renderer *r)
+{
+    for (size_t v = 0; v < r->setup->head->kit->vertices; v++)
+        if (t->hidden[v])
+            r->screen[v].z = -1; // the raster leaves its triangles out
 }
 
 // How much of a light the head lets pass to a point: an ellipsoid with a soft edge.
@@ -177,17 +187,21 @@ void clip_torso_draw(struct clip_torso *t, const struct renderer *r, const struc
     raster_draw(&t->raster, t->screen, (const uint32_t(*)[3])t->triangle, 0, TORSO_TRIANGLES, 1);
 }
 
+// Folds that hang from the shoulders and fade toward the collar, -1..1.
+static float fold_at(v3 p)
+{
+    float bend = sinf(0.17f * p.y + 0.08f * p.x), deep = smoothstepf(-14, -24, p.y);
+
+    return deep * (0.6f * sinf(0.42f * p.x + 0.19f * p.y + 1.5f * bend) * sinf(0.11f * p.y - 0.07f * p.x + 1) +
+                   0.4f * sinf(0.75f * p.x - 0.34f * p.y + 2 * bend));
+}
+
 v3 clip_torso_colour(const struct clip_torso *t, const struct renderer *r, size_t at)
 {
     const uint32_t *v = t->triangle[t->raster.triangle[at]];
-    const struct skin_atlas *atlas = r->setup->atlas;
-    float b1 = t->raster.b1[at], b2 = t->raster.b2[at], b0 = 1 - b1 - b2, fold, weave;
+    float b1 = t->raster.b1[at], b2 = t->raster.b2[at], b0 = 1 - b1 - b2;
     v3 light = v3_add(v3_add(v3_mul(t->light[v[0]], b0), v3_mul(t->light[v[1]], b1)), v3_mul(t->light[v[2]], b2));
     v3 p = v3_add(v3_add(v3_mul(t->vertex[v[0]], b0), v3_mul(t->vertex[v[1]], b1)), v3_mul(t->vertex[v[2]], b2));
-    // folds hang from the shoulders: steep across, slow along, lit on one side
-    float u = 0.16f * p.x + 0.05f * p.y + 9, w = 0.055f * p.y + 0.03f * p.x + 5;
 
-    fold = skin_noise(atlas, u + 0.22f, w) - skin_noise(atlas, u - 0.22f, w);
-    weave = skin_noise(atlas, 7 * p.x, 7 * p.y);
-    return v3_mul(v3_tint(r->person.cloth, light), (1 + SKIN_NOISE_FOLDS * fold) * (1 + 0.03f * weave));
+    return v3_mul(v3_tint(r->person.cloth, light), 1 + FOLD_DEPTH * fold_at(p));
 }

@@ -11,6 +11,7 @@
 
 struct clip_torso {
     float *neck;         // by vertex of the head: 0 moves with the head, 1 with the body
+    bool *hidden;        // by vertex of the head: under the shirt
     v3 *vertex, *normal; // body's frame: FaceKit's axes and origin, cm
     v3 *screen, *light;  // of this picture: big pixels + 1/mm; what falls on the cloth
     uint32_t (*triangle)[3];

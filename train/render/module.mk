@@ -28,3 +28,6 @@ $(O)/lib/libclip.a: $(call objs,$(CLIP_SRC))
 PROGS += $(O)/bin/gaze-clip
 $(O)/bin/gaze-clip: $(call objs,train/render/gaze_clip.c) $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_gaze-clip = -lcjson $(VISION_LIBS)
+TEST_PROGS += $(O)/tests/test_clip
+$(O)/tests/test_clip: $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a
+LIBS_test_clip = -lcjson $(VISION_LIBS)
