@@ -19,8 +19,10 @@ npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_prog
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev)
+# Native matrix tiers.
+npu_tiers := tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test
 
-$(O)/lib/libnpu.a: $(call objs,$(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
+$(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 
 # The kernels' text as one object: a table of names and NUL-ended texts.
 $(O)/libnpu/kernels.S: libnpu/module.mk
@@ -37,6 +39,12 @@ $(O)/libnpu/kernels.S: libnpu/module.mk
 $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_kernels:%=kernels/%.cl) $(npu_kernels:%=kernels/%.clh))
 	$(CC) -c -o $@ $<
 
+# Entered only after the processor has been asked (libnpu/tier/amx.c).
+ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
+CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
+endif
+CFLAGS_libnpu_tier_amx_emulated = -O3
+
 # Inner loops of the references over channels.
 CFLAGS_libnpu_op_matmul = -O3
 CFLAGS_libnpu_op_conv2d_ref = -O3
@@ -50,7 +58,17 @@ PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-npu_tests := test_npu_graph test_npu_plan test_npu_reuse test_npu_train
+npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_safetensors
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
+$(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
+
+## fuzz-safetensors  fuzz the weight files' reader with libFuzzer for FUZZ_SECONDS (60); needs clang
+FUZZ_SECONDS ?= 60
+.PHONY: fuzz-safetensors
+fuzz-safetensors:
+	@mkdir -p $(O)/fuzz/safetensors
+	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_safetensors \
+		tests/fuzz/fuzz_safetensors.c libnpu/safetensors.c libnpu/json_scan.c libnpu/dtype.c -lm
+	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors

@@ -33,6 +33,9 @@ struct cl_dev {
     pthread_mutex_t lock; /* progs */
     pthread_cond_t built;
     struct cl_prog *progs;
+    pthread_mutex_t compile_lock; /* held while a plan is built or a binary is fetched */
+    pthread_t saver;
+    bool saver_started, saver_done, saver_stop;
     struct npu_pool *pool; /* NULL: no native kernels */
 };
 
@@ -68,7 +71,8 @@ int cl_errno(cl_int e);
 
 /* cl_program.c: sets each launch's prog, building what is not built yet, several at once. */
 int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *launch, int n);
-/* Writes binaries of programs that the cache does not have yet; call when their kernels have run once. */
+/* Writes, in the background, binaries of programs that the cache does not have yet; call when their kernels have run
+ * once. Closing the device leaves out what is not done. */
 void cl_programs_save(struct cl_dev *d);
 void cl_programs_free(struct cl_dev *d);
 

@@ -339,6 +339,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     d->base.ctx = c;
     d->base.info = *info;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->compile_lock, NULL);
     pthread_cond_init(&d->built, NULL);
     cl_prepare_environment();
     if (sscanf(info->id, "cl%d", &a.index) == 1)

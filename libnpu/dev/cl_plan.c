@@ -196,10 +196,12 @@ static int cl_build(struct npu_plan *p)
     if (!cp->queue)
         return fail(p, e, "command queue");
     r = make_memory(p);
+    pthread_mutex_lock(&dev_of(p)->compile_lock);
     if (r == 0)
         r = make_launches(p);
     if (r == 0)
         r = warm_up(p);
+    pthread_mutex_unlock(&dev_of(p)->compile_lock);
     if (r == 0)
         cl_programs_save(dev_of(p));
     return r;
@@ -409,6 +411,7 @@ static void cl_close(struct npu_dev *base)
     if (d->context)
         clReleaseContext(d->context);
     pthread_mutex_destroy(&d->lock);
+    pthread_mutex_destroy(&d->compile_lock);
     pthread_cond_destroy(&d->built);
     free(d->identity);
     free(d->cache_dir);
