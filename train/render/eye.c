@@ -11,7 +11,7 @@ void eye_init(struct eye *eye, const struct person *p, v3 ball_mm, v3 axis, floa
 {
     float ball = p->ball_radius, iris = p->iris_radius;
 
-    *eye = (struct eye){.ball = ball_mm, .axis = axis, .person = p, .lid_shadow = 0.5f, .gain = 1};
+    *eye = (struct eye){.ball = ball_mm, .axis = axis, .person = p, .lid_shadow = 0.6f, .gain = 1};
     eye->ball_r = 10 * ball;
     eye->iris_r = 10 * iris;
     eye->pupil_r = 10 * pupil_cm;
@@ -51,8 +51,8 @@ static float lid_shade(const struct eye *eye, float x, float y)
         return 1;
     upper = polyline_distance(eye->upper, x, y) / eye->px_per_mm;
     lower = polyline_distance(eye->lower, x, y) / eye->px_per_mm;
-    return (1 - eye->lid_shadow * expf(-upper * upper / 4.5f)) * (1 - 0.35f * expf(-lower / 0.5f)) *
-           (1 - 0.35f * expf(-upper / 0.5f));
+    return (1 - eye->lid_shadow * expf(-upper * upper / 4.5f)) * (1 - 0.35f * expf(-lower / 0.7f)) *
+           (1 - 0.45f * expf(-upper / 0.6f));
 }
 
 static v3 iris_colour(const struct eye *eye, v3 at)
@@ -79,6 +79,8 @@ static v3 sclera_colour(const struct eye *eye, v3 from_ball)
     float vein = powf(0.5f + 0.5f * sinf(11 * turn + p->noise_at[3] + 0.8f * off), 8) * smoothstepf(6.5f, 11, off);
     v3 c = v3_tint(p->sclera,
                    v3_mix(v3_make(1, 1, 1), v3_make(1, .72f, .68f), 0.5f * vein + 0.3f * smoothstepf(9, 13, off)));
+
+    c = v3_mul(c, 1 - 0.35f * smoothstepf(7, 13, off)); // it lies deeper toward the corners
 
     if (along > 0) // the limbus is not a line
         c = v3_mix(c, v3_mul(p->iris, 0.9f), 0.75f * smoothstepf(eye->iris_r + 0.55f, eye->iris_r - 0.1f, off));

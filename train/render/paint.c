@@ -161,7 +161,7 @@ static void paint_lashes(struct renderer *r)
                         r->extra.depth[y * r->raster.width + x] = 0,
                                                              r->extra.triangle[y * r->raster.width + x] = RASTER_NONE;
                 raster_draw(&r->extra, three, (const uint32_t(*)[3])index, 0, 1, 1);
-                strength = r->person.lash_density * (v > 0.5f ? 0.55f : 0.3f) * (1 - along);
+                strength = r->person.lash_density * (v > 0.5f ? 0.6f : 0.3f) * (1 - along);
                 for (int y = y0; y <= y1; y++)
                     for (int x = x0; x <= x1; x++) {
                         size_t at = (size_t)y * (size_t)r->raster.width + (size_t)x;

@@ -30,7 +30,7 @@ static void draw_skin(struct rng *rng, struct person *p, float tone, float age)
     p->wrinkles = age * rng_uniform(rng, 0.5f, 1.2f);
     p->gloss = rng_uniform(rng, 0.3f, 1.5f);
     p->dark_circles = rng_uniform(rng, 0, 0.8f);
-    p->moles = rng_chance(rng, 0.4f) ? rng_uniform(rng, 0.3f, 1) : 0;
+    p->moles = rng_chance(rng, 0.3f) ? rng_uniform(rng, 0.2f, 0.8f) : 0;
     for (int i = 0; i < 4; i++)
         p->noise_at[i] = rng_uniform(rng, 0, 64);
 }
@@ -39,25 +39,30 @@ static void draw_hair(struct rng *rng, struct person *p, float tone, float age)
 {
     static const v3 hairs[] = {{.012f, .010f, .009f}, {.03f, .02f, .014f}, {.07f, .042f, .024f},
                                {.16f, .095f, .05f},   {.34f, .23f, .12f},  {.46f, .34f, .2f}};
-    float dark = 0.25f * rng_unit(rng);
+    float light = 0.15f * rng_unit(rng);
 
-    dark = clampf(dark + (1 - tone) * powf(rng_unit(rng), 1.5f), 0, 1);
+    light = clampf(light + (1.1f - tone) * powf(rng_unit(rng), 2.2f), 0, 1);
 
-    p->hair = rng_jitter3(rng, ramp(hairs, 6, dark), 0.12f, 0.12f, 0.12f);
+    p->hair = rng_jitter3(rng, ramp(hairs, 6, light), 0.12f, 0.12f, 0.12f);
     if (rng_chance(rng, 0.05f))
         p->hair = v3_make(.25f, .085f, .03f);
     p->brow = v3_mul(p->hair, rng_uniform(rng, 0.5f, 1));
-    if (rng_unit(rng) < age * 1.1f) {
+    if (rng_unit(rng) < age * 0.7f) {
         float grey = rng_unit(rng), level = rng_uniform(rng, .25f, .6f);
         p->hair = v3_mix(p->hair, v3_make(level, level * .98f, level * .94f), grey);
         p->brow = v3_mix(p->brow, p->hair, 0.5f * rng_unit(rng));
     }
-    p->hairline = rng_uniform(rng, 7.6f, 9.6f);
+    p->hairline = rng_chance(rng, 0.3f) ? rng_uniform(rng, 7.0f, 8.6f) : rng_uniform(rng, 8.4f, 9.8f);
     p->temples = rng_uniform(rng, 0.0f, 0.035f);
     p->hair_side = rng_uniform(rng, 1.2f, 3.6f);
     p->hair_volume = rng_chance(rng, 0.25f) ? rng_uniform(rng, 0.05f, 0.3f) : rng_uniform(rng, 0.3f, 2.2f);
     p->baldness = rng_chance(rng, 0.12f) ? rng_uniform(rng, 0.5f, 1) : 0;
-    p->hair_grain = rng_uniform(rng, 0.5f, 1.5f);
+    p->hair_grain = rng_uniform(rng, 0.4f, 1.1f);
+    p->recede = rng_chance(rng, 0.45f) ? rng_uniform(rng, 0.3f, 2.2f) : 0;
+    p->peak = rng_chance(rng, 0.3f) ? rng_uniform(rng, 0.2f, 1.0f) : 0;
+    p->sweep = rng_chance(rng, 0.5f) ? 0.22f * clampf(rng_normal(rng), -1.5f, 1.5f) : 0;
+    p->hair_long = rng_chance(rng, 0.38f) ? rng_uniform(rng, 0.2f, 1) : 0;
+    p->hair_cover = p->hair_long > 0 && rng_chance(rng, 0.6f) ? rng_uniform(rng, 0.5f, 1) : 0;
     p->brow_density = rng_uniform(rng, 0.3f, 1.0f);
     p->brow_width = rng_uniform(rng, 0.6f, 1.35f);
     p->brow_lift = 0.12f * rng_normal(rng);
@@ -69,7 +74,7 @@ static void draw_features(struct rng *rng, struct person *p)
 
     p->beard = man && rng_chance(rng, 0.6f) ? (enum person_beard)(1 + rng_below(rng, 4)) : BEARD_NONE;
     p->beard_density = p->beard == BEARD_STUBBLE ? rng_uniform(rng, 0.1f, 0.45f) : rng_uniform(rng, 0.5f, 0.95f);
-    p->lash_density = man ? rng_uniform(rng, 0.05f, 0.4f) : rng_uniform(rng, 0.15f, 0.85f);
+    p->lash_density = man ? rng_uniform(rng, 0.2f, 0.7f) : rng_uniform(rng, 0.35f, 1.1f);
     p->eyeliner = !man && rng_chance(rng, 0.4f) ? rng_uniform(rng, 0.2f, 0.9f) : 0;
     p->cloth = rng_uniform3(rng, v3_make(-4.2f, -4.2f, -4.2f), v3_make(-.2f, -.2f, -.2f));
     p->cloth = v3_make(expf(p->cloth.x), expf(p->cloth.y), expf(p->cloth.z));
@@ -96,7 +101,7 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     p->iris = rng_jitter3(rng, ramp(irises, 7, light), 0.15f, 0.15f, 0.15f);
     p->iris_inner = v3_mix(p->iris, v3_make(.09f, .055f, .025f), 0.6f * rng_unit(rng));
     p->iris_grain = rng_uniform(rng, 0.1f, 0.5f);
-    p->sclera = rng_uniform3(rng, v3_make(.52f, .46f, .42f), v3_make(.68f, .60f, .58f));
+    p->sclera = rng_uniform3(rng, v3_make(.46f, .41f, .38f), v3_make(.62f, .55f, .53f));
     for (int side = 0; side < 2; side++) {
         p->kappa_out_deg[side] = kappa + 0.5f * rng_normal(rng);
         p->kappa_up_deg[side] = rng_normal(rng);

@@ -21,6 +21,7 @@ struct person {
     // hair
     v3 hair, brow;
     float hairline, temples, hair_volume, hair_side, baldness, hair_grain;
+    float recede, peak, sweep, hair_long, hair_cover; // hairline's shape; length below the nape and over the ears, 0..1
     float brow_density, brow_width, brow_lift;
     enum person_beard beard;
     float beard_density, lash_density, eyeliner;

@@ -98,6 +98,9 @@ static void grow_hair(struct renderer *r)
         lump = 0.75f +
                0.35f * skin_noise(r->setup->atlas, 0.35f * q.x + p->noise_at[1], 0.35f * (q.y + q.z) + p->noise_at[2]);
         r->hair[v] = v3_mul(n, hair * hair * p->hair_volume * lump * (0.4f + 0.6f * smoothstepf(2, 9, q.y)));
+        if (p->hair_long > 0) // falls away from the neck
+            r->hair[v] = v3_add(
+                r->hair[v], v3_mul(v3_make(n.x, 0, 0.3f * n.z), 1.8f * hair * p->hair_long * smoothstepf(3, -5, q.y)));
     }
 }
 

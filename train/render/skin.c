@@ -27,16 +27,30 @@ void skin_free(struct skin *skin)
     memset(skin, 0, sizeof(*skin));
 }
 
+// Height of the hairline at this place of the forehead.
+static float hairline_at(const struct person *p, v3 pos)
+{
+    float ax = fabsf(pos.x), line = p->hairline - p->temples * ax * ax;
+
+    line += p->recede * smoothstepf(1.0f, 4.2f, ax) * smoothstepf(7.5f, 5.5f, ax);
+    line += p->sweep * pos.x - p->peak * expf(-pos.x * pos.x / 1.5f);
+    return line + 0.18f * sinf(1.7f * pos.x + p->noise_at[0]) + 0.10f * sinf(5.3f * pos.x + p->noise_at[1]) +
+           0.06f * sinf(13.1f * pos.x + p->noise_at[2]);
+}
+
 float skin_hair_at(const struct person *p, v3 pos)
 {
-    float ax = fabsf(pos.x);
+    float ax = fabsf(pos.x), line = hairline_at(p, pos), nape = -4.5f - 9.5f * p->hair_long;
     float ear = smoothstepf(7.55f, 7.8f, ax) * smoothstepf(5.0f, 4.4f, pos.y) * smoothstepf(-3.2f, -2.2f, pos.z);
-    float line = p->hairline - p->temples * ax * ax + 0.25f * sinf(1.7f * pos.x + p->noise_at[0]);
-    float top = smoothstepf(line - 0.15f, line + 0.35f, pos.y);
-    float side = smoothstepf(p->hair_side + 0.4f, p->hair_side - 0.4f, pos.z) * smoothstepf(0.6f, 2.2f, pos.y);
-    float back = smoothstepf(-0.5f, -1.5f, pos.z) * smoothstepf(-5.5f, -4.0f, pos.y);
+    float ragged = 0.25f * sinf(2.9f * pos.y + p->noise_at[3]) + 0.12f * sinf(8.3f * pos.y + p->noise_at[0]);
+    float top = smoothstepf(line - 0.2f, line + 0.45f, pos.y);
+    float side = smoothstepf(p->hair_side + 0.4f, p->hair_side - 0.4f, pos.z + ragged) * smoothstepf(0.6f, 2.2f, pos.y);
+    float behind = -1.0f + 2.2f * p->hair_long * smoothstepf(1, -2, pos.y);
+    float back =
+        smoothstepf(behind + 0.5f, behind - 0.5f, pos.z + ragged) * smoothstepf(nape - 0.8f, nape + 0.8f, pos.y);
     float bald = p->baldness * smoothstepf(6.5f, 9.5f, pos.y);
-    return maxf(maxf(top, side), back) * (1 - ear) * (1 - bald);
+
+    return maxf(maxf(top, side), back) * (1 - ear * (1 - p->hair_cover)) * (1 - bald);
 }
 
 static float beard_at(const struct person *p, const struct skin_texel *x)
@@ -155,7 +169,7 @@ static void paint_texel(const struct skin_atlas *atlas, const struct person *p, 
         c = v3_mul(c, 1 - p->eyeliner * 0.8f * smoothstepf(0.22f, 0.02f, x->eye));
     if (hair > 0) {
         strand =
-            1 + p->hair_grain * (0.35f * skin_noise(atlas, 3.5f * x->around + p->noise_at[2], 0.5f * q.y + 0.3f * q.z) +
+            1 + p->hair_grain * (0.30f * skin_noise(atlas, 3.5f * x->around + p->noise_at[2], 0.5f * q.y + 0.3f * q.z) +
                                  0.2f * skin_noise(atlas, 1.1f * x->around, 0.25f * q.y + p->noise_at[3]));
         c = v3_mix(c, v3_mul(p->hair, maxf(0.2f, strand)), hair);
         gloss += (GLOSS_HAIR * p->hair_grain - gloss) * hair;
