@@ -39,9 +39,9 @@ $(O)/libnpu/kernels.S: libnpu/module.mk
 $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_kernels:%=kernels/%.cl) $(npu_kernels:%=kernels/%.clh))
 	$(CC) -c -o $@ $<
 
-# Entered only after the processor has been asked (libnpu/tier/amx.c).
+# Entered only after the processor has been asked (libnpu/dev/cpu.c).
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
-CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
+CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 endif
 CFLAGS_libnpu_tier_amx_emulated = -O3
 

@@ -1,0 +1,522 @@
+/* amx_kernels.h - the native kernels of the tier amx-bf16 over amx_tile.h.
+ *
+ * A 2 x 2 block of tiles makes 32 x 32 sums from 32 bf16 terms a step: rows of A are [16][32 terms], tiles of B hold
+ * pairs of terms [16 pairs][16 columns][2]. Tails are zeros in the packed operands.
+ */
+#include "libnpu/tier/amx.h"
+#include "libnpu/tier/amx_tile.h"
+
+typedef uint16_t bf16;
+enum { TILE_BF16 = 512, BLOCK = 32 };
+
+static inline int64_t at_most(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+static inline int64_t at_least(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+static inline int64_t clamp64(int64_t v, int64_t lo, int64_t hi)
+{
+    return at_most(at_least(v, lo), hi);
+}
+
+static inline float from_bf16(bf16 v)
+{
+    const uint32_t u = (uint32_t)v << 16;
+    float f;
+
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+
+static inline bf16 to_bf16(float f)
+{
+    uint32_t u;
+
+    memcpy(&u, &f, sizeof u);
+    if ((u & 0x7fffffffu) > 0x7f800000u)
+        return (bf16)(u >> 16 | 0x40u);
+    return (bf16)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
+}
+
+static void read_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof *to; i++)
+        to[i] = c->arg[first + (int)i].i;
+}
+
+/* c[2][2] tiles at c (ldc floats) += a b over n steps; a0, a1: 16 rows each, `a_ld` bytes apart, a_step bytes a step;
+ * b0, b1: packed tiles */
+static inline void block(const char *a0, const char *a1, size_t a_ld, size_t a_step, const bf16 *b0, const bf16 *b1,
+                         int64_t n, float *c, size_t ldc, bool add)
+{
+    if (add) {
+        amx_load(0, c, ldc * 4);
+        amx_load(1, c + 16, ldc * 4);
+        amx_load(2, c + 16 * ldc, ldc * 4);
+        amx_load(3, c + 16 * ldc + 16, ldc * 4);
+    } else {
+        amx_zero(0);
+        amx_zero(1);
+        amx_zero(2);
+        amx_zero(3);
+    }
+    for (int64_t k = 0; k < n; k++) {
+        amx_load(4, a0 + (size_t)k * a_step, a_ld);
+        amx_load(6, b0 + k * TILE_BF16, AMX_BYTES);
+        amx_load(7, b1 + k * TILE_BF16, AMX_BYTES);
+        amx_dp(0, 4, 6);
+        amx_load(5, a1 + (size_t)k * a_step, a_ld);
+        amx_dp(1, 4, 7);
+        amx_dp(2, 5, 6);
+        amx_dp(3, 5, 7);
+    }
+    amx_store(0, c, ldc * 4);
+    amx_store(1, c + 16, ldc * 4);
+    amx_store(2, c + 16 * ldc, ldc * 4);
+    amx_store(3, c + 16 * ldc + 16, ldc * 4);
+}
+
+/* ---- the gather product: geometry of a phase (kernels/conv2d.cl has the formulas' explanation) ---- */
+struct phase {
+    int64_t h, w, step, off_y, off_x, taps_y, taps_x, dst_step, dst_y, dst_x;
+    int64_t w_base, w_y, w_x, w_d, w_n;
+};
+
+static struct phase phase_of(const struct npu_amx_gather *g, int64_t phase, int64_t group)
+{
+    const int64_t s = g->stride, cn = g->cn, src_c = g->src_c, py = phase / s, px = phase % s;
+    struct phase p = {.h = g->dst_h,
+                      .w = g->dst_w,
+                      .step = s,
+                      .off_y = -g->pad_top,
+                      .off_x = -g->pad_left,
+                      .taps_y = g->kh,
+                      .taps_x = g->kw,
+                      .dst_step = 1};
+
+    p.w_d = g->w_d ? g->w_d : g->dst_c;
+    p.w_n = g->w_n ? g->w_n : 1;
+    p.w_x = g->depth * p.w_d;
+    p.w_y = g->kw * p.w_x;
+    p.w_base = group * cn;
+    if (g->grad_x) {
+        const int64_t ky = (py + g->pad_top) % s, kx = (px + g->pad_left) % s;
+
+        p.dst_step = s;
+        p.dst_y = py;
+        p.dst_x = px;
+        p.h = (g->dst_h - py + s - 1) / s;
+        p.w = (g->dst_w - px + s - 1) / s;
+        p.step = 1;
+        p.taps_y = at_least(0, (g->kh - ky + s - 1) / s);
+        p.taps_x = at_least(0, (g->kw - kx + s - 1) / s);
+        p.off_y = (py + g->pad_top - ky) / s - (p.taps_y - 1);
+        p.off_x = (px + g->pad_left - kx) / s - (p.taps_x - 1);
+        p.w_d = 1;
+        p.w_n = src_c;
+        p.w_x = -s * cn * src_c;
+        p.w_y = -s * g->kw * cn * src_c;
+        p.w_base = ((ky + s * (p.taps_y - 1)) * g->kw + kx + s * (p.taps_x - 1)) * cn * src_c + group * g->depth;
+    }
+    return p;
+}
+
+/* Weights to [phase][group][npad / 16][kpad / 32] tiles; a unit of work is a column of tiles. */
+static void pack_columns(const struct npu_amx_gather *g, const struct phase *p, const bf16 *w, int64_t n0, bf16 *to)
+{
+    const int64_t cols = clamp64(g->cn - n0, 0, 16), terms = p->taps_y * p->taps_x * g->depth;
+    int64_t d = 0, x = 0, y = 0;
+
+    memset(to, 0, sizeof(bf16) * (size_t)g->kpad * 16);
+    for (int64_t k = 0; k < terms; k++) {
+        const bf16 *from = w + p->w_base + y * p->w_y + x * p->w_x + d * p->w_d + n0 * p->w_n;
+        bf16 *row = to + k / 2 * 32 + k % 2;
+
+        for (int64_t j = 0; j < cols; j++)
+            row[2 * j] = from[j * p->w_n];
+        if (++d == g->depth) {
+            d = 0;
+            if (++x == p->taps_x) {
+                x = 0;
+                y++;
+            }
+        }
+    }
+}
+
+static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_amx_gather g;
+    int64_t panels, units;
+
+    read_fields(c, 2, &g.n, sizeof g);
+    panels = g.npad / 16;
+    units = (g.grad_x ? g.stride * g.stride : 1) * g.groups * panels;
+    for (int64_t u = part; u < units; u += n_parts) {
+        const struct phase p = phase_of(&g, u / panels / g.groups, u / panels % g.groups);
+
+        pack_columns(&g, &p, c->p[0], u % panels * 16, (bf16 *)c->p[1] + u * g.kpad * 16);
+    }
+}
+
+/* len terms from k on of a row in tiles [kpad / 32][16][32]; src NULL: zeros */
+static inline void put(bf16 *row, int64_t k, const bf16 *src, int64_t len)
+{
+    while (len > 0) {
+        bf16 *to = row + k / 32 * TILE_BF16 + k % 32;
+        const int64_t n = at_most(len, 32 - k % 32);
+
+        if (!src) {
+            memset(to, 0, sizeof(bf16) * (size_t)n);
+        } else if (n == 32) {
+            memcpy(to, src, sizeof(bf16) * 32);
+            src += n;
+        } else {
+            memcpy(to, src, sizeof(bf16) * (size_t)n);
+            src += n;
+        }
+        k += n;
+        len -= n;
+    }
+}
+
+/* One result pixel's terms. */
+static void put_pixel(const struct npu_amx_gather *g, const struct phase *p, const bf16 *src, int64_t z, int64_t sy,
+                      int64_t sx, bf16 *row)
+{
+    const bool whole = g->depth == g->src_c; /* taps of a row are one run */
+    const int64_t taps = whole ? p->taps_x : 1;
+    int64_t k = 0;
+
+    for (int64_t ky = 0; ky < p->taps_y; ky++)
+        for (int64_t kx = 0; kx < p->taps_x; kx += taps) {
+            const bool in = sy + ky >= 0 && sy + ky < g->src_h;
+            const int64_t x = sx + kx, to = in ? clamp64(g->src_w - x, 0, taps) : 0,
+                          from = at_most(to, clamp64(-x, 0, taps));
+
+            put(row, k, NULL, from * g->depth);
+            if (to > from)
+                put(row, k + from * g->depth, src + ((z * g->src_h + sy + ky) * g->src_w + x + from) * g->src_c,
+                    (to - from) * g->depth);
+            put(row, k + to * g->depth, NULL, (taps - to) * g->depth);
+            k += taps * g->depth;
+        }
+    put(row, k, NULL, g->kpad - k);
+}
+
+/* e^x, the same polynomial as kernels/tile.clh; written so that compilers make vectors of it */
+static inline float exp_fast(float x)
+{
+    const float magic = 12582912.0f;
+    float t, n, p;
+    int32_t ti, pi, mi;
+
+    x = x < -87.3f ? -87.3f : x;
+    x = x > 88.0f ? 88.0f : x;
+    t = x * 1.44269504f + magic;
+    n = t - magic;
+    x = x - n * 0.693359375f;
+    x = x + n * 2.12194440e-4f;
+    p = x * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * x + 8.3334519073e-3f;
+    p = p * x + 4.1665795894e-2f;
+    p = p * x + 1.6666665459e-1f;
+    p = p * x + 5.0000001201e-1f;
+    p = p * (x * x) + x + 1.0f;
+    memcpy(&ti, &t, 4);
+    memcpy(&mi, &magic, 4);
+    memcpy(&pi, &p, 4);
+    pi = (int32_t)((uint32_t)pi + ((uint32_t)(ti - mi) << 23));
+    memcpy(&p, &pi, 4);
+    return p;
+}
+
+static inline void act_row(float *v, int act)
+{
+    switch (act) {
+    case NPU_ACT_RELU:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] > 0.0f ? v[i] : 0.0f;
+        break;
+    case NPU_ACT_RELU6:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] > 6.0f ? 6.0f : v[i] > 0.0f ? v[i] : 0.0f;
+        break;
+    case NPU_ACT_GELU:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] / (1.0f + exp_fast(-1.5957691216f * v[i] * (1.0f + 0.044715f * v[i] * v[i])));
+        break;
+    case NPU_ACT_SIGMOID:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = 1.0f / (1.0f + exp_fast(-v[i]));
+        break;
+    default:
+        break;
+    }
+}
+
+static inline void add_values(float *v, const void *p, int type, int64_t at, int n)
+{
+    for (int i = 0; i < n; i++)
+        v[i] += type == NPU_F32 ? ((const float *)p)[at + i] : from_bf16(((const bf16 *)p)[at + i]);
+}
+
+static void finish_row(const struct npu_native_call *c, const struct npu_amx_gather *g, float *v, int64_t at,
+                       int64_t col, int n, float scale)
+{
+    const bool after = g->act & 256;
+    const int res = g->types >> 16;
+
+    for (int i = 0; i < BLOCK; i++)
+        v[i] *= scale;
+    if (c->p[2])
+        add_values(v, c->p[2], g->types >> 8 & 255, col, n);
+    if (c->p[3] && !after)
+        add_values(v, c->p[3], res, at, n);
+    act_row(v, g->act & 255);
+    if (c->p[3] && after)
+        add_values(v, c->p[3], res, at, n);
+    if ((g->types & 255) == NPU_F32)
+        memcpy((float *)c->p[4] + at, v, sizeof(float) * (size_t)n);
+    else
+        for (int i = 0; i < n; i++)
+            ((bf16 *)c->p[4])[at + i] = to_bf16(v[i]);
+}
+
+/* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
+static void gather_unit(const struct npu_native_call *c, const struct npu_amx_gather *g, const struct phase *p,
+                        int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
+                        float scale)
+{
+    const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * TILE_BF16;
+    const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
+    const bf16 *src = (const bf16 *)c->p[0] + group * g->depth;
+    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
+
+    for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
+        const int64_t m = m0 + at_most(i, mn - 1), y = m / p->w % p->h, x = m % p->w;
+
+        put_pixel(g, p, src, m / p->w / p->h, y * p->step + p->off_y, x * p->step + p->off_x,
+                  rows + i / 16 * tile_row + i % 16 * 32);
+    }
+    for (int64_t b = b0; b < b1; b++)
+        for (int64_t i = 0; i < mn; i += BLOCK) {
+            const bf16 *a = rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
+            const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
+
+            block((const char *)a, (const char *)(a + tile_row), AMX_BYTES, sizeof(bf16) * TILE_BF16, w, w + tile_row,
+                  steps, sums[0], BLOCK, false);
+            for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++) {
+                const int64_t m = m0 + i + r, z = m / p->w / p->h, col = group * g->cn + b * BLOCK;
+                const int64_t y = m / p->w % p->h * p->dst_step + p->dst_y, x = m % p->w * p->dst_step + p->dst_x;
+
+                finish_row(c, g, sums[r], ((z * g->dst_h + y) * g->dst_w + x) * g->dst_c + col, col, cols, scale);
+            }
+        }
+}
+
+static void gather_run(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_amx_gather g;
+    int64_t unit = 0;
+    bf16 *rows;
+
+    read_fields(c, 6, &g.n, sizeof g);
+    n_parts = (int)at_most(n_parts, g.parts);
+    if (part >= n_parts)
+        return;
+    rows = (bf16 *)((char *)c->p[5] + (size_t)part * npu_amx_gather_scratch(&g));
+    amx_config();
+    for (int64_t ph = 0; ph < (g.grad_x ? g.stride * g.stride : 1); ph++)
+        for (int64_t group = 0; group < g.groups; group++) {
+            const struct phase p = phase_of(&g, ph, group);
+            const bf16 *packed = (const bf16 *)c->p[1] + (ph * g.groups + group) * g.npad * g.kpad;
+            const int64_t total = g.n * p.h * p.w;
+
+            for (int64_t m = 0; m < total; m += g.mb)
+                for (int64_t s = 0; s < g.slices; s++)
+                    if (unit++ % n_parts == part)
+                        gather_unit(c, &g, &p, group, packed, m, at_most(g.mb, total - m), s, rows,
+                                    c->arg[6 + sizeof g / 4].f);
+        }
+    amx_release();
+}
+
+/* ---- the weight gradient ----
+ * x of some rows is kept transposed, planes[stride^2][c16][ld] (pixels equal modulo the stride), so that the tile of a
+ * tap and 16 channels is 16 rows of a plane from the tap's shift on, read in place. gy stands in the same pixel order
+ * with zeros where a row of a plane is longer than one of y. */
+typedef uint32_t dwords __attribute__((vector_size(64)));
+
+#define LOW(h, j)  ((j) & (h) ? 16 + ((j) ^ (h)) : (j))
+#define HIGH(h, j) ((j) & (h) ? 16 + (j) : (j) ^ (h))
+#define LANES(F, h)                                                                                                    \
+    F(h, 0), F(h, 1), F(h, 2), F(h, 3), F(h, 4), F(h, 5), F(h, 6), F(h, 7), F(h, 8), F(h, 9), F(h, 10), F(h, 11),      \
+        F(h, 12), F(h, 13), F(h, 14), F(h, 15)
+/* Swaps the upper right h x h blocks with the lower left ones. */
+#define SWAP_BLOCKS(h)                                                                                                 \
+    for (int i = 0; i < 16; i++)                                                                                       \
+        if (!(i & (h))) {                                                                                              \
+            const dwords lo = r[i], hi = r[i | (h)];                                                                   \
+            r[i] = __builtin_shufflevector(lo, hi, LANES(LOW, h));                                                     \
+            r[i | (h)] = __builtin_shufflevector(lo, hi, LANES(HIGH, h));                                              \
+        }
+
+/* 16 x 16 in place */
+static inline void transpose(dwords *r)
+{
+    SWAP_BLOCKS(8)
+    SWAP_BLOCKS(4)
+    SWAP_BLOCKS(2)
+    SWAP_BLOCKS(1)
+}
+
+static const bf16 no_pixel[16];
+
+/* pair[i] = lo[i] | hi[i] << 16 for n of 16 elements, zeros behind */
+static inline void pair_up(const bf16 *lo, const bf16 *hi, int64_t n, uint32_t *pair)
+{
+    if (n >= 16) {
+        for (int i = 0; i < 16; i++)
+            pair[i] = (uint32_t)lo[i] | (uint32_t)hi[i] << 16;
+        return;
+    }
+    for (int64_t i = 0; i < 16; i++)
+        pair[i] = i < n ? (uint32_t)lo[i] | (uint32_t)hi[i] << 16 : 0;
+}
+
+/* Pixel q of plane (py, px) for rows of y from oy on, channels from c on; no_pixel outside the picture. */
+static inline const bf16 *plane_pixel(const struct npu_amx_wgrad *g, int64_t wp, const bf16 *x, int64_t z, int64_t oy,
+                                      int64_t py, int64_t px, int64_t q, int64_t c)
+{
+    const int64_t iy = (oy + q / wp) * g->stride - g->pad_top + py, ix = q % wp * g->stride - g->pad_left + px;
+    const int64_t at = (z * g->h + iy) * g->w + ix;
+
+    return iy < 0 || iy >= g->h || ix < 0 || ix >= g->w || at >= g->n_x ? no_pixel : x + at * g->cin + c;
+}
+
+static void load_planes(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *x, int64_t z,
+                        int64_t oy, int64_t group, bf16 *planes)
+{
+    for (int64_t plane = 0; plane < g->stride * g->stride; plane++)
+        for (int64_t c = 0; c < s->c16; c += 16)
+            for (int64_t q = 0; q < s->ld; q += 32) {
+                const int64_t py = plane / g->stride, px = plane % g->stride, n = at_most(16, g->cing - c);
+                dwords r[16];
+
+                for (int64_t i = 0; i < 16; i++)
+                    pair_up(plane_pixel(g, s->wp, x, z, oy, py, px, q + 2 * i, group * g->cing + c),
+                            plane_pixel(g, s->wp, x, z, oy, py, px, q + 2 * i + 1, group * g->cing + c), n,
+                            (uint32_t *)&r[i]);
+                transpose(r);
+                for (int64_t i = 0; i < 16; i++)
+                    memcpy(planes + (plane * s->c16 + c + i) * s->ld + q, &r[i], sizeof r[i]);
+            }
+}
+
+/* `count` rows of gy from y on (rows of all pictures) as tiles [npad / 16][kl / 32] */
+static void load_gradient(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *gy, int64_t y,
+                          int64_t count, int64_t group, bf16 *tiles)
+{
+    for (int64_t o = 0; o < s->npad; o += 16)
+        for (int64_t k = 0; k < s->kl; k += 2) {
+            const bf16 *pixel[2];
+
+            for (int64_t i = 0; i < 2; i++) {
+                const int64_t r = (k + i) / s->wp, x = (k + i) % s->wp, at = (y + r) * g->ow + x;
+
+                pixel[i] = r < count && x < g->ow && at < g->n_y && o < g->coutg
+                               ? gy + at * g->cout + group * g->coutg + o
+                               : no_pixel;
+            }
+            pair_up(pixel[0], pixel[1], clamp64(g->coutg - o, 0, 16), (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
+        }
+}
+
+static void wgrad_share(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *x,
+                        const bf16 *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, bf16 *tiles, float *part)
+{
+    const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
+    bool add = false;
+
+    for (int64_t y = y0; y < y1;) {
+        const int64_t oy = y % g->oh, count = at_most(at_most(g->rows, g->oh - oy), y1 - y);
+
+        load_planes(g, s, x, y / g->oh, oy, group, planes);
+        load_gradient(g, s, gy, y, count, group, tiles);
+        for (int64_t m = 0; m < s->m_tiles; m += 2) {
+            const char *a[2];
+
+            for (int64_t i = 0; i < 2; i++) {
+                const int64_t t = at_most(m + i, taps - 1), ky = t / blocks_c / g->kw, kx = t / blocks_c % g->kw;
+                const int64_t plane = ky % g->stride * g->stride + kx % g->stride;
+
+                a[i] = (const char *)(planes + (plane * s->c16 + t % blocks_c * 16) * s->ld + ky / g->stride * s->wp +
+                                      kx / g->stride);
+            }
+            for (int64_t o = 0; o < s->npad; o += BLOCK)
+                block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, AMX_BYTES, tiles + o * s->kl, tiles + (o + 16) * s->kl,
+                      s->kl / 32, part + m * 16 * s->npad + o, (size_t)s->npad, add);
+        }
+        add = true;
+        y += count;
+    }
+    if (!add)
+        memset(part, 0, sizeof(float) * s->part);
+}
+
+static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_amx_wgrad_sizes s;
+    struct npu_amx_wgrad g;
+    int64_t per;
+    bf16 *planes;
+
+    read_fields(c, 4, &g.n, sizeof g);
+    n_parts = (int)at_most(n_parts, g.parts);
+    if (part >= n_parts)
+        return;
+    s = npu_amx_wgrad_sizes(&g);
+    planes = (bf16 *)((char *)c->p[3] + (size_t)part * s.scratch);
+    per = ((int64_t)g.n * g.oh + g.shares - 1) / g.shares;
+    amx_config();
+    for (int64_t u = part; u < (int64_t)g.shares * g.groups; u += n_parts) {
+        const int64_t share = u % g.shares, group = u / g.shares;
+
+        wgrad_share(&g, &s, c->p[0], c->p[1], share * per, at_most((share + 1) * per, (int64_t)g.n * g.oh), group,
+                    planes, planes + (size_t)(g.stride * g.stride * s.c16 * s.ld),
+                    (float *)c->p[2] + (size_t)u * s.part);
+    }
+    amx_release();
+}
+
+/* dW [kh, kw, cing, cout] = sum of the shares, in order */
+static void wgrad_sum(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_amx_wgrad_sizes s;
+    struct npu_amx_wgrad g;
+
+    read_fields(c, 2, &g.n, sizeof g);
+    s = npu_amx_wgrad_sizes(&g);
+    for (int64_t row = part; row < (int64_t)g.kh * g.kw * g.cing; row += n_parts)
+        for (int64_t o = 0; o < g.cout; o++) {
+            const int64_t m = row / g.cing * s.c16 + row % g.cing, group = o / g.coutg;
+            const float *p = (const float *)c->p[0] + (size_t)(group * g.shares) * s.part + m * s.npad + o % g.coutg;
+            float sum = 0.0f;
+
+            for (int64_t i = 0; i < g.shares; i++)
+                sum += p[(size_t)i * s.part];
+            if (g.dtype == NPU_F32)
+                ((float *)c->p[1])[row * g.cout + o] = sum;
+            else
+                ((bf16 *)c->p[1])[row * g.cout + o] = to_bf16(sum);
+        }
+}
+
+#define AMX_KERNELS(name)                                                                                              \
+    {                                                                                                                  \
+        name, gather_pack, gather_run, wgrad_run, wgrad_sum                                                            \
+    }
