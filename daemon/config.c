@@ -41,7 +41,7 @@ static const struct key keys[] = {
     {"max_clients_per_uid", INTEGER, false, RANGE(max_clients_per_uid, 1, 1024), "connections of one user"},
     {"heartbeat_s", NUMBER, false, RANGE(heartbeat_s, 0.1, 60), "silence after which the worker counts as hung"},
     {"startup_s", NUMBER, false, RANGE(startup_s, 0.1, 600), "the same while it loads and compiles"},
-    {"source", SOURCE, true, TEXTOF(source), "auto, v4l2, v4l2:/dev/videoN, file:PATH or fault:SCRIPT"},
+    {"source", SOURCE, true, TEXTOF(source), "auto, v4l2, v4l2:/dev/videoN or file:PATH"},
     {"device", DEVICES, true, RANGE(devices, 0, 0), "auto, or a list of npu, gpu, cpu, ref, sim, best first"},
     {"model_dir", TEXT, true, TEXTOF(model_dir), "folder of the networks' weights"},
     {"cache_dir", TEXT, true, TEXTOF(cache_dir), "folder for compiled kernels"},
@@ -201,7 +201,7 @@ static int parse_devices(const char *value, int ret_devices[CONFIG_DEVICES_MAX])
 static bool source_is_known(const char *value)
 {
     return !strcmp(value, "auto") || !strcmp(value, "v4l2") || (!strncmp(value, "v4l2:", 5) && value[5]) ||
-           (!strncmp(value, "file:", 5) && value[5]) || (!strncmp(value, "fault:", 6) && value[6]);
+           (!strncmp(value, "file:", 5) && value[5]);
 }
 
 static int set_text(void *field, const struct key *k, const char *value)
