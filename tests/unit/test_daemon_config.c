@@ -76,7 +76,7 @@ static void bad_text(void **state)
         {"device =", -EINVAL,
          "f:1: bad value \"\" for device: wanted auto, or a list of npu, gpu, cpu, ref, sim, best first"},
         {"source = webcam", -EINVAL,
-         "f:1: bad value \"webcam\" for source: wanted auto, v4l2, v4l2:/dev/videoN, file:PATH or fault:SCRIPT"},
+         "f:1: bad value \"webcam\" for source: wanted auto, v4l2, v4l2:/dev/videoN or file:PATH"},
         {"faces_max = 17", -EINVAL, "f:1: bad value \"17\" for faces_max: wanted a whole number from 1 to 16"},
     };
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
