@@ -37,6 +37,7 @@ static void draw_person(uint64_t seed, struct person *p)
     p->temples = maxf(p->temples, 0.025f);
     p->hair_side = maxf(p->hair_side, 2.8f);
     p->hair = v3_mul(p->hair, minf(1, 0.16f / p->hair.y));
+    p->brow_density = maxf(p->brow_density, 0.7f);
     p->brow = v3_mul(p->brow, minf(1, 0.12f / p->brow.y));
     p->lip = v3_mix(p->lip, v3_tint(p->skin, v3_make(.85f, .65f, .70f)), 0.6f);
     p->wrinkles *= 0.6f;
