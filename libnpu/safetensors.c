@@ -265,7 +265,8 @@ static int check_together(struct reader *r)
 
     if (!order)
         return bad(r, -ENOMEM, "out of memory");
-    qsort(f->entry, (size_t)f->n, sizeof f->entry[0], by_name);
+    if (f->n > 0)
+        qsort(f->entry, (size_t)f->n, sizeof f->entry[0], by_name);
     for (int i = 0; i < f->n; i++) {
         f->entry[i].t.name = f->entry[i].name;
         order[i] = &f->entry[i];

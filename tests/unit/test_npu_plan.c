@@ -418,7 +418,7 @@ static void profile_and_explain(void **state)
             assert_int_equal(npu_plan_explain(p, f, json), 0);
             fclose(f);
             assert_non_null(strstr(text, "scale"));
-            assert_non_null(strstr(text, json ? "\"ms\": 0." : " ms\n"));
+            assert_non_null(strstr(text, json ? "\"ms\": " : " ms\n"));
             free(text);
         }
         npu_plan_free(p);
