@@ -10,7 +10,11 @@ typedef T(0) raw;
 inline void copy8(const global raw *x, size_t i, global raw *y, size_t o, int n)
 {
     if (n >= 8)
+#if DT0 == 1 || DT0 == 2
+        NPU_STORE_U16(8, y, o, vload8(0, x + i));
+#else
         vstore8(vload8(0, x + i), 0, y + o);
+#endif
     else
         for (int k = 0; k < n; k++)
             y[o + k] = x[i + k];
@@ -67,22 +71,34 @@ kernel void permute_rows(const global raw *x, global raw *y, BCAST_PARAMS, TILE_
 #endif
 
 #ifdef K_permute_tiles
+#define TILE 16
 /* n0, s0: size and x stride of the last axis of y; nq, oq: size and y stride of the last axis of x */
 kernel void permute_tiles(const global raw *x, global raw *y, int n0, int s0, int nq, int oq, int rows, int d1, int s1,
                           int o1, int d2, int s2, int o2, int d3, int s3, int o3, int d4, int s4, int o4, int tiles,
                           int block)
 {
-    int tiles_q = (nq + 7) / 8, tiles_0 = (n0 + 7) / 8, first = (int)get_global_id(0) * block;
+    int tiles_q = (nq + TILE - 1) / TILE, tiles_0 = (n0 + TILE - 1) / TILE, first = (int)get_global_id(0) * block;
 
     for (int t = first; t < min(first + block, tiles); t++) {
-        int k = t / tiles_q / tiles_0, i = t / tiles_q % tiles_0 * 8, q = t % tiles_q * 8;
+        int k = t / tiles_q / tiles_0, i = t / tiles_q % tiles_0 * TILE, q = t % tiles_q * TILE;
         size_t from = (size_t)(k % d1) * s1 + (size_t)(k / d1 % d2) * s2 + (size_t)(k / d1 / d2 % d3) * s3 +
                       (size_t)(k / d1 / d2 / d3) * s4;
         size_t to = (size_t)(k % d1) * o1 + (size_t)(k / d1 % d2) * o2 + (size_t)(k / d1 / d2 % d3) * o3 +
                     (size_t)(k / d1 / d2 / d3) * o4;
 
-        for (int b = q; b < min(q + 8, nq); b++)
-            for (int a = i; a < min(i + 8, n0); a++)
+        if (i + TILE <= n0 && q + TILE <= nq) { /* whole rows in, whole rows out */
+            raw part[TILE][TILE];
+
+            for (int a = 0; a < TILE; a++)
+                for (int b = 0; b < TILE; b++)
+                    part[b][a] = x[from + (size_t)(i + a) * s0 + q + b];
+            for (int b = 0; b < TILE; b++)
+                for (int a = 0; a < TILE; a++)
+                    y[to + (size_t)(q + b) * oq + i + a] = part[b][a];
+            continue;
+        }
+        for (int b = q; b < min(q + TILE, nq); b++)
+            for (int a = i; a < min(i + TILE, n0); a++)
                 y[to + (size_t)b * oq + a] = x[from + (size_t)a * s0 + b];
     }
 }

@@ -25,7 +25,7 @@ kernel void loss_part(const global T(0) *x, const global T(1) *target, const glo
                 w = LD8(2, weight, base + j, j_n);
             else if (weighted)
                 w = LD(2, weight, base);
-            w = select((float8)0.0f, w, (int8)(0, 1, 2, 3, 4, 5, 6, 7) < j_n);
+            w = ((int8)(0, 1, 2, 3, 4, 5, 6, 7) < j_n) ? w : (float8)0.0f;
             if (kind == MSE)
                 l *= l;
             else if (kind == L1)
@@ -84,7 +84,7 @@ kernel void loss_grad(const global T(0) *x, const global T(1) *target, const glo
             if (kind == MSE)
                 l *= 2.0f;
             else if (kind == L1)
-                l = select(select((float8)0.0f, (float8)-1.0f, l < 0.0f), (float8)1.0f, l > 0.0f);
+                l = (l > 0.0f) ? (float8)1.0f : ((l < 0.0f) ? (float8)-1.0f : (float8)0.0f);
             else
                 l = 1.0f / (1.0f + npu_exp8(-a)) - t;
             ST8(5, gx, i + j, j_n, scale * w * l);
@@ -107,7 +107,7 @@ inline float2 row_top_sum(const global T(0) *x, size_t i, int c)
     for (int j = 0; j < c; j += 8) {
         float8 e = npu_exp8(LD8(0, x, i + j, c - j) - t);
 
-        s += select((float8)0.0f, e, (int8)(0, 1, 2, 3, 4, 5, 6, 7) < c - j);
+        s += ((int8)(0, 1, 2, 3, 4, 5, 6, 7) < c - j) ? e : (float8)0.0f;
     }
     return (float2)(t, npu_sum8(s));
 }
@@ -150,7 +150,7 @@ kernel void entropy_grad(const global T(0) *x, const global int *target, const g
         for (int j = 0; j < c; j += 8) {
             float8 p = npu_exp8(LD8(0, x, i + j, c - j) - s.x) / s.y;
 
-            p = select(p, p - 1.0f, (int8)(0, 1, 2, 3, 4, 5, 6, 7) + j == t);
+            p = ((int8)(0, 1, 2, 3, 4, 5, 6, 7) + j == t) ? p - 1.0f : p;
             ST8(4, gx, i + j, c - j, scale * p);
         }
     }

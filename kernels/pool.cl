@@ -77,7 +77,7 @@ kernel void max_pool_grad(const global T(0) *x, const global T(1) *y, const glob
                     for (int py = max(wy * stride - pad, 0); py <= iy; py++)
                         for (int px = x0; px < (py < iy ? x1 : ix); px++)
                             mine &= LD8(0, x, ((size_t)(b * h + py) * w + px) * c + j, j_n) != top;
-                    s += select((float8)0.0f, LD8(2, gy, o, j_n), mine);
+                    s += (mine) ? LD8(2, gy, o, j_n) : (float8)0.0f;
                 }
             ST8(3, gx, (size_t)row * c + j, j_n, s);
         }

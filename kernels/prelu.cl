@@ -16,7 +16,7 @@ kernel void prelu(const global T(0) *x, const global T(1) *slope, global T(2) *y
         size_t i = (size_t)row * inner + j;
         float8 v = LD8(0, x, i, j_n);
 
-        ST8(2, y, i, j_n, select(v * slopes(slope, each, j, j_n), v, v > 0.0f));
+        ST8(2, y, i, j_n, ((v > 0.0f) ? v : v * slopes(slope, each, j, j_n)));
     }
 }
 #endif
@@ -31,8 +31,8 @@ kernel void prelu_grad(const global T(0) *x, const global T(1) *slope, const glo
         size_t i = (size_t)row * inner + j;
         float8 v = LD8(0, x, i, j_n), d = LD8(2, gy, i, j_n);
 
-        ST8(3, gx, i, j_n, select(d * slopes(slope, each, j, j_n), d, v > 0.0f));
-        npu_stf8(gs, i, j_n, select(d * v, (float8)0.0f, v > 0.0f));
+        ST8(3, gx, i, j_n, ((v > 0.0f) ? d : d * slopes(slope, each, j, j_n)));
+        npu_stf8(gs, i, j_n, ((v > 0.0f) ? (float8)0.0f : d * v));
     }
 }
 #endif

@@ -21,7 +21,7 @@ kernel void softmax(const global T(0) *x, global T(1) *y, int rows, int c, int b
         for (int j = 0; j < c; j += 8) {
             float8 e = npu_exp8(LD8(0, x, i + j, c - j) - t);
 
-            sum += select((float8)0.0f, e, LANE < c - j);
+            sum += (LANE < c - j) ? e : (float8)0.0f;
             ST8(1, y, i + j, c - j, e);
         }
         inv = 1.0f / npu_sum8(sum);
@@ -29,7 +29,7 @@ kernel void softmax(const global T(0) *x, global T(1) *y, int rows, int c, int b
             ST8(1, y, i + j, c - j, inv * LD8(1, y, i + j, c - j));
 #else
         for (int j = 0; j < c; j += 8)
-            sum += select((float8)0.0f, npu_exp8(LD8(0, x, i + j, c - j) - t), LANE < c - j);
+            sum += (LANE < c - j) ? npu_exp8(LD8(0, x, i + j, c - j) - t) : (float8)0.0f;
         inv = 1.0f / npu_sum8(sum);
         for (int j = 0; j < c; j += 8)
             ST8(1, y, i + j, c - j, inv * npu_exp8(LD8(0, x, i + j, c - j) - t));

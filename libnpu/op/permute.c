@@ -111,7 +111,9 @@ static void permute_rows(struct npu_lower *l, struct npu_launch *k, const struct
     op_launch_tiles(l, k, b.rows, b.inner);
 }
 
-/* Else the axis that is last in x, q, and the one that becomes last are walked in tiles of 8 x 8; the others are outer.
+enum { TILE = 16 }; /* as in copy.cl */
+
+/* Else the axis that is last in x, q, and the one that becomes last are walked in tiles; the others are outer.
  */
 static void permute_tiles(struct npu_lower *l, struct npu_launch *k, const struct permute_view *v)
 {
@@ -144,9 +146,9 @@ static void permute_tiles(struct npu_lower *l, struct npu_launch *k, const struc
         npu_launch_i32(k, 0);
         npu_launch_i32(k, 0);
     }
-    tiles = op_ceil_div(v->dim[0], 8) * op_ceil_div(v->dim[q], 8) * rows;
+    tiles = op_ceil_div(v->dim[0], TILE) * op_ceil_div(v->dim[q], TILE) * rows;
     npu_launch_i32(k, tiles);
-    block = op_is_cpu(l) ? op_ceil_div(tiles, op_ceil_div(tiles, 128)) : 1;
+    block = op_is_cpu(l) ? op_ceil_div(tiles, op_ceil_div(tiles, 32)) : 1;
     npu_launch_i32(k, block);
     op_launch_items(l, k, op_ceil_div(tiles, block));
 }

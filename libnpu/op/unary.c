@@ -111,7 +111,7 @@ static int unary_launch(const struct npu_node *n, struct npu_lower *l, const cha
     for (int i = 0; i < n->n_in; i++)
         npu_launch_val(k, n->in[i]);
     npu_launch_val(k, n->out[0]);
-    npu_launch_i32(k, NPU_ATTR(struct unary_attr, n)->kind);
+    npu_launch_def(k, "-DKIND=%d", NPU_ATTR(struct unary_attr, n)->kind);
     npu_launch_span(k, npu_lower_traits(l), count, 8);
     return 0;
 }
