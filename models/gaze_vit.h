@@ -52,7 +52,7 @@ void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_V
 
 struct gaze_vit_config {
     int width, heads, blocks, mlp_ratio;
-    bool stem; // three convolutions make the tokens; else one linear map of each 16 x 8 patch
+    bool stem; // convolutions make the tokens; else one linear map of each 16 x 8 patch
 };
 extern const struct gaze_vit_config gaze_vit_config;
 
