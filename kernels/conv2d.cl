@@ -114,11 +114,15 @@ inline void finish(vf v0, vf v1, size_t at, int col, int nn, const global T(2) *
         } else if (nn > 0) {
             float t[W];
             VST(v, 0, t);
-            for (int j = 0; j < nn; j++)
-                t[j] += (bias ? LD(2, bias, col + j) : 0.0f) + (res ? LD(3, res, at + j) : 0.0f);
-            VST(tile_act(VLD(0, t), act), 0, t);
-            for (int j = 0; j < nn; j++)
-                ST(4, dst, at + j, t[j]);
+            for (int j = 0; j < nn; j++) {
+                float x = t[j];
+
+                if (bias)
+                    x += LD(2, bias, col + j);
+                if (res)
+                    x += LD(3, res, at + j);
+                ST(4, dst, at + j, tile_act((vf)x, act).s0);
+            }
         }
     }
 }

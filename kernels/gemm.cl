@@ -43,12 +43,16 @@ inline void finish(vf v0, vf v1, size_t at, int n, int count, const global T(2) 
         } else if (left > 0) {
             float t[W];
             VST(v, 0, t);
-            if (bias)
-                for (int j = 0; j < left; j++)
-                    t[j] += LD(2, bias, n + j);
-            VST(tile_act(VLD(0, t), act), 0, t);
-            for (int j = 0; j < left; j++)
-                ST(4, c, at + j, res ? t[j] + LD(3, res, at + j) : t[j]);
+            for (int j = 0; j < left; j++) {
+                float x = t[j];
+
+                if (bias)
+                    x += LD(2, bias, n + j);
+                x = tile_act((vf)x, act).s0;
+                if (res)
+                    x += LD(3, res, at + j);
+                ST(4, c, at + j, x);
+            }
         }
     }
 }

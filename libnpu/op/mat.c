@@ -57,9 +57,12 @@ bool npu_mat_blocked(const struct npu_traits *t)
 
 struct npu_mat_tile npu_mat_tile(const struct npu_traits *t)
 {
-    if (t->vec_f32 >= 16)
+    const char *e = getenv("NPU_MAT_VEC");
+    const int w = e ? atoi(e) : t->vec_f32;
+
+    if (w >= 16)
         return (struct npu_mat_tile){16, 12, 32, "vec16"};
-    if (t->vec_f32 >= 8)
+    if (w >= 8)
         return (struct npu_mat_tile){8, 6, 16, "vec8"};
     return (struct npu_mat_tile){4, 8, 8, "vec4"};
 }

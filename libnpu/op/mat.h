@@ -58,7 +58,8 @@ static inline size_t npu_mat_view_floats(const struct npu_tensor_type *t)
  * environment asks for the portable kernels everywhere (tests). */
 bool npu_mat_blocked(const struct npu_traits *t);
 
-/* The register tile of kernels/tile.clh for a device. */
+/* The register tile of kernels/tile.clh for a device; NPU_MAT_VEC=4, 8 or 16 in the environment asks for that vector
+ * width (tests: any width computes on any CPU). */
 struct npu_mat_tile {
     int w, mr, nr;
     const char *name;

@@ -124,26 +124,109 @@ static struct phase phase_of(const struct npu_amx_gather *g, int64_t phase, int6
     return p;
 }
 
+/* ---- pairs and transposes ---- */
+typedef uint32_t dwords __attribute__((vector_size(64)));
+
+#define LOW(h, j)  ((j) & (h) ? 16 + ((j) ^ (h)) : (j))
+#define HIGH(h, j) ((j) & (h) ? 16 + (j) : (j) ^ (h))
+#define LANES(F, h)                                                                                                    \
+    F(h, 0), F(h, 1), F(h, 2), F(h, 3), F(h, 4), F(h, 5), F(h, 6), F(h, 7), F(h, 8), F(h, 9), F(h, 10), F(h, 11),      \
+        F(h, 12), F(h, 13), F(h, 14), F(h, 15)
+/* Swaps the upper right h x h blocks with the lower left ones. */
+#define SWAP_BLOCKS(h)                                                                                                 \
+    for (int i = 0; i < 16; i++)                                                                                       \
+        if (!(i & (h))) {                                                                                              \
+            const dwords lo = r[i], hi = r[i | (h)];                                                                   \
+            r[i] = __builtin_shufflevector(lo, hi, LANES(LOW, h));                                                     \
+            r[i | (h)] = __builtin_shufflevector(lo, hi, LANES(HIGH, h));                                              \
+        }
+
+/* 16 x 16 in place */
+static inline void transpose(dwords *r)
+{
+    SWAP_BLOCKS(8)
+    SWAP_BLOCKS(4)
+    SWAP_BLOCKS(2)
+    SWAP_BLOCKS(1)
+}
+
+static const bf16 no_pixel[16];
+
+/* pair[i] = lo[i] | hi[i] << 16 for n of 16 elements, zeros behind */
+static inline void pair_up(const bf16 *lo, const bf16 *hi, int64_t n, uint32_t *pair)
+{
+    if (n >= 16) {
+        for (int i = 0; i < 16; i++)
+            pair[i] = (uint32_t)lo[i] | (uint32_t)hi[i] << 16;
+        return;
+    }
+    for (int64_t i = 0; i < 16; i++)
+        pair[i] = i < n ? (uint32_t)lo[i] | (uint32_t)hi[i] << 16 : 0;
+}
+
+/* Where the term k of a phase stands in the weights, column n0. */
+struct term {
+    const bf16 *w;
+    int64_t d, x, y;
+};
+
+static inline const bf16 *term_at(const struct phase *p, const struct term *t)
+{
+    return t->w + t->y * p->w_y + t->x * p->w_x + t->d * p->w_d;
+}
+
+static inline void term_next(const struct npu_amx_gather *g, const struct phase *p, struct term *t, int64_t n)
+{
+    t->d += n;
+    if (t->d == g->depth) {
+        t->d = 0;
+        if (++t->x == p->taps_x) {
+            t->x = 0;
+            t->y++;
+        }
+    }
+}
+
+/* Two terms of `cols` columns as a row of pairs. */
+static inline void pack_pair(const bf16 *lo, const bf16 *hi, int64_t step, int64_t cols, uint32_t *row)
+{
+    if (step == 1) {
+        pair_up(lo, hi ? hi : no_pixel, cols, row);
+        return;
+    }
+    for (int64_t j = 0; j < cols; j++)
+        row[j] = (uint32_t)lo[j * step] | (uint32_t)(hi ? hi[j * step] : 0) << 16;
+}
+
 /* Weights to [phase][group][npad / 16][kpad / 32] tiles; a unit of work is a column of tiles. */
 static void pack_columns(const struct npu_amx_gather *g, const struct phase *p, const bf16 *w, int64_t n0, bf16 *to)
 {
     const int64_t cols = clamp64(g->cn - n0, 0, 16), terms = p->taps_y * p->taps_x * g->depth;
-    int64_t d = 0, x = 0, y = 0;
+    struct term t = {.w = w + p->w_base + n0 * p->w_n};
 
     memset(to, 0, sizeof(bf16) * (size_t)g->kpad * 16);
-    for (int64_t k = 0; k < terms; k++) {
-        const bf16 *from = w + p->w_base + y * p->w_y + x * p->w_x + d * p->w_d + n0 * p->w_n;
-        bf16 *row = to + k / 2 * 32 + k % 2;
+    for (int64_t k = 0; k < terms && cols > 0;) {
+        uint32_t *row = (uint32_t *)(void *)(to + k * 16);
+        const bf16 *lo = term_at(p, &t), *hi = NULL;
 
-        for (int64_t j = 0; j < cols; j++)
-            row[2 * j] = from[j * p->w_n];
-        if (++d == g->depth) {
-            d = 0;
-            if (++x == p->taps_x) {
-                x = 0;
-                y++;
-            }
+        if (p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
+            dwords r[16];
+
+            for (int64_t j = 0; j < 16; j++)
+                memcpy(&r[j], lo + j * p->w_n, sizeof r[j]);
+            transpose(r);
+            memcpy(row, r, sizeof r);
+            term_next(g, p, &t, 32);
+            k += 32;
+            continue;
         }
+        term_next(g, p, &t, 1);
+        if (k + 1 < terms) {
+            hi = term_at(p, &t);
+            term_next(g, p, &t, 1);
+        }
+        pack_pair(lo, hi, p->w_n, cols, row);
+        k += 2;
     }
 }
 
@@ -349,45 +432,6 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
  * x of some rows is kept transposed, planes[stride^2][c16][ld] (pixels equal modulo the stride), so that the tile of a
  * tap and 16 channels is 16 rows of a plane from the tap's shift on, read in place. gy stands in the same pixel order
  * with zeros where a row of a plane is longer than one of y. */
-typedef uint32_t dwords __attribute__((vector_size(64)));
-
-#define LOW(h, j)  ((j) & (h) ? 16 + ((j) ^ (h)) : (j))
-#define HIGH(h, j) ((j) & (h) ? 16 + (j) : (j) ^ (h))
-#define LANES(F, h)                                                                                                    \
-    F(h, 0), F(h, 1), F(h, 2), F(h, 3), F(h, 4), F(h, 5), F(h, 6), F(h, 7), F(h, 8), F(h, 9), F(h, 10), F(h, 11),      \
-        F(h, 12), F(h, 13), F(h, 14), F(h, 15)
-/* Swaps the upper right h x h blocks with the lower left ones. */
-#define SWAP_BLOCKS(h)                                                                                                 \
-    for (int i = 0; i < 16; i++)                                                                                       \
-        if (!(i & (h))) {                                                                                              \
-            const dwords lo = r[i], hi = r[i | (h)];                                                                   \
-            r[i] = __builtin_shufflevector(lo, hi, LANES(LOW, h));                                                     \
-            r[i | (h)] = __builtin_shufflevector(lo, hi, LANES(HIGH, h));                                              \
-        }
-
-/* 16 x 16 in place */
-static inline void transpose(dwords *r)
-{
-    SWAP_BLOCKS(8)
-    SWAP_BLOCKS(4)
-    SWAP_BLOCKS(2)
-    SWAP_BLOCKS(1)
-}
-
-static const bf16 no_pixel[16];
-
-/* pair[i] = lo[i] | hi[i] << 16 for n of 16 elements, zeros behind */
-static inline void pair_up(const bf16 *lo, const bf16 *hi, int64_t n, uint32_t *pair)
-{
-    if (n >= 16) {
-        for (int i = 0; i < 16; i++)
-            pair[i] = (uint32_t)lo[i] | (uint32_t)hi[i] << 16;
-        return;
-    }
-    for (int64_t i = 0; i < 16; i++)
-        pair[i] = i < n ? (uint32_t)lo[i] | (uint32_t)hi[i] << 16 : 0;
-}
-
 /* Pixel q of plane (py, px) for rows of y from oy on, channels from c on; no_pixel outside the picture. */
 static inline const bf16 *plane_pixel(const struct npu_amx_wgrad *g, int64_t wp, const bf16 *x, int64_t z, int64_t oy,
                                       int64_t py, int64_t px, int64_t q, int64_t c)

@@ -34,6 +34,14 @@ static bool is_ok(const struct npu_lower *l, npu_val v)
     return v == NPU_NONE || npu_lower_type(l, v).dtype == NPU_F32 || is_bf16(l, v);
 }
 
+/* Is a tile worth its padding and the packing of the weights? Tests want to see every shape. */
+static bool pays(const struct npu_amx_kernels *a, const struct npu_amx_gather *g, int64_t terms, bool packed_once)
+{
+    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w;
+
+    return a == &npu_amx_emulated || (terms >= 24 && g->cn >= 12 && pixels >= (packed_once ? 8 : 64));
+}
+
 /* Result pixels at a time and shares of the columns, so that every thread has something to do. */
 static void divide_work(struct npu_amx_gather *g)
 {
@@ -57,7 +65,8 @@ int npu_amx_lower_gather(struct npu_lower *l, const struct npu_amx_kernels *a, s
     struct npu_launch *k;
     int packed, scratch;
 
-    if (!a || !is_bf16(l, src) || !is_bf16(l, w) || !is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst))
+    if (!a || !is_bf16(l, src) || !is_bf16(l, w) || !is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst) ||
+        !pays(a, &g, terms, keep))
         return -EOPNOTSUPP;
     g.kpad = (int32_t)round_up(terms, 32);
     g.npad = (int32_t)round_up(g.cn, 32);
