@@ -1,8 +1,15 @@
 /* batch_norm.cl - batch norm over all but the last axis, its statistics and gradient (libnpu/op/batch_norm.c).
  *
- * x is [rows, c]. Sums over rows are made in parts of `len` rows, in runs of RUN rows: a run's tile stays in the cache while
- * it is walked 8 columns at a time. */
+ * x is [rows, c]. Sums over rows are made in parts of `len` rows, in runs of RUN rows, whose sums are added to the part's;
+ * 32 columns are walked together where there are as many: whole cache lines and independent sums. */
 #define RUN 64
+
+/* Adds to two sums of a part, or starts them. */
+inline void add_sums(global float *a, global float *b, int n, bool start, float8 s, float8 q)
+{
+    npu_stf8(a, 0, n, start ? s : s + npu_ldf8(a, 0, n));
+    npu_stf8(b, 0, n, start ? q : q + npu_ldf8(b, 0, n));
+}
 
 #ifdef K_batch_norm_stats
 /* part [parts, 2, c]: mean and sum of squared distances from it, from sums shifted by the part's first row */
@@ -10,23 +17,41 @@ kernel void batch_norm_stats(const global T(0) *x, global float *part, int rows,
 {
     TILE_ROWS(p, parts)
     {
-        int from = p * len, to = min(from + len, rows);
+        int from = p * len, to = min(from + len, rows), j0 = (int)get_global_id(0) * tile_cols;
+        int j1 = min(j0 + tile_cols, c);
         global float *sum = part + (size_t)p * 2 * c, *sq = sum + c;
         float n = to - from;
 
         for (int r = from; r < to; r += RUN) {
-            TILE_COLS(j, c)
-            {
-                float8 shift = LD8(0, x, (size_t)from * c + j, j_n), s = 0.0f, q = 0.0f;
+            int end = min(r + RUN, to), j = j0;
 
-                for (int k = r; k < min(r + RUN, to); k++) {
-                    float8 d = LD8(0, x, (size_t)k * c + j, j_n) - shift;
+            for (; j + 32 <= j1; j += 32) {
+                float8 shift[4], s[4], q[4];
+
+                for (int u = 0; u < 4; u++) {
+                    shift[u] = LDV(0, 8, x, (size_t)from * c + j + 8 * u);
+                    s[u] = q[u] = 0.0f;
+                }
+                for (int k = r; k < end; k++)
+                    for (int u = 0; u < 4; u++) {
+                        float8 d = LDV(0, 8, x, (size_t)k * c + j + 8 * u) - shift[u];
+
+                        s[u] += d;
+                        q[u] += d * d;
+                    }
+                for (int u = 0; u < 4; u++)
+                    add_sums(sum + j + 8 * u, sq + j + 8 * u, 8, r == from, s[u], q[u]);
+            }
+            for (; j < j1; j += 8) {
+                float8 shift = LD8(0, x, (size_t)from * c + j, j1 - j), s = 0.0f, q = 0.0f;
+
+                for (int k = r; k < end; k++) {
+                    float8 d = LD8(0, x, (size_t)k * c + j, j1 - j) - shift;
 
                     s += d;
                     q += d * d;
                 }
-                npu_stf8(sum, j, j_n, r == from ? s : s + npu_ldf8(sum, j, j_n));
-                npu_stf8(sq, j, j_n, r == from ? q : q + npu_ldf8(sq, j, j_n));
+                add_sums(sum + j, sq + j, j1 - j, r == from, s, q);
             }
         }
         TILE_COLS(j, c)
@@ -93,24 +118,43 @@ kernel void batch_norm_grad_sums(const global T(0) *x, const global float *gamma
 {
     TILE_ROWS(p, parts)
     {
-        int from = p * len, to = min(from + len, rows);
+        int from = p * len, to = min(from + len, rows), j0 = (int)get_global_id(0) * tile_cols;
+        int j1 = min(j0 + tile_cols, c);
         global float *dg = part + (size_t)p * 2 * c, *db = dg + c;
 
         for (int r = from; r < to; r += RUN) {
-            TILE_COLS(j, c)
-            {
-                float8 m = npu_ldf8(mean, j, j_n), s = 0.0f, q = 0.0f;
+            int end = min(r + RUN, to), j = j0;
 
-                for (int k = r; k < min(r + RUN, to); k++) {
+            for (; j + 32 <= j1; j += 32) {
+                float8 m[4], s[4], q[4];
+
+                for (int u = 0; u < 4; u++) {
+                    m[u] = vload8(0, mean + j + 8 * u);
+                    s[u] = q[u] = 0.0f;
+                }
+                for (int k = r; k < end; k++)
+                    for (int u = 0; u < 4; u++) {
+                        size_t i = (size_t)k * c + j + 8 * u;
+                        float8 d = LDV(4, 8, gy, i);
+
+                        s[u] += d;
+                        q[u] += d * (LDV(0, 8, x, i) - m[u]);
+                    }
+                for (int u = 0; u < 4; u++)
+                    add_sums(dg + j + 8 * u, db + j + 8 * u, 8, r == from,
+                             q[u] / sqrt(vload8(0, var + j + 8 * u) + eps), s[u]);
+            }
+            for (; j < j1; j += 8) {
+                float8 m = npu_ldf8(mean, j, j1 - j), s = 0.0f, q = 0.0f;
+
+                for (int k = r; k < end; k++) {
                     size_t i = (size_t)k * c + j;
-                    float8 d = LD8(4, gy, i, j_n);
+                    float8 d = LD8(4, gy, i, j1 - j);
 
                     s += d;
-                    q += d * (LD8(0, x, i, j_n) - m);
+                    q += d * (LD8(0, x, i, j1 - j) - m);
                 }
-                q /= sqrt(npu_ldf8(var, j, j_n) + eps);
-                npu_stf8(dg, j, j_n, r == from ? q : q + npu_ldf8(dg, j, j_n));
-                npu_stf8(db, j, j_n, r == from ? s : s + npu_ldf8(db, j, j_n));
+                add_sums(dg + j, db + j, j1 - j, r == from, q / sqrt(npu_ldf8(var, j, j1 - j) + eps), s);
             }
         }
     }

@@ -102,7 +102,7 @@ kernel void mean_pool_grad(const global T(0) *gy, global T(1) *gx, POOL_PARAMS, 
                     int rows = min(wy * stride - pad + size, h) - max(wy * stride - pad, 0);
                     int cols = min(wx * stride - pad + size, w) - max(wx * stride - pad, 0);
 
-                    s += LD8(0, gy, ((size_t)(b * oh + wy) * ow + wx) * c + j, j_n) / (float)(rows * cols);
+                    s += LD8(0, gy, ((size_t)(b * oh + wy) * ow + wx) * c + j, j_n) * (1.0f / (float)(rows * cols));
                 }
             ST8(1, gx, (size_t)row * c + j, j_n, s);
         }

@@ -34,6 +34,8 @@ kernel void resize(const global T(0) *x, global T(1) *y, int nb, int h, int w, i
 #endif
 
 #ifdef K_resize_grad
+#define KEPT 8 /* shares of neighbours that are computed once a pixel */
+
 /* The share of input pixel i in output pixel o. */
 inline float share(int o, int i, int in, int out, int bilinear)
 {
@@ -64,18 +66,23 @@ kernel void resize_grad(const global T(0) *gy, global T(1) *gx, int nb, int h, i
     {
         int ix = row % ow, iy = row / ow % oh, b = row / ow / oh;
         int2 ry = takers(iy, oh, h), rx = takers(ix, ow, w);
+        float fy[KEPT], fx[KEPT];
 
+        for (int k = 0; k < min(KEPT, ry.y - ry.x + 1); k++)
+            fy[k] = share(ry.x + k, iy, oh, h, bilinear);
+        for (int k = 0; k < min(KEPT, rx.y - rx.x + 1); k++)
+            fx[k] = share(rx.x + k, ix, ow, w, bilinear);
         TILE_COLS(j, c)
         {
             float8 s = 0.0f;
 
             for (int y = ry.x; y <= ry.y; y++) {
-                float fy = share(y, iy, oh, h, bilinear);
+                float f0 = y - ry.x < KEPT ? fy[y - ry.x] : share(y, iy, oh, h, bilinear);
 
-                if (fy == 0.0f)
+                if (f0 == 0.0f)
                     continue;
                 for (int x = rx.x; x <= rx.y; x++) {
-                    float f = fy * share(x, ix, ow, w, bilinear);
+                    float f = f0 * (x - rx.x < KEPT ? fx[x - rx.x] : share(x, ix, ow, w, bilinear));
 
                     if (f != 0.0f)
                         s += f * LD8(0, gy, ((size_t)(b * h + y) * w + x) * c + j, j_n);
