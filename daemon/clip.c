@@ -7,7 +7,8 @@
 
 #define MAX_SIDE_PX 8192
 
-// Offset behind the JPEG that starts at `at` (its SOI), or 0 if it is cut off or broken.
+// Offset behind the JPEG that starts at `at` (its SOI), or 0 if it is broken or the data end before it does. One that
+// is cut short ends where the next begins: it is left to the decoder to complain, and the next stays whole.
 static size_t jpeg_end(const uint8_t *d, size_t size, size_t at)
 {
     size_t i = at + 2;
@@ -21,7 +22,9 @@ static size_t jpeg_end(const uint8_t *d, size_t size, size_t at)
         }
         if (marker == 0xd9)
             return i + 2;
-        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd8)) {
+        if (marker == 0xd8)
+            return i > at + 2 ? i : 0;
+        if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) {
             i += 2;
             continue;
         }

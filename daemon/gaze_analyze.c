@@ -40,6 +40,7 @@ struct clip {
     struct grey grey;
     struct frame frame; // the present one, and its number
     long number;
+    long damaged; // frames that could not be decoded
 };
 
 struct analysis {
@@ -209,11 +210,19 @@ static int analyse_clip(struct analysis *a, const char *file, struct source *sou
         r = grey_from_frame(&clip.grey, &clip.frame, &image, message);
         if (r >= 0)
             r = analyse_frame(a, &clip, &image, message);
+        else if (clip.damaged++ < 5)
+            fprintf(stderr, "gaze-analyze: %s: frame %ld: %s\n", file, clip.number, message);
+        if (r == -EBADMSG)
+            r = 0; // the others may be whole
         source_release(source, &clip.frame);
         clip.number++;
     }
     pipeline_free(clip.pipeline);
     grey_clear(&clip.grey);
+    if (clip.damaged && (r >= 0 || r == -ENODATA)) {
+        snprintf(message, SOURCE_MESSAGE_SIZE, "%ld of %ld frames are damaged", clip.damaged, clip.number);
+        return -EBADMSG;
+    }
     return r == -ENODATA ? 0 : r;
 }
 
@@ -226,7 +235,7 @@ static void analyse_file(struct analysis *a, const char *file)
     bool camera = !strcmp(file, "v4l2") || !strncmp(file, "v4l2:", 5);
     int r =
         camera ? source_open(file, &settings, &source, message) : source_file_open(file, &settings, &source, message);
-    bool clip = camera || (r >= 0 && source->info.frames > 1);
+    bool clip = camera || (r >= 0 && (source->info.frames > 1 || !strcmp(source->info.format, "Y4M")));
     if (!camera)
         r = 0; // what a picture lacks, image_load tells better
     if (clip)

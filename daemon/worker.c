@@ -15,6 +15,7 @@
 #include "daemon/config.h"
 #include "daemon/gazed_link.h"
 #include "daemon/grey.h"
+#include "daemon/load_beat.h"
 #include "daemon/log.h"
 #include "daemon/pipeline.h"
 #include "daemon/privacy.h"
@@ -25,12 +26,15 @@
 #define LINK_FD          3
 #define BEAT_PERIOD_NS   INT64_C(200000000)
 #define BAD_FRAME_LOG_NS INT64_C(10000000000) // damaged frames are told this often at most
+#define RELOAD_FIRST_NS  INT64_C(1000000000)  // networks that can't be loaded are tried again after this; doubles
+#define RELOAD_MAX_NS    INT64_C(30000000000)
 #define EXIT_NO_DEVICE   4
 
 struct worker {
     struct config config;
     struct gazed_link link;
     struct worker_device device;
+    struct load_beat load;
     struct pipeline *pipeline;
     struct grey grey;
     struct source *source;
@@ -41,7 +45,8 @@ struct worker {
     struct wire_wstatus status;
     uint64_t frames, bad, dropped_before; // dropped_before: by sources that are closed
     int64_t beat_ns, bad_told_ns;
-    int link_status; // < 0: gazed is gone, or asked us to end (-ESHUTDOWN)
+    bool camera_wanted; // said before the networks were there
+    int link_status;    // < 0: gazed is gone, or asked us to end (-ESHUTDOWN)
 };
 
 static volatile sig_atomic_t asked_to_end;
@@ -80,14 +85,18 @@ static void send_beat(struct worker *w)
     send_msg(w);
 }
 
+static void send_status_again(struct worker *w)
+{
+    w->msg.type = WIRE_WSTATUS;
+    w->msg.wstatus = w->status;
+    send_msg(w);
+}
+
 static void send_status(struct worker *w, enum wire_state state, const char *text)
 {
-    struct wire_wstatus *s = &w->status;
-    s->state = (uint16_t)state;
-    wire_set_text(s->text, sizeof(s->text), text);
-    w->msg.type = WIRE_WSTATUS;
-    w->msg.wstatus = *s;
-    send_msg(w);
+    w->status.state = (uint16_t)state;
+    wire_set_text(w->status.text, sizeof(w->status.text), text);
+    send_status_again(w);
 }
 
 static void describe_source(struct worker *w)
@@ -164,7 +173,10 @@ static void do_camera(struct worker *w, enum camera_action action)
             send_status(w, WIRE_WAITING_FOR_CAMERA, text);
         } else if (action == CAMERA_DO_OPEN) {
             const struct source_info *i = &w->source->info;
-            log_info("%s: %s %dx%d, %.1f frames/s", i->name, i->format, i->width, i->height, i->fps);
+            if (i->width)
+                log_info("%s: %s %dx%d, %.1f frames/s", i->name, i->format, i->width, i->height, i->fps);
+            else
+                log_info("%s: %s, %.1f frames/s", i->name, i->format, i->fps);
             describe_source(w);
             send_status(w, WIRE_RUNNING, "");
         }
@@ -174,6 +186,15 @@ static void do_camera(struct worker *w, enum camera_action action)
 
 // ---- frames ----
 
+static void tell_bad_frame(struct worker *w, const char *why)
+{
+    w->bad++;
+    if (w->bad_told_ns && now_ns() - w->bad_told_ns < BAD_FRAME_LOG_NS)
+        return;
+    w->bad_told_ns = now_ns();
+    log_warning("%s: damaged frame (%llu so far): %s", w->source->info.name, (unsigned long long)w->bad, why);
+}
+
 static int analyse(struct worker *w, const struct frame *frame)
 {
     struct image image;
@@ -181,18 +202,18 @@ static int analyse(struct worker *w, const struct frame *frame)
     const struct pipeline_face *faces;
     int r = grey_from_frame(&w->grey, frame, &image, message);
     if (r < 0) {
-        w->bad++;
-        if (now_ns() - w->bad_told_ns > BAD_FRAME_LOG_NS) {
-            w->bad_told_ns = now_ns();
-            log_warning("%s: damaged frame (%llu so far): %s", w->source->info.name, (unsigned long long)w->bad,
-                        message);
-        }
+        tell_bad_frame(w, message);
         return 0;
     }
     r = pipeline_frame(w->pipeline, &image, frame->capture_ns, &faces);
     if (r < 0) {
         log_error("the device failed: %s", strerror(-r));
         return r;
+    }
+    if (w->status.frame_width_px != image.width || w->status.frame_height_px != image.height) {
+        w->status.frame_width_px = (uint16_t)image.width; // a file's are known when it is decoded
+        w->status.frame_height_px = (uint16_t)image.height;
+        send_status_again(w);
     }
     w->msg.type = WIRE_RESULT;
     struct wire_result *result = &w->msg.result;
@@ -213,7 +234,10 @@ static int analyse(struct worker *w, const struct frame *frame)
 static int take_frame(struct worker *w)
 {
     struct frame frame;
+    uint64_t bad_before = w->source->info.bad;
     int r = source_next(w->source, now_ns(), &frame);
+    if (w->source->info.bad > bad_before)
+        tell_bad_frame(w, "the source could not read it");
     if (r == -EAGAIN)
         return 0;
     if (r == -ENODATA) {
@@ -302,34 +326,69 @@ static int serve(struct worker *w)
     return r;
 }
 
-static void on_alive(void *userdata)
+// ---- networks ----
+
+static void load_beats(void *userdata)
 {
     send_beat(userdata);
 }
 
-static int open_models(struct worker *w)
+static void on_device_chosen(int kind, const struct npu_dev_info *info, void *userdata)
 {
-    char message[WIRE_TEXT_MAX];
-    send_status(w, WIRE_STARTING, "loading the networks");
-    int r = worker_device_open(&w->config, &w->device, message, on_alive, w);
-    if (r < 0) {
-        log_error("no device can run the networks: %s", message);
-        send_status(w, WIRE_DEGRADED, message);
-        return r;
-    }
-    const struct npu_dev_info *info = npu_dev_get_info(w->device.dev);
-    w->status.device_kind = (uint16_t)w->device.kind;
+    struct worker *w = userdata;
     char device[WIRE_PATH_MAX * 3];
     snprintf(device, sizeof(device), "%s: %s", info->id, info->name);
+    pthread_mutex_lock(&w->load.lock);
+    w->status.device_kind = (uint16_t)kind;
     wire_set_text(w->status.device, sizeof(w->status.device), device);
-    char tier[WIRE_NAME_MAX] = "";
-    sscanf(info->tiers, "%31s", tier); // the best of them
-    wire_set_text(w->status.tier, sizeof(w->status.tier), tier);
-    wire_set_text(w->status.models, sizeof(w->status.models), "face_finder,landmarks,gaze_vit");
-    wire_set_text(w->status.why, sizeof(w->status.why), w->device.why);
-    log_info("networks run on %s (%s)%s%s", info->id, info->name, w->device.why[0] ? "; no better one: " : "",
-             w->device.why);
+    send_status_again(w);
+    pthread_mutex_unlock(&w->load.lock);
+}
 
+static int load_networks(struct worker *w, char *message)
+{
+    int r = load_beat_start(&w->load, load_beats, w);
+    if (r < 0) {
+        snprintf(message, MODEL_MESSAGE_SIZE, "no thread: %s", strerror(-r));
+        return r;
+    }
+    r = worker_device_open(&w->config, &w->device, message, on_device_chosen, w);
+    load_beat_stop(&w->load);
+    return r;
+}
+
+// A message for the status, which has little room: without the folder of the networks.
+static const char *without_folder(const struct worker *w, char *message)
+{
+    char *at = strstr(message, w->config.model_dir);
+    size_t n = strlen(w->config.model_dir);
+    if (at && n && at[n] == '/')
+        memmove(at, at + n + 1, strlen(at + n + 1) + 1);
+    return message;
+}
+
+// Until the time has come, or gazed wants an end: control is taken, beats are sent.
+static void pass_time(struct worker *w, int64_t until_ns)
+{
+    while (now_ns() < until_ns && w->link_status >= 0 && !asked_to_end) {
+        struct pollfd p = {.fd = LINK_FD, .events = POLLIN};
+        poll(&p, 1, (int)(BEAT_PERIOD_NS / 1000000));
+        struct wire_control control;
+        int r;
+        while ((r = gazed_link_receive(&w->link, &control)) == 1) {
+            if (control.command == WIRE_CONTROL_QUIT)
+                w->link_status = -ESHUTDOWN;
+            else if (control.command == WIRE_CONTROL_CAMERA)
+                w->camera_wanted = control.value != 0;
+        }
+        if (r < 0)
+            w->link_status = r;
+        send_beat(w);
+    }
+}
+
+static int make_pipeline(struct worker *w)
+{
     struct pipeline_settings settings = {.faces_max = w->config.faces_max,
                                          .hfov_deg = w->config.hfov_deg,
                                          .birth_hits = TRACK_DEFAULTS.birth_hits,
@@ -337,6 +396,34 @@ static int open_models(struct worker *w)
     settings.filter.min_cutoff_hz = w->config.filter_min_cutoff_hz;
     settings.filter.beta = w->config.filter_beta;
     return pipeline_new(w->device.reader, &settings, &w->pipeline);
+}
+
+// Missing and wrong weights are said and waited for: a new worker would find them no better.
+static int open_networks(struct worker *w)
+{
+    char message[MODEL_MESSAGE_SIZE], last[MODEL_MESSAGE_SIZE] = "";
+    int64_t pause_ns = RELOAD_FIRST_NS;
+    int r;
+    send_status(w, WIRE_STARTING, "loading the networks");
+    while ((r = load_networks(w, message)) < 0) {
+        if (strcmp(message, last) != 0)
+            log_error("the networks can't be loaded: %s", message);
+        snprintf(last, sizeof(last), "%s", message);
+        send_status(w, WIRE_DEGRADED, without_folder(w, message));
+        pass_time(w, now_ns() + pause_ns);
+        pause_ns = 2 * pause_ns < RELOAD_MAX_NS ? 2 * pause_ns : RELOAD_MAX_NS;
+        if (w->link_status < 0 || asked_to_end)
+            return r;
+    }
+    const struct npu_dev_info *info = npu_dev_get_info(w->device.dev);
+    char tier[WIRE_NAME_MAX] = "";
+    sscanf(info->tiers, "%31s", tier); // the best of them
+    wire_set_text(w->status.tier, sizeof(w->status.tier), tier);
+    wire_set_text(w->status.models, sizeof(w->status.models), "face_finder,landmarks,gaze_vit");
+    wire_set_text(w->status.why, sizeof(w->status.why), w->device.why);
+    log_info("networks run on %s (%s)%s%s", info->id, info->name, w->device.why[0] ? "; no better one: " : "",
+             w->device.why);
+    return make_pipeline(w);
 }
 
 static int parse(int argc, char **argv, struct config *config)
@@ -353,6 +440,13 @@ static int parse(int argc, char **argv, struct config *config)
         }
         memcpy(key, word + 2, n - 2);
         key[n - 2] = 0;
+        if (!strcmp(key, "fd")) { // always the same one: gazed says it for people who look at the process list
+            if (atoi(value) != LINK_FD) {
+                log_error("gazed's descriptor is %d, not %s", LINK_FD, value);
+                return -EINVAL;
+            }
+            continue;
+        }
         if (config_set(config, key, value, message) < 0) {
             log_error("%s", message);
             return -EINVAL;
@@ -380,10 +474,12 @@ int main(int argc, char **argv)
 
     gazed_link_init(&w.link, LINK_FD);
     describe_source(&w);
-    int r = open_models(&w);
+    int r = open_networks(&w);
     if (r >= 0) {
         send_status(&w, WIRE_PAUSED, "ready; the camera opens when somebody subscribes");
         watch_plugging(&w);
+        if (w.camera_wanted)
+            do_camera(&w, feed(&w, CAMERA_WANTED));
         r = serve(&w);
         close_source(&w);
     }
@@ -392,7 +488,7 @@ int main(int argc, char **argv)
     grey_clear(&w.grey);
     pipeline_free(w.pipeline);
     worker_device_close(&w.device);
-    if (r < 0)
+    if (r < 0 && w.link_status >= 0 && !asked_to_end)
         return EXIT_NO_DEVICE;
     return w.link_status < 0 && w.link_status != -ESHUTDOWN && w.link_status != -EPIPE ? 1 : 0;
 }

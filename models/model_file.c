@@ -47,7 +47,7 @@ int model_plan_open(npu_dev *dev, npu_graph *graph, const char *path, const char
     r = npu_plan_load(plan, file, false);
     if (r < 0) {
         const char *why = npu_plan_error(plan);
-        SAY(message, "the %s weights don't fit: %.150s: %.200s", name, file, *why ? why : strerror(-r));
+        SAY(message, "the %s weights don't fit: %.300s", name, *why ? why : strerror(-r)); // with the file's name
         npu_plan_free(plan);
         return r;
     }
