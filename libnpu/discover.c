@@ -99,7 +99,7 @@ int npu_find_cl(struct cl_found *ret_found, int max, char *why, size_t why_size)
 
     if (!a)
         return -ENOMEM;
-    r = npu_probe(list_cl, a, sizeof *a, 20000, &sig);
+    r = npu_probe(list_cl, a, sizeof *a, 10000, &sig);
     if (r == 0 && (a->n < 0 || a->n > NPU_MAX_DEVICES))
         r = -EPROTO;
     if (r == -ETIMEDOUT)

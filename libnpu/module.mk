@@ -72,3 +72,5 @@ fuzz-safetensors:
 	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_safetensors \
 		tests/fuzz/fuzz_safetensors.c libnpu/safetensors.c libnpu/json_scan.c libnpu/dtype.c -lm
 	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors
+
+TEST_SCRIPTS += tests/system/test_npu_tools.py

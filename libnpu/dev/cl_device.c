@@ -85,8 +85,11 @@ void cl_prepare_environment(void)
         snprintf(path, sizeof path, "%s/pocl/kcache", xdg);
     else if (home && home[0] == '/')
         snprintf(path, sizeof path, "%s/.cache/pocl/kcache", home);
-    if (path[0] == '/' && make_dirs(path))
+    if (path[0] == '/' && make_dirs(path)) {
+        if (set && !set[0])
+            setenv("POCL_CACHE_DIR", path, 1);
         return;
+    }
     snprintf(path, sizeof path, "%s/gazed-pocl-%u", tmp && tmp[0] == '/' ? tmp : "/tmp", (unsigned)getuid());
     mkdir(path, 0700);
     if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0) {
