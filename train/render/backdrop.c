@@ -74,7 +74,7 @@ static void draw_shapes(struct rng *rng, struct picture *p)
 
 static void draw_photo(struct rng *rng, const struct image *photo, struct picture *p)
 {
-    float zoom = rng_uniform(rng, 0.3f, 1.0f) * (float)photo->width, x0 = rng_unit(rng) * ((float)photo->width - zoom);
+    float zoom = rng_uniform(rng, 0.2f, 0.55f) * (float)photo->width, x0 = rng_unit(rng) * ((float)photo->width - zoom);
     float y0 = rng_unit(rng) * ((float)photo->height - zoom), light = rng_log_uniform(rng, 0.4f, 1.6f);
     int mirror = rng_chance(rng, 0.5f), turn = rng_chance(rng, 0.3f); // upside down: no second face to be found
 
@@ -106,6 +106,8 @@ void backdrop_draw(struct rng *rng, const struct image *photo, struct picture *p
     }
     if (picture_init(&scratch, p->side) < 0)
         return;
-    picture_blur(p, &scratch, rng_log_uniform(rng, photo ? 1.5f : 0.4f, 6) * (float)p->side / 256);
+    picture_blur(p, &scratch,
+                 photo ? rng_log_uniform(rng, 4, 9) * (float)p->side / 256
+                       : rng_log_uniform(rng, 0.4f, 6) * (float)p->side / 256);
     picture_free(&scratch);
 }

@@ -123,9 +123,9 @@ void expression_draw(struct rng *rng, struct expression *ret_expression)
         }
     }
     // lids and cheeks are narrowed now and then whatever the face does (sun, screens)
-    if (rng_chance(rng, 0.25f)) {
+    if (rng_chance(rng, 0.4f)) {
         int seven = expression_au_index(7);
-        float more = rng_uniform(rng, 0.3f, 4.0f);
+        float more = rng_uniform(rng, 0.3f, 3.6f);
         for (int side = 0; side < 2; side++)
             e.au[seven][side] = maxf(e.au[seven][side], clampf(more * (1 + 0.08f * rng_normal(rng)), 0, 5));
     }

@@ -94,10 +94,10 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     p->iris_radius = rng_uniform(rng, 0.56f, 0.62f);
     p->pupil_bias = rng_uniform(rng, -0.05f, 0.05f);
     p->limbus_width = rng_uniform(rng, 0.03f, 0.09f);
-    p->temporal_shift[0] = p->temporal_shift[1] = rng_uniform(rng, 0.0f, 0.25f);
-    // measured on the portraits of the training folds, see photo_view.c: the fitted head looks 10 degrees down where
-    // the irises stand 1.2 mm lower than a look into the lens would have them
-    p->primary_deg = 5 + 3 * clampf(rng_normal(rng), -2, 2);
+    p->temporal_shift[0] = p->temporal_shift[1] = rng_uniform(rng, 0.05f, 0.33f);
+    // heads fitted to the portraits of the training folds: irises stand 0.6 mm lower than a look into the lens would
+    // have them (photo_view.c)
+    p->primary_deg = 3 + 3 * clampf(rng_normal(rng), -2, 2);
     p->iris = rng_jitter3(rng, ramp(irises, 7, light), 0.15f, 0.15f, 0.15f);
     p->iris_inner = v3_mix(p->iris, v3_make(.09f, .055f, .025f), 0.6f * rng_unit(rng));
     p->iris_grain = rng_uniform(rng, 0.1f, 0.5f);

@@ -11,14 +11,17 @@
 #define RMS_SHARE_MAX   0.06f // of the face's width: a fit worse than this is no fit
 #define EYE_SAMPLES_MAX 4096
 // How the portraits of the training folds look on the median: the balls stand this far out and (negative) low.
-#define USUAL_OUT_CM    0.12f
-#define USUAL_UP_CM     -0.12f
+#define USUAL_OUT_CM    0.20f
+#define USUAL_UP_CM     -0.06f
 #define LENS_TRUST      0.8f
 #define EYE_MOVE_MAX_CM 0.22f
 #define INSET_CM        0.15f
 #define INSET_REACH_CM  0.5f
-#define SCLERA_ALBEDO   0.59f
-#define LID_SHADE       0.75f // what the lids leave of the light on average (eye.c)
+// Of skin in linear light: prints are below, colour photographs above.
+#define GREY_SATURATION   0.30f
+#define COLOUR_SATURATION 0.55f
+#define SCLERA_ALBEDO     0.59f
+#define LID_SHADE         0.75f // what the lids leave of the light on average (eye.c)
 
 static const uint16_t lid_ring[2][16] = {
     {33, 246, 161, 160, 159, 158, 157, 173, 133, 155, 154, 153, 145, 144, 163, 7},
@@ -209,6 +212,28 @@ static void inset_lids(struct renderer *r)
     }
 }
 
+static float saturation(v3 skin)
+{
+    float top = maxf(skin.x, maxf(skin.y, skin.z)), low = minf(skin.x, minf(skin.y, skin.z));
+    return (top - low) / maxf(top, 1e-4f);
+}
+
+static v3 faded(v3 c, float keep)
+{
+    float grey = level(c);
+    return v3_mix(v3_make(grey, grey, grey), c, keep);
+}
+
+// Eyes in a grey or sepia print have no colour of their own; skin tells which it is.
+static void fade_colours(struct person *p, float skin_saturation)
+{
+    float keep = smoothstepf(GREY_SATURATION, COLOUR_SATURATION, skin_saturation);
+
+    p->iris = faded(p->iris, keep);
+    p->iris_inner = faded(p->iris_inner, keep);
+    p->sclera = faded(v3_make(1.02f * SCLERA_ALBEDO, SCLERA_ALBEDO, 0.98f * SCLERA_ALBEDO), keep);
+}
+
 int render_take_photo(struct renderer *r, const struct photo *photo)
 {
     struct photo_view *view = &r->view;
@@ -238,13 +263,7 @@ int render_take_photo(struct renderer *r, const struct photo *photo)
     for (int side = 0; side < 2; side++)
         view->eye_light[side] =
             v3_mul(measure_whites(view, side, measure_skin(view, side)), 1 / (SCLERA_ALBEDO * LID_SHADE));
-    r->person.sclera = v3_make(1.02f * SCLERA_ALBEDO, SCLERA_ALBEDO, 0.98f * SCLERA_ALBEDO);
-    if (photo->grey) {
-        float i = level(r->person.iris), j = level(r->person.iris_inner);
-        r->person.iris = v3_make(i, i, i);
-        r->person.iris_inner = v3_make(j, j, j);
-        r->person.sclera = v3_make(SCLERA_ALBEDO, SCLERA_ALBEDO, SCLERA_ALBEDO);
-    }
+    fade_colours(&r->person, photo->grey ? 0 : saturation(v3_add(measure_skin(view, 0), measure_skin(view, 1))));
     return 0;
 }
 

@@ -51,7 +51,7 @@ struct scene {
 void scene_draw(uint64_t seed, uint64_t index, const struct person *p, const struct scene_limits *limits,
                 struct scene *ret_scene);
 // The point looked at, camera frame, mm. origin: between the eyes, camera frame; head: as in struct scene. Eye in head
-// stays within 36 degrees sideways, 27 up and 22 down in the model's frame: 22 up and 27 down from the usual primary
+// stays within 36 degrees sideways, 25 up and 24 down in the model's frame: 22 up and 27 down from the usual primary
 // position.
 struct vec3 scene_draw_target(uint64_t seed, uint64_t index, const struct mat3 *head, struct vec3 origin_mm);
 // Rotation that turns the camera's axis into the direction of the point (the least turn).
