@@ -1,5 +1,5 @@
 /* cl_device.c - OpenCL devices: finding them, opening one. */
-#include <fcntl.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -330,6 +330,15 @@ static int make_identity(struct cl_dev *d)
     return asprintf(&d->identity, "%s|%s|%s|%s", d->base.info.driver, platform, version, device) < 0 ? -ENOMEM : 0;
 }
 
+/* Set once drivers live in this process: asking them again here is then safer than in a fork, whose locks may be held
+ * by threads that it does not have. */
+static atomic_bool loaded;
+
+bool cl_is_loaded(void)
+{
+    return atomic_load(&loaded);
+}
+
 int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev)
 {
     struct cl_dev *d = calloc(1, sizeof *d);
@@ -345,6 +354,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     pthread_mutex_init(&d->compile_lock, NULL);
     pthread_cond_init(&d->built, NULL);
     cl_prepare_environment();
+    atomic_store(&loaded, true);
     if (sscanf(info->id, "cl%d", &a.index) == 1)
         each_device(pick, &a);
     if (!d->id) {

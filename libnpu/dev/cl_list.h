@@ -16,5 +16,6 @@ struct npu_dev;
 int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms);
 int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
 void cl_prepare_environment(void);
+bool cl_is_loaded(void); /* a device was opened in this process before */
 
 #endif
