@@ -174,6 +174,7 @@ int npu_fence_wait(npu_fence *f, int64_t timeout_ns)
         return r;
     p->in_flight = false;
     p->last_run_ms = (double)(npu_now_ns() - p->submitted_ns) * 1e-6;
+    p->params_dirty |= r < 0; /* constants may not have been computed */
     return r;
 }
 
