@@ -31,9 +31,10 @@ size_t npu_conv2d_grad_x_scratch(const struct npu_node *n, const struct npu_tens
 size_t npu_conv2d_grad_w_scratch(const struct npu_node *n, const struct npu_tensor_type *in);
 
 /* gw [kh, kw, cing, cout] = sum over pixels of x gy by register tiles; CPUs only. n_x, n_y: pixels of x and gy, fewer
- * than n h w and n oh ow where the last row is short. x, gy, gw: values; sizes that are not empty. */
-void npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val gw, const struct npu_conv2d_dims *d,
-                             int64_t n_x, int64_t n_y);
+ * than n h w and n oh ow where the last row is short. x, gy, gw: values; sizes that are not empty.
+ * -EOPNOTSUPP if it does not fit into local memory. */
+int npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val gw, const struct npu_conv2d_dims *d,
+                            int64_t n_x, int64_t n_y);
 
 npu_lower_fn npu_conv2d_lower, npu_conv2d_grad_x_lower, npu_conv2d_grad_w_lower;
 

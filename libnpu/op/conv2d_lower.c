@@ -41,7 +41,7 @@ static bool blocked(const struct npu_lower *l, const struct npu_conv2d_dims *d)
     return npu_mat_blocked(npu_lower_traits(l)) && fits_int32(d);
 }
 
-static void gather_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
+static int gather_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
 {
     const struct npu_traits *t = npu_lower_traits(l);
     const struct npu_mat_tile tile = npu_mat_tile(t);
@@ -50,10 +50,16 @@ static void gather_cpu(const struct npu_node *n, struct npu_lower *l, const stru
     const int64_t terms = npu_mat_ceil(d->kh, step) * npu_mat_ceil(d->kw, step) * depth;
     const int64_t kc = terms <= 768 ? (terms ? terms : 1) : depth > 384 ? depth : 384;
     const int64_t pixels = d->n * (grad_x ? npu_mat_ceil(d->h, step) * npu_mat_ceil(d->w, step) : d->oh * d->ow);
-    const struct npu_mat_blocks b = npu_mat_blocks(t, &tile, pixels, cn, phases * d->groups);
+    struct npu_mat_blocks b = npu_mat_blocks(t, &tile, pixels, cn, phases * d->groups);
     const int64_t v[] = {d->n, d->h, d->w, d->cin, d->oh, d->ow, d->cout};
-    struct npu_launch *k = start(l, "conv2d_cpu", tile.name);
+    const int64_t most = (int64_t)(t->local_bytes / sizeof(float)) / 2;
+    struct npu_launch *k;
 
+    while (b.nb > 1 && b.nb * kc * tile.nr > most)
+        b.nb = npu_mat_ceil(b.nb, 2);
+    if (!blocked(l, d) || kc * (tile.nr + tile.mr) > most)
+        return -EOPNOTSUPP;
+    k = start(l, "conv2d_cpu", tile.name);
     npu_launch_def(k, "-DW=%d%s", tile.w, grad_x ? " -DGRAD_X" : "");
     npu_launch_val(k, n->in[0]);
     npu_launch_val(k, n->in[1]);
@@ -81,6 +87,7 @@ static void gather_cpu(const struct npu_node *n, struct npu_lower *l, const stru
     npu_launch_size(k, (size_t)npu_mat_ceil(cn, b.nb * tile.nr), (size_t)npu_mat_ceil(pixels, b.mb),
                     (size_t)(phases * d->groups));
     npu_launch_local(k, 1, 1, 1);
+    return 0;
 }
 
 /* ---- grad_w by register tiles ---- */
@@ -88,7 +95,8 @@ struct grad_w_plan {
     int64_t rows, cb, nb, shares, blocks;
 };
 
-/* About 128 pixels at a time: with that a tile's columns of xs and its panel of ys stay in the first cache. */
+/* blocks 0: local memory is too small. About 128 pixels at a time: with that a tile's columns of xs and its panel of ys
+ * stay in the first cache. */
 static struct grad_w_plan grad_w_plan(const struct npu_traits *t, const struct npu_mat_tile *tile,
                                       const struct npu_conv2d_dims *d)
 {
@@ -108,6 +116,8 @@ static struct grad_w_plan grad_w_plan(const struct npu_traits *t, const struct n
         p.cb = npu_mat_ceil(p.cb, 2);
     while (p.nb > 1 && p.nb * p.rows * d->ow * tile->nr > most)
         p.nb = npu_mat_ceil(p.nb, 2);
+    if (((p.rows - 1) * d->stride + d->kh) * cols * p.cb > most || p.nb * p.rows * d->ow * tile->nr > most)
+        return p;
     p.blocks = npu_mat_ceil(d->cing, p.cb) * npu_mat_ceil(panels, p.nb);
     p.shares = npu_mat_ceil(4 * (int64_t)t->compute_units, p.blocks * d->groups);
     if (p.shares > npu_mat_ceil(d->n * d->oh, p.rows))
@@ -133,16 +143,19 @@ static void grad_w_sum(struct npu_lower *l, const struct npu_mat_tile *tile, con
     npu_launch_local(k, 1, 1, 1);
 }
 
-void npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val gw, const struct npu_conv2d_dims *d,
-                             int64_t n_x, int64_t n_y)
+int npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val gw, const struct npu_conv2d_dims *d,
+                            int64_t n_x, int64_t n_y)
 {
     const struct npu_mat_tile tile = npu_mat_tile(npu_lower_traits(l));
     const struct grad_w_plan p = grad_w_plan(npu_lower_traits(l), &tile, d);
     const int64_t part_n = d->groups * npu_mat_round(d->coutg, tile.nr);
     const bool direct = p.shares == 1 && part_n == d->cout && npu_lower_type(l, gw).dtype == NPU_F32;
-    struct npu_launch *k = start(l, "conv2d_grad_w_cpu", tile.name);
+    struct npu_launch *k;
     int part = 0;
 
+    if (p.blocks == 0)
+        return -EOPNOTSUPP;
+    k = start(l, "conv2d_grad_w_cpu", tile.name);
     npu_launch_def(k, "-DW=%d", tile.w);
     npu_launch_val(k, x);
     npu_launch_val(k, gy);
@@ -166,6 +179,7 @@ void npu_conv2d_grad_w_tiles(struct npu_lower *l, npu_val x, npu_val gy, npu_val
     npu_launch_local(k, 1, 1, 1);
     if (!direct)
         grad_w_sum(l, &tile, d, part, gw, p.shares, npu_mat_round(d->coutg, tile.nr));
+    return 0;
 }
 
 /* ---- depthwise ---- */
@@ -309,9 +323,7 @@ int npu_conv2d_lower(const struct npu_node *n, struct npu_lower *l)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, false);
-    else if (blocked(l, &d))
-        gather_cpu(n, l, &d, false);
-    else
+    else if (gather_cpu(n, l, &d, false) < 0)
         forward_any(n, l, &d);
     return 0;
 }
@@ -339,9 +351,7 @@ int npu_conv2d_grad_x_lower(const struct npu_node *n, struct npu_lower *l)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, true);
-    else if (blocked(l, &d))
-        gather_cpu(n, l, &d, true);
-    else
+    else if (gather_cpu(n, l, &d, true) < 0)
         grad_any(n, l, &d, "conv2d_grad_x_any", d.cin, d.w, d.h * d.n);
     return 0;
 }
@@ -356,9 +366,8 @@ int npu_conv2d_grad_w_lower(const struct npu_node *n, struct npu_lower *l)
         return 0;
     if (blocked(l, &d) && d.n * d.oh * d.ow > 0 && depthwise(&d))
         grad_w_dw(n, l, &d);
-    else if (blocked(l, &d) && d.n * d.oh * d.ow > 0)
-        npu_conv2d_grad_w_tiles(l, n->in[0], n->in[1], n->out[0], &d, d.n * d.h * d.w, d.n * d.oh * d.ow);
-    else
+    else if (!blocked(l, &d) || d.n * d.oh * d.ow == 0 ||
+             npu_conv2d_grad_w_tiles(l, n->in[0], n->in[1], n->out[0], &d, d.n * d.h * d.w, d.n * d.oh * d.ow) < 0)
         grad_any(n, l, &d, "conv2d_grad_w_any", d.cout, d.cing, d.kh * d.kw);
     return 0;
 }

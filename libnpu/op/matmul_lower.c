@@ -79,7 +79,7 @@ static bool is_tall(const struct npu_node *n, const struct npu_matmul_dims *d)
            d->k * d->n < INT32_MAX && d->m * d->n < INT32_MAX;
 }
 
-static void lower_tall(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+static int lower_tall(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
 {
     const int64_t w = 128, h = npu_mat_ceil(d->k, w);
     const struct npu_conv2d_dims c = {.n = 1,
@@ -96,7 +96,7 @@ static void lower_tall(const struct npu_node *n, struct npu_lower *l, const stru
                                       .coutg = d->n,
                                       .stride = 1};
 
-    npu_conv2d_grad_w_tiles(l, n->in[NPU_MATMUL_A], n->in[NPU_MATMUL_B], n->out[0], &c, d->k, d->k);
+    return npu_conv2d_grad_w_tiles(l, n->in[NPU_MATMUL_A], n->in[NPU_MATMUL_B], n->out[0], &c, d->k, d->k);
 }
 
 /* The matrix tier, where one serves: bf16 operands, one product. */
@@ -163,9 +163,7 @@ int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
         return 0;
     if (!npu_mat_blocked(npu_lower_traits(l)))
         lower_any(n, l, &d);
-    else if (is_tall(n, &d))
-        lower_tall(n, l, &d);
-    else
+    else if (!is_tall(n, &d) || lower_tall(n, l, &d) < 0)
         lower_cpu(n, l, &d);
     return 0;
 }
