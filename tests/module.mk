@@ -4,4 +4,5 @@ tests: $(O)/bin/stand-in
 $(O)/bin/stand-in: $(call objs,tests/tools/stand_in.c) $(O)/lib/libmodels.a $(O)/lib/libnpu.a $(O)/lib/libvision.a
 LIBS_stand-in = $(networks_libs)
 
-TEST_SCRIPTS += tests/system/test_service.py tests/system/test_service_faults.py tests/system/test_gaze_analyze.py
+TEST_SCRIPTS += tests/system/test_service.py tests/system/test_service_faults.py tests/system/test_gaze_analyze.py \
+	tests/system/test_sample_clip.py
