@@ -1,6 +1,5 @@
 // gaze-render: writes pictures of faces with exact labels, for training.
 #include <errno.h>
-#include <getopt.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,30 +10,18 @@
 #include <unistd.h>
 
 #include "train/render/render.h"
+#include "train/render/render_options.h"
 #include "train/render/sheet.h"
 #include "vision/jpeg.h"
 #include "vision/png.h"
 
-#define EXIT_USAGE     2
-#define COUNT_MAX      10000000
-#define JOBS_MAX       64
-#define PER_IDENTITY   8
-#define NAME_DIGITS    6
-#define JSONL_SUFFIX   "labels.jsonl"
-#define LINE_MAX_BYTES (64 << 10)
-
-struct options {
-    const char *facekit, *out, *sheet, *portraits;
-    long long count, start, identities, per_identity, jobs, size;
-    uint64_t seed;
-    bool mesh, marks;
-    enum render_mode mode;
-    struct scene_limits limits;
-};
+#define EXIT_USAGE   2
+#define NAME_DIGITS  6
+#define JSONL_SUFFIX "labels.jsonl"
 
 // A set being written: workers take runs of one identity, lines leave in order.
 struct run {
-    const struct options *options;
+    const struct render_options *options;
     struct render_setup setup;
     struct sheet sheet;
     FILE *labels;
@@ -43,211 +30,9 @@ struct run {
     pthread_mutex_t lock;
     pthread_cond_t moved;
     long long written; // lines
-    int error;
+    atomic_int error;
     char error_at[4200];
 };
-
-static const char usage_text[] =
-    "usage: gaze-render --facekit DIR --out DIR --count N --seed S [options]\n"
-    "Renders faces with exact gaze, head pose, landmarks and action units into DIR/NNNNNN.jpg and DIR/labels.jsonl.\n"
-    "  --facekit DIR      folder with facekit.safetensors and facekit.json\n"
-    "  --out DIR          where to write (made if missing)\n"
-    "  --count N          pictures\n"
-    "  --seed S           the same seed gives the same set, whatever --jobs is\n"
-    "  --start I          index of the first picture (default 0)\n"
-    "  --size PX          side of the pictures, 64 to 1024 (default 256)\n"
-    "  --jobs N           threads (default: the processors)\n"
-    "  --mode MODE        plain: the model with painted skin; photo: photographs with new eyes; mix: half and half\n"
-    "  --portraits DIR    folder with portraits.jsonl, .safetensors, portraits/ and the same of portraits_hd: "
-    "backdrops,\n"
-    "                     and the faces of photo and mix; the held-out fifth of the ids is never used\n"
-    "  --identities N     at most N different people (default: no limit)\n"
-    "  --per-identity N   pictures in a row of one person (default 8)\n"
-    "  --max-yaw DEG      largest turn of the head against the line to the camera (default 60)\n"
-    "  --max-pitch DEG    the same up and down (default 35)\n"
-    "  --max-roll DEG     the same to the shoulder (default 20)\n"
-    "  --mesh             also write the 468 mesh points (mp_landmarks)\n"
-    "  --sheet FILE.png   a contact sheet of the first 48 pictures\n"
-    "  --marks            draw boxes, landmarks and gaze into the contact sheet\n"
-    "  --help, --version\n";
-
-static int parse_number(const char *option, const char *text, double low, double high, double *ret_value)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (*text == '\0' || *end != '\0' || !(value >= low && value <= high)) {
-        fprintf(stderr, "gaze-render: --%s %s: not a number from %.10g to %.10g\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
-
-static int parse_whole(const char *option, const char *text, long long low, long long high, long long *ret_value)
-{
-    char *end;
-    long long value;
-
-    errno = 0;
-    value = strtoll(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno || value < low || value > high) {
-        fprintf(stderr, "gaze-render: --%s %s: not a whole number from %lld to %lld\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
-
-static int parse_mode(const char *text, enum render_mode *ret_mode)
-{
-    static const char *const names[] = {"plain", "photo", "mix"};
-    for (int i = 0; i < 3; i++) {
-        if (!strcmp(text, names[i])) {
-            *ret_mode = (enum render_mode)i;
-            return 0;
-        }
-    }
-    fprintf(stderr, "gaze-render: --mode %s: not plain, photo or mix\n", text);
-    return -EINVAL;
-}
-
-enum option_key {
-    KEY_FACEKIT = 256,
-    KEY_OUT,
-    KEY_COUNT,
-    KEY_SEED,
-    KEY_START,
-    KEY_SIZE,
-    KEY_JOBS,
-    KEY_MODE,
-    KEY_PORTRAITS,
-    KEY_IDENTITIES,
-    KEY_PER_IDENTITY,
-    KEY_MAX_YAW,
-    KEY_MAX_PITCH,
-    KEY_MAX_ROLL,
-    KEY_MESH,
-    KEY_SHEET,
-    KEY_MARKS,
-    KEY_HELP,
-    KEY_VERSION,
-};
-
-static const struct option long_options[] = {
-    {"facekit", 1, NULL, KEY_FACEKIT},
-    {"out", 1, NULL, KEY_OUT},
-    {"count", 1, NULL, KEY_COUNT},
-    {"seed", 1, NULL, KEY_SEED},
-    {"start", 1, NULL, KEY_START},
-    {"size", 1, NULL, KEY_SIZE},
-    {"jobs", 1, NULL, KEY_JOBS},
-    {"mode", 1, NULL, KEY_MODE},
-    {"portraits", 1, NULL, KEY_PORTRAITS},
-    {"identities", 1, NULL, KEY_IDENTITIES},
-    {"per-identity", 1, NULL, KEY_PER_IDENTITY},
-    {"max-yaw", 1, NULL, KEY_MAX_YAW},
-    {"max-pitch", 1, NULL, KEY_MAX_PITCH},
-    {"max-roll", 1, NULL, KEY_MAX_ROLL},
-    {"mesh", 0, NULL, KEY_MESH},
-    {"sheet", 1, NULL, KEY_SHEET},
-    {"marks", 0, NULL, KEY_MARKS},
-    {"help", 0, NULL, KEY_HELP},
-    {"version", 0, NULL, KEY_VERSION},
-    {NULL, 0, NULL, 0},
-};
-
-static int parse_value(struct options *o, int key, const char *text)
-{
-    long long seed;
-    int r = 0;
-
-    switch (key) {
-    case KEY_FACEKIT:
-        o->facekit = text;
-        return 0;
-    case KEY_OUT:
-        o->out = text;
-        return 0;
-    case KEY_SHEET:
-        o->sheet = text;
-        return 0;
-    case KEY_PORTRAITS:
-        o->portraits = text;
-        return 0;
-    case KEY_MESH:
-        o->mesh = true;
-        return 0;
-    case KEY_MARKS:
-        o->marks = true;
-        return 0;
-    case KEY_MODE:
-        return parse_mode(text, &o->mode);
-    case KEY_COUNT:
-        return parse_whole("count", text, 1, COUNT_MAX, &o->count);
-    case KEY_START:
-        return parse_whole("start", text, 0, INT64_MAX / 2, &o->start);
-    case KEY_SIZE:
-        return parse_whole("size", text, RENDER_SIDE_MIN, RENDER_SIDE_MAX, &o->size);
-    case KEY_JOBS:
-        return parse_whole("jobs", text, 1, JOBS_MAX, &o->jobs);
-    case KEY_IDENTITIES:
-        return parse_whole("identities", text, 1, UINT32_MAX, &o->identities);
-    case KEY_PER_IDENTITY:
-        return parse_whole("per-identity", text, 1, 100000, &o->per_identity);
-    case KEY_MAX_YAW:
-        return parse_number("max-yaw", text, 0, 75, &o->limits.max_yaw_deg);
-    case KEY_MAX_PITCH:
-        return parse_number("max-pitch", text, 0, 60, &o->limits.max_pitch_deg);
-    case KEY_MAX_ROLL:
-        return parse_number("max-roll", text, 0, 60, &o->limits.max_roll_deg);
-    case KEY_SEED:
-        r = parse_whole("seed", text, 0, INT64_MAX, &seed);
-        if (r == 0)
-            o->seed = (uint64_t)seed;
-        return r;
-    default:
-        return -EINVAL;
-    }
-}
-
-// 0; 1 when the program is done (help); -EINVAL after a message.
-static int parse_options(int argc, char **argv, struct options *o)
-{
-    int key, r;
-
-    *o = (struct options){.size = 256,
-                          .identities = UINT32_MAX,
-                          .per_identity = PER_IDENTITY,
-                          .count = -1,
-                          .jobs = sysconf(_SC_NPROCESSORS_ONLN),
-                          .limits = {60, 35, 20}};
-    o->jobs = o->jobs < 1 ? 1 : o->jobs > JOBS_MAX ? JOBS_MAX : o->jobs;
-    while ((key = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-        if (key == KEY_HELP) {
-            fputs(usage_text, stdout);
-            return 1;
-        }
-        if (key == KEY_VERSION) {
-            puts("gaze-render " GAZED_VERSION);
-            return 1;
-        }
-        r = key == '?' ? -EINVAL : parse_value(o, key, optarg);
-        if (r < 0)
-            return r;
-    }
-    if (optind < argc || !o->facekit || !o->out || o->count < 0) {
-        fputs(optind < argc ? "gaze-render: unexpected argument\n"
-                            : "gaze-render: --facekit, --out and --count are needed\n",
-              stderr);
-        return -EINVAL;
-    }
-    if (o->mode != RENDER_PLAIN && !o->portraits) {
-        fputs("gaze-render: --mode photo and mix need --portraits\n", stderr);
-        return -EINVAL;
-    }
-    return 0;
-}
 
 static void fail(struct run *run, int error, const char *where)
 {
@@ -323,7 +108,7 @@ static void draw_one(struct run *run, struct renderer *renderer, struct jpeg_dec
 static void *work(void *argument)
 {
     struct run *run = argument;
-    const struct options *o = run->options;
+    const struct render_options *o = run->options;
     struct renderer *renderer = NULL;
     struct jpeg_decoder *decoder = NULL;
     struct image rgb = {0};
@@ -369,7 +154,7 @@ static void report(const struct run *run, double start_s, bool last)
 
 static int run_workers(struct run *run)
 {
-    pthread_t thread[JOBS_MAX];
+    pthread_t thread[RENDER_JOBS_MAX];
     int threads = 0;
     double start_s = now_s(), said_s = start_s;
 
@@ -391,7 +176,7 @@ static int run_workers(struct run *run)
     return run->error;
 }
 
-static int render_set(const struct options *o, const struct head *head, const struct skin_atlas *atlas,
+static int render_set(const struct render_options *o, const struct head *head, const struct skin_atlas *atlas,
                       const struct photo_set *photos)
 {
     struct run run = {.options = o, .lock = PTHREAD_MUTEX_INITIALIZER, .moved = PTHREAD_COND_INITIALIZER};
@@ -437,12 +222,12 @@ static int render_set(const struct options *o, const struct head *head, const st
 
 int main(int argc, char **argv)
 {
-    struct options o;
+    struct render_options o;
     struct facekit *kit = NULL;
     struct head head = {0};
     struct skin_atlas atlas = {0};
     struct photo_set photos = {0};
-    int r = parse_options(argc, argv, &o);
+    int r = render_options_parse(argc, argv, &o);
 
     if (r != 0) {
         if (r < 0)

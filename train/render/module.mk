@@ -4,13 +4,13 @@ RENDER_SRC = train/render/tensors.c train/render/facekit.c train/render/facekit_
 	train/render/skin_atlas.c train/render/skin.c train/render/eye.c train/render/scene.c train/render/place.c \
 	train/render/paint.c train/render/backdrop.c train/render/spoil.c train/render/labels.c train/render/render.c \
 	train/render/sheet.c train/render/glasses.c train/render/paint_glasses.c train/render/photo.c \
-	train/render/photo_fit.c train/render/photo_view.c train/render/photo_paint.c
+	train/render/photo_fit.c train/render/photo_view.c train/render/photo_paint.c train/render/hood.c
 # Pixel loops; no NaN is ever made, errno of sqrtf is never read, and sums may be reordered alike on every machine.
 $(foreach f,$(RENDER_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-errno -fno-trapping-math))
 
 $(O)/lib/librender.a: $(call objs,$(RENDER_SRC))
 PROGS += $(O)/bin/gaze-render
-$(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c) $(O)/lib/librender.a $(O)/lib/libvision.a
+$(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c train/render/render_options.c) $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_gaze-render = -lcjson $(VISION_LIBS)
 
 TEST_PROGS += $(O)/tests/test_render $(O)/tests/test_render_photo

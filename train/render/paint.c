@@ -4,7 +4,6 @@
 // The eye is pushed back by this against the lids (mm): they must not be pierced by the cornea, and a lid that closes
 // along a chord may dip into the ball.
 #define EYE_BIAS_MM    1.2f
-#define LASH_FIRST_UV  6.0f
 #define LASH_ROW       0.166f
 #define LASH_ROOT      0.988f
 #define LASH_LENGTH    0.14f
@@ -131,45 +130,50 @@ static void paint_eye(struct renderer *r, const struct camera *camera, int side)
     }
 }
 
+// One triangle of a lash strip, drawn thinly over what lies behind it.
+static void paint_lash(struct renderer *r, const v3 corner[3], v3 tint, float strength)
+{
+    static const uint32_t index[1][3] = {{0, 1, 2}};
+    int n = r->raster.width, x0 = (int)minf(corner[0].x, minf(corner[1].x, corner[2].x));
+    int x1 = (int)maxf(corner[0].x, maxf(corner[1].x, corner[2].x));
+    int y0 = (int)minf(corner[0].y, minf(corner[1].y, corner[2].y));
+    int y1 = (int)maxf(corner[0].y, maxf(corner[1].y, corner[2].y));
+
+    if (x0 < 0 || y0 < 0 || x1 >= n || y1 >= n || corner[0].z <= 0)
+        return;
+    for (int y = y0; y <= y1; y++) {
+        for (int x = x0; x <= x1; x++) {
+            r->extra.depth[(size_t)y * (size_t)n + (size_t)x] = 0;
+            r->extra.triangle[(size_t)y * (size_t)n + (size_t)x] = RASTER_NONE;
+        }
+    }
+    raster_draw(&r->extra, corner, index, 0, 1, 1);
+    for (int y = y0; y <= y1; y++) {
+        for (int x = x0; x <= x1; x++) {
+            size_t at = (size_t)y * (size_t)n + (size_t)x;
+            if (r->extra.triangle[at] == 0 && r->raster.triangle[at] != RASTER_NONE &&
+                r->raster.depth[at] < r->extra.depth[at] * 1.0005f)
+                r->big[at] = v3_mix(r->big[at], tint, strength);
+        }
+    }
+}
+
+// The strips' texture coordinate v runs from root to tip in rows; upper lids have the upper half. Real lashes are
+// shorter than the model's, the lower ones by far.
 static void paint_lashes(struct renderer *r)
 {
     const struct facekit *kit = r->setup->head->kit;
-    size_t n = (size_t)r->raster.width * (size_t)r->raster.height;
-    uint32_t index[1][3];
     v3 tint = v3_mul(r->person.hair, 0.3f);
 
-    for (int part = FK_LASHES_LEFT; part <= FK_LASHES_RIGHT; part++) {
-        for (uint32_t p = kit->part[part].polygon; p < kit->part[part].polygon_end; p++) {
-            const int32_t *q = kit->quad[p], *u = kit->uv_quad[p];
-            float v =
-                0.25f * (kit->uv[u[0]][1] + kit->uv[u[1]][1] + kit->uv[u[2]][1] + kit->uv[u[u[3] >= 0 ? 3 : 2]][1]);
-            float along = fmodf(LASH_ROOT - v, LASH_ROW) / LASH_LENGTH;
-            if (along > (v > 0.5f ? LASH_UPPER_MAX : LASH_LOWER_MAX))
-                continue;
-            for (int half = 0; half < (q[3] >= 0 ? 2 : 1); half++) {
-                v3 three[3] = {r->screen[q[0]], r->screen[q[1 + half]], r->screen[q[2 + half]]};
-                float z = 0.3333f * (three[0].z + three[1].z + three[2].z), strength;
-                int x0 = (int)minf(three[0].x, minf(three[1].x, three[2].x)),
-                    y0 = (int)minf(three[0].y, minf(three[1].y, three[2].y));
-                int x1 = (int)maxf(three[0].x, maxf(three[1].x, three[2].x)),
-                    y1 = (int)maxf(three[0].y, maxf(three[1].y, three[2].y));
-                if (x0 < 0 || y0 < 0 || x1 >= r->raster.width || y1 >= r->raster.height || z <= 0)
-                    continue;
-                index[0][0] = 0, index[0][1] = 1, index[0][2] = 2;
-                for (int y = y0; y <= y1; y++)
-                    for (int x = x0; x <= x1; x++)
-                        r->extra.depth[y * r->raster.width + x] = 0,
-                                                             r->extra.triangle[y * r->raster.width + x] = RASTER_NONE;
-                raster_draw(&r->extra, three, (const uint32_t(*)[3])index, 0, 1, 1);
-                strength = r->person.lash_density * (v > 0.5f ? 0.6f : 0.3f) * (1 - along);
-                for (int y = y0; y <= y1; y++)
-                    for (int x = x0; x <= x1; x++) {
-                        size_t at = (size_t)y * (size_t)r->raster.width + (size_t)x;
-                        if (at < n && r->extra.triangle[at] == 0 && r->raster.triangle[at] != RASTER_NONE &&
-                            r->raster.depth[at] < r->extra.depth[at] * 1.0005f)
-                            r->big[at] = v3_mix(r->big[at], tint, strength);
-                    }
-            }
+    for (uint32_t p = kit->part[FK_LASHES_LEFT].polygon; p < kit->part[FK_LASHES_RIGHT].polygon_end; p++) {
+        const int32_t *q = kit->quad[p], *u = kit->uv_quad[p];
+        float v = 0.25f * (kit->uv[u[0]][1] + kit->uv[u[1]][1] + kit->uv[u[2]][1] + kit->uv[u[u[3] >= 0 ? 3 : 2]][1]);
+        float along = fmodf(LASH_ROOT - v, LASH_ROW) / LASH_LENGTH;
+        if (along > (v > 0.5f ? LASH_UPPER_MAX : LASH_LOWER_MAX))
+            continue;
+        for (int half = 0; half < (q[3] >= 0 ? 2 : 1); half++) {
+            v3 corner[3] = {r->screen[q[0]], r->screen[q[1 + half]], r->screen[q[2 + half]]};
+            paint_lash(r, corner, tint, minf(1, r->person.lash_density * (v > 0.5f ? 0.6f : 0.3f) * (1 - along)));
         }
     }
 }

@@ -108,8 +108,10 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
         p->vertical_shift[side] = rng_uniform(rng, -0.04f, 0.04f);
     }
     p->lid_rest = clampf(0.07f * rng_normal(rng), -0.15f, 0.15f);
-    if (rng_chance(rng, 0.15f)) // hooded or narrow eyes
+    if (rng_chance(rng, 0.15f)) // narrow eyes
         p->lid_rest += rng_uniform(rng, 0.05f, 0.22f);
+    if (rng_chance(rng, 0.3f))
+        p->hood = rng_uniform(rng, 0.2f, 1);
 }
 
 static void draw_glasses(struct rng *rng, struct person *p)

@@ -36,7 +36,7 @@ struct person {
     float primary_deg;
     v3 iris, iris_inner, sclera;
     float iris_grain;
-    float lid_rest;
+    float lid_rest, hood; // hood: how far the fold above hangs over the lid, 0..1 (hood.h)
     // glasses
     enum person_glasses glasses;
     float frame_width, frame_height, frame_round, frame_thick, frame_down, lens_tint;

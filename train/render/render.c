@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "train/render/hood.h"
 #include "train/render/renderer.h"
 #include "vision/image_file.h"
 
@@ -108,6 +109,7 @@ void render_set_person(struct renderer *r, const struct person *person)
 {
     r->person = *person;
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
+    hood_shape(r->setup->head, &r->person, &r->shape);
     skin_paint(r->setup->atlas, &r->person, &r->skin);
     grow_hair(r);
     r->has_person = true;

@@ -113,9 +113,9 @@ static v3 skin_colour(const struct skin_atlas *atlas, const struct person *p, co
     red = p->redness * (expf(-((ax - 4.2f) * (ax - 4.2f) + (v + 0.3f) * (v + 0.3f)) * 0.22f) +
                         (x->pos.z > 11.8f ? 0.7f : 0) + 0.4f * n2);
     c = v3_make(c.x * level, c.y * level * (1 - 0.22f * red), c.z * level * (1 - 0.20f * red));
-    spot = skin_noise(atlas, 3.1f * u + p->noise_at[3], 3.1f * v + p->noise_at[0]);
+    spot = skin_noise(atlas, 5.7f * u + p->noise_at[3], 5.7f * v + p->noise_at[0]);
     if (p->freckles > 0)
-        c = v3_mul(c, 1 - 0.4f * p->freckles * smoothstepf(0.5f, 1.0f, spot) * smoothstepf(-4, 0, v));
+        c = v3_mul(c, 1 - 0.35f * p->freckles * smoothstepf(0.7f, 1.1f, spot) * smoothstepf(-4, 0, v));
     mole = skin_noise(atlas, 1.9f * u + p->noise_at[1], 1.9f * v + p->noise_at[3]);
     if (p->moles > 0)
         c = v3_mul(c, 1 - 0.6f * p->moles * smoothstepf(1.5f, 1.62f, mole));
