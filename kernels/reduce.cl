@@ -4,11 +4,6 @@
  * result. */
 #define SUM_PARAMS float mul, int na, int nr, int nb, int parts, int len
 
-inline float8 quad(float8 a, float8 b, float8 c, float8 d)
-{
-    return (a + b) + (c + d);
-}
-
 /* 32 columns together in runs of 64 rows; the rest by 8 */
 inline void sum_cols32(const global T(0) *x, size_t i, int step, int rows, float8 *ret)
 {
@@ -48,20 +43,26 @@ inline float8 sum_cols8(const global T(0) *x, size_t i, int step, int rows, int 
     return s;
 }
 
+/* in runs of 1024: sums of sums keep their digits */
 inline float sum_row(const global T(0) *x, size_t i, int count)
 {
-    float8 a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+    float8 total = 0.0f;
     int k = 0;
 
-    for (; k + 32 <= count; k += 32) {
-        a += LDV(0, 8, x, i + k);
-        b += LDV(0, 8, x, i + k + 8);
-        c += LDV(0, 8, x, i + k + 16);
-        d += LDV(0, 8, x, i + k + 24);
+    while (k + 32 <= count) {
+        float8 a = 0.0f, b = 0.0f, c = 0.0f, d = 0.0f;
+
+        for (int end = min(k + 1024, count); k + 32 <= end; k += 32) {
+            a += LDV(0, 8, x, i + k);
+            b += LDV(0, 8, x, i + k + 8);
+            c += LDV(0, 8, x, i + k + 16);
+            d += LDV(0, 8, x, i + k + 24);
+        }
+        total += (a + b) + (c + d);
     }
     for (; k < count; k += 8)
-        a += LD8(0, x, i + k, count - k);
-    return npu_sum8(quad(a, b, c, d));
+        total += LD8(0, x, i + k, count - k);
+    return npu_sum8(total);
 }
 
 #if defined(K_reduce_rows) || defined(K_reduce_cols)
