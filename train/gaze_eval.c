@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/face_reader.h"
 #include "train/eval_report.h"
 #include "train/judge.h"
 
@@ -109,70 +110,76 @@ static void list_misses(const struct judge_misses *misses)
                misses->list[i].false_boxes);
 }
 
-// The way of the product on one set: boxes of the finder, landmarks, gaze. Every pointer is the caller's to free.
-struct results {
-    struct box *boxes;
-    struct face_landmarks *found;
-    struct gaze_estimate *gaze;
-};
-
-static void results_clear(struct results *r)
+// Takes readings apart into the arrays that the figures want. Both are the caller's to free.
+static int split(const struct judge_reading *readings, int count, struct face_landmarks **ret_found,
+                 struct gaze_estimate **ret_gaze)
 {
-    free(r->boxes);
-    free(r->found);
-    free(r->gaze);
-    memset(r, 0, sizeof(*r));
+    struct face_landmarks *found = calloc((size_t)count + 1, sizeof(*found));
+    struct gaze_estimate *gaze = calloc((size_t)count + 1, sizeof(*gaze));
+    if (!found || !gaze) {
+        free(found);
+        free(gaze);
+        return -ENOMEM;
+    }
+    for (int i = 0; i < count; i++) {
+        found[i] = readings[i].found;
+        gaze[i] = readings[i].gaze;
+    }
+    *ret_found = found;
+    *ret_gaze = gaze;
+    return 0;
 }
 
-static int run_set(const struct settings *s, npu_dev *dev, const struct face_set *set, int scenes,
-                   struct figures *finder, struct judge_misses *misses, struct results *ret, char *message)
-{
-    int r = judge_face_finder(dev, s->models, set, scenes, finder, &ret->boxes, misses, message);
-    if (r >= 0)
-        r = judge_find_all(dev, s->models, set, ret->boxes, &ret->found, message);
-    if (r >= 0)
-        r = judge_gaze_all(dev, s->models, set, ret->found, &ret->gaze, message);
-    return r;
-}
-
-static int photographs(const struct settings *s, npu_dev *dev, struct figures *figures, char *message)
+static int photographs(const struct settings *s, struct face_reader *reader, struct figures *figures, char *message)
 {
     struct face_set set = {0};
-    struct results results = {0};
     struct judge_misses misses = {0};
+    struct judge_reading *readings = NULL;
+    struct face_landmarks *found = NULL;
+    struct gaze_estimate *gaze = NULL;
     int r = face_set_add(&set, s->data, FACE_SET_JUDGES, 0, message);
     if (r >= 0 && !(misses.list = calloc((size_t)set.count + 1, sizeof(*misses.list))))
         r = -ENOMEM;
     if (r >= 0)
-        r = run_set(s, dev, &set, s->scenes, figures, &misses, &results, message);
+        r = judge_read_all(reader, "real", &set, figures, &readings, &misses);
+    if (r >= 0)
+        r = judge_read_scenes(reader, &set, s->scenes, figures);
+    if (r >= 0)
+        r = split(readings, set.count, &found, &gaze);
     if (r >= 0) {
-        judge_landmarks("real", &set, results.found, figures);
-        judge_gaze_real(&set, results.gaze, figures);
+        judge_landmarks("real", &set, found, figures);
+        judge_gaze_real(&set, gaze, figures);
         if (s->misses)
             list_misses(&misses);
     }
     free(misses.list);
-    results_clear(&results);
+    free(readings);
+    free(found);
+    free(gaze);
     face_set_clear(&set);
     return r;
 }
 
-static int renders(const struct settings *s, npu_dev *dev, struct figures *figures, char *message)
+static int renders(const struct settings *s, struct face_reader *reader, struct figures *figures, char *message)
 {
     struct face_set set = {0};
-    struct results results = {0};
-    struct figures finder = {0};
+    struct judge_reading *readings = NULL;
+    struct face_landmarks *found = NULL;
+    struct gaze_estimate *gaze = NULL;
     int r = face_set_add(&set, s->renders, FACE_SET_ALL, s->limit, message);
     if (r >= 0)
-        r = run_set(s, dev, &set, 0, &finder, NULL, &results, message);
+        r = judge_read_all(reader, "rendered", &set, figures, &readings, NULL);
+    if (r >= 0)
+        r = split(readings, set.count, &found, &gaze);
     if (r >= 0) {
-        figures_add(figures, "rendered.faces_found_percent", finder.list[1].value);
-        judge_landmarks("rendered", &set, results.found, figures);
-        judge_gaze_rendered(&set, results.gaze, figures);
+        judge_landmarks("rendered", &set, found, figures);
+        judge_gaze_rendered(&set, gaze, figures);
     }
     if (r >= 0 && s->worst)
-        r = eval_write_worst(&set, results.gaze, s->worst);
-    results_clear(&results);
+        r = eval_write_worst(&set, gaze, s->worst);
+    free(readings);
+    free(found);
+    free(gaze);
     face_set_clear(&set);
     return r;
 }
@@ -180,11 +187,13 @@ static int renders(const struct settings *s, npu_dev *dev, struct figures *figur
 static int evaluate(const struct settings *s, npu_dev *dev, char *message)
 {
     struct figures real = {0}, rendered = {0};
-    int r = 0;
-    if (s->data)
-        r = photographs(s, dev, &real, message);
+    struct face_reader *reader = NULL;
+    int r = face_reader_open(dev, s->models, NULL, &reader, message);
+    if (r >= 0 && s->data)
+        r = photographs(s, reader, &real, message);
     if (r >= 0 && s->renders)
-        r = renders(s, dev, &rendered, message);
+        r = renders(s, reader, &rendered, message);
+    face_reader_close(reader);
     if (r < 0)
         return r;
     const struct figures *const parts[2] = {&real, &rendered};

@@ -49,5 +49,19 @@ struct judge_misses {
 int judge_face_finder(npu_dev *dev, const char *path, const struct face_set *set, int scenes, struct figures *ret,
                       struct box **ret_boxes, struct judge_misses *ret_misses, char *message);
 
+// What face_reader says of one sample: landmarks.score is 0 where the face was not found, gaze.sigma_rad negative where
+// there is no gaze.
+struct judge_reading {
+    struct face_landmarks found;
+    struct gaze_estimate gaze;
+};
+struct face_reader;
+// Reads every picture of the set as the product does. Adds "<prefix>.pictures", ".faces_found_percent" (IoU >= 0.5),
+// ".false_boxes_per_100". *ret_readings is malloc'ed, set->count long. misses may be NULL.
+int judge_read_all(struct face_reader *reader, const char *prefix, const struct face_set *set, struct figures *ret,
+                   struct judge_reading **ret_readings, struct judge_misses *misses);
+// Composed scenes of 640 x 480 with 1 to 6 faces of the set, 32 to 300 px wide: recall and precision.
+int judge_read_scenes(struct face_reader *reader, const struct face_set *set, int scenes, struct figures *ret);
+
 // Helpers on plain arrays; `values` is reordered.
 double judge_quantile(double *values, int count, double share);

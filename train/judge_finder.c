@@ -63,9 +63,9 @@ static int judge_photographs(struct face_finder *finder, const struct face_set *
         for (int k = 0; k < n; k++)
             m->iou = fmaxf(m->iou, box_iou(found[k].box, s->box));
     }
-    figures_add(ret, "real.pictures", set->count);
-    figures_add(ret, "real.faces_found_percent", 100.0 * total.found / (total.faces ? total.faces : 1));
-    figures_add(ret, "real.false_boxes_per_100", 100.0 * (total.boxes - total.right) / (set->count ? set->count : 1));
+    figures_add(ret, "finder.pictures", set->count);
+    figures_add(ret, "finder.found_percent", 100.0 * total.found / (total.faces ? total.faces : 1));
+    figures_add(ret, "finder.false_per_100", 100.0 * (total.boxes - total.right) / (set->count ? set->count : 1));
     return 0;
 }
 
@@ -92,9 +92,9 @@ static int judge_scenes(struct face_finder *finder, const struct face_set *set, 
     image_free(&scene);
     if (r < 0)
         return r;
-    figures_add(ret, "scenes.faces", total.faces);
-    figures_add(ret, "scenes.recall_percent", 100.0 * total.found / (total.faces ? total.faces : 1));
-    figures_add(ret, "scenes.precision_percent", 100.0 * total.right / (total.boxes ? total.boxes : 1));
+    figures_add(ret, "finder.scene_faces", total.faces);
+    figures_add(ret, "finder.scene_recall_percent", 100.0 * total.found / (total.faces ? total.faces : 1));
+    figures_add(ret, "finder.scene_precision_percent", 100.0 * total.right / (total.boxes ? total.boxes : 1));
     return 0;
 }
 
