@@ -441,10 +441,17 @@ kernel void conv2d_dw_cpu(const global T(0) *restrict src, const global T(1) *re
                 const int some = c - i;
                 vf sum = bias ? load_some_2(bias, i, some) : (vf)0.0f;
 
-                for (int y = ty.t0; y < ty.t1; y++)
-                    for (int t = tx.t0; t < tx.t1; t++)
-                        sum = fma(load_some_0(src, ((z + ty.src + y * D_SRC) * src_w + tx.src + t * D_SRC) * c + i, some),
-                                  load_some_1(wt, (size_t)((ty.wt + y * D_WT) * kw + tx.wt + t * D_WT) * c + i, some), sum);
+                for (int y = ty.t0; y < ty.t1; y++) {
+                    const global T(0) *p = src + ((z + ty.src + y * D_SRC) * src_w + tx.src + tx.t0 * D_SRC) * c + i;
+                    const global T(1) *q = wt + ((ty.wt + y * D_WT) * kw + tx.wt + tx.t0 * D_WT) * c + i;
+
+                    if (some >= W)
+                        for (int t = tx.t0; t < tx.t1; t++, p += D_SRC * c, q += D_WT * c)
+                            sum = fma(LDV(0, W, p, 0), LDV(1, W, q, 0), sum);
+                    else
+                        for (int t = tx.t0; t < tx.t1; t++, p += D_SRC * c, q += D_WT * c)
+                            sum = fma(load_some_0(p, 0, some), load_some_1(q, 0, some), sum);
+                }
                 if (res)
                     sum += load_some_3(res, to + i, some);
                 sum = tile_act(sum, act);
