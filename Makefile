@@ -100,6 +100,12 @@ lint: lint-deps
 	@$(MAKE) --no-print-directory -s all
 	@scripts/lint.sh $(O)
 
+## bench         measure frames/s, latency, memory and stages on the sample clip (5 minutes; BENCH_SECONDS=30 for less)
+BENCH_SECONDS ?= 300
+bench: build-deps
+	@$(MAKE) --no-print-directory -s all
+	@O=$(O) $(PYTHON) scripts/bench.py --seconds $(BENCH_SECONDS)
+
 build-deps:
 	@scripts/packages.sh build
 check-deps:

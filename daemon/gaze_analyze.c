@@ -26,7 +26,7 @@
 #define FILES_MAX 100000
 
 struct options {
-    bool json;
+    bool json, profile;
     const char *overlay_dir, *device, *model_dir, *truth;
     double hfov_deg;
     long every;  // overlays of a clip: every so many frames
@@ -48,6 +48,7 @@ struct analysis {
     struct face_reader *reader;
     struct analyze_truth truth;
     int files, faces, failures;
+    uint64_t decode_ns; // of clips
 };
 
 static void usage(FILE *out)
@@ -59,6 +60,7 @@ static void usage(FILE *out)
           "  --every N         of a clip, an overlay of every Nth frame (default 30)\n"
           "  --frames N        of a clip or camera, stop after N frames (default: all; camera 30)\n"
           "  --truth FILE      a clip's labels from gaze-render: print the mean angular error at the end\n"
+          "  --profile         of clips: print the mean time of each stage at the end, as JSON\n"
           "  --device D        ref, cl0, cpu, gpu, npu or auto (default auto; npu-info lists them)\n"
           "  --model-dir DIR   where the weights are\n"
           "  --hfov DEG        the camera's horizontal field of view (default 60)\n"
@@ -207,7 +209,9 @@ static int analyse_clip(struct analysis *a, const char *file, struct source *sou
         if (r < 0)
             break;
         struct image image;
+        uint64_t start_ns = clock_now_ns();
         r = grey_from_frame(&clip.grey, &clip.frame, &image, message);
+        a->decode_ns += clock_now_ns() - start_ns;
         if (r >= 0)
             r = analyse_frame(a, &clip, &image, message);
         else if (clip.damaged++ < 5)
@@ -284,6 +288,20 @@ static void analyse_path(struct analysis *a, const char *path)
         free(names);
 }
 
+static double mean_ms(int64_t sum_ns, long n)
+{
+    return n > 0 ? (double)sum_ns / 1e6 / (double)n : 0;
+}
+
+static void print_profile(const struct analysis *a)
+{
+    struct face_reader_times t = face_reader_get_times(a->reader);
+    printf("{\"frames\":%ld,\"searches\":%ld,\"faces\":%ld,\"decode_ms\":%.3f,\"follow_ms\":%.3f,\"search_ms\":%.3f,"
+           "\"pose_ms\":%.3f,\"gaze_ms\":%.3f}\n",
+           t.frames, t.searches, t.faces, mean_ms((int64_t)a->decode_ns, t.frames), mean_ms(t.follow_ns, t.frames),
+           mean_ms(t.search_ns, t.searches), mean_ms(t.pose_ns, t.frames), mean_ms(t.gaze_ns, t.frames));
+}
+
 enum { EXIT_SOME_FAILED = 1, EXIT_USAGE = 2, EXIT_NO_DEVICE = 4 };
 
 static int run(const struct options *o, char **paths)
@@ -311,6 +329,8 @@ static int run(const struct options *o, char **paths)
         fprintf(stderr, "gaze-analyze: %s\n", message[0] ? message : strerror(-r));
     if (o->truth && r >= 0)
         analyze_truth_print(&a.truth);
+    if (o->profile && r >= 0)
+        print_profile(&a);
     analyze_truth_clear(&a.truth);
     face_reader_close(a.reader);
     npu_dev_close(dev);
@@ -330,22 +350,19 @@ static int bad_number(const char *option, const char *range, const char *text)
 static int parse_options(int argc, char **argv, struct options *o)
 {
     static const struct option long_options[] = {
-        {"json", no_argument, NULL, 'j'},
-        {"overlay", required_argument, NULL, 'o'},
-        {"every", required_argument, NULL, 'e'},
-        {"truth", required_argument, NULL, 't'},
-        {"frames", required_argument, NULL, 'n'},
-        {"device", required_argument, NULL, 'd'},
-        {"model-dir", required_argument, NULL, 'm'},
-        {"hfov", required_argument, NULL, 'f'},
-        {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},
-        {0},
+        {"json", no_argument, NULL, 'j'},         {"overlay", required_argument, NULL, 'o'},
+        {"every", required_argument, NULL, 'e'},  {"truth", required_argument, NULL, 't'},
+        {"profile", no_argument, NULL, 'p'},      {"frames", required_argument, NULL, 'n'},
+        {"device", required_argument, NULL, 'd'}, {"model-dir", required_argument, NULL, 'm'},
+        {"hfov", required_argument, NULL, 'f'},   {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},         {0},
     };
     for (int c; (c = getopt_long(argc, argv, "h", long_options, NULL)) != -1;) {
         char *end = NULL;
         if (c == 'j') {
             o->json = true;
+        } else if (c == 'p') {
+            o->profile = true;
         } else if (c == 'o') {
             o->overlay_dir = optarg;
         } else if (c == 't') {

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define LOST_SCORE         0.4f  // a crop that looks less like a face than this is none
 #define SAME_FACE_IOU      0.35f // of a found and a followed face
@@ -21,7 +22,28 @@ struct face_reader {
     struct box boxes[FACE_READER_MAX_FACES];
     struct face_landmarks looks[FACE_READER_MAX_FACES];
     struct gaze_estimate estimates[FACE_READER_MAX_FACES];
+    struct face_reader_times times;
 };
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// Adds the time since *mark to a sum and moves the mark on.
+static void lap(int64_t *sum_ns, int64_t *mark_ns)
+{
+    int64_t t = now_ns();
+    *sum_ns += t - *mark_ns;
+    *mark_ns = t;
+}
+
+struct face_reader_times face_reader_get_times(const struct face_reader *reader)
+{
+    return reader->times;
+}
 
 int face_reader_open(npu_dev *dev, const char *model_dir, const struct face_finder_options *finder,
                      struct face_reader **ret_reader, char *message)
@@ -243,13 +265,18 @@ int face_reader_read(struct face_reader *reader, const struct image *frame, cons
     int from[FACE_READER_MAX_FACES];
     if (known < 0 || known > FACE_READER_MAX_FACES || max < 1 || max > FACE_READER_MAX_FACES)
         return -EINVAL;
+    struct face_reader_times *times = &reader->times;
+    int64_t mark_ns = now_ns();
     int count = known ? follow(reader, frame, camera, faces, known, from) : 0;
     if (count < 0)
         return count;
+    lap(&times->follow_ns, &mark_ns);
     if (search || count == 0) {
         count = find(reader, frame, camera, faces, count, max, from);
         if (count < 0)
             return count;
+        times->searches++;
+        lap(&times->search_ns, &mark_ns);
     }
     count = drop_parts(faces, count, from);
     int kept = 0;
@@ -260,9 +287,13 @@ int face_reader_read(struct face_reader *reader, const struct image *frame, cons
             faces[kept] = faces[i];
         from[kept++] = from[i];
     }
+    lap(&times->pose_ns, &mark_ns);
     int r = find_gaze(reader, frame, camera, faces, kept);
     if (r < 0)
         return r;
+    lap(&times->gaze_ns, &mark_ns);
+    times->frames++;
+    times->faces += kept;
     if (ret_from)
         memcpy(ret_from, from, sizeof(*from) * (size_t)kept);
     return kept;

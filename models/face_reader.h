@@ -43,6 +43,14 @@ struct face_reader *face_reader_close(struct face_reader *reader);
 int face_reader_read(struct face_reader *reader, const struct image *frame, const struct camera *camera, bool find,
                      struct face_reading *faces, int known, int max, int *ret_from);
 
+// Where the time went since the reader was opened: sums over `frames` frames, `searches` of which searched the whole
+// picture.
+struct face_reader_times {
+    int64_t follow_ns, search_ns, pose_ns, gaze_ns; // search: the finder, and two looks at new faces
+    long frames, searches, faces;
+};
+struct face_reader_times face_reader_get_times(const struct face_reader *reader);
+
 // The head pose of a face: the network's rotation as prior, the landmarks by their certainty against the mean face; the
 // network's rotation alone where that fails. -EDOM and others of pnp_face when no head in front of the camera fits.
 int face_reader_pose(const struct camera *camera, const struct face_landmarks *landmarks, struct pnp_result *ret_pose);

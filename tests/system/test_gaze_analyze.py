@@ -144,6 +144,14 @@ def errors_against_the_truth():
     assert code == 2 and "bad.jsonl:1" in err, (code, err)
 
 
+def where_the_time_goes():
+    code, out, err = analyze("--profile", write("clip.mjpeg", ONE * 20))
+    times = json.loads(out.splitlines()[-1])
+    equal((code, err, times["frames"], times["faces"], times["searches"]), (0, "", 20, 20, 3))
+    for stage in ("decode_ms", "follow_ms", "search_ms", "pose_ms", "gaze_ms"):
+        assert 0 < times[stage] < 10000, times
+
+
 def wrong_usage():
     for options in ((), ("--json",), ("--nonsense", "x"), ("--every", "0", "x"), ("--frames", "many", "x"),
                     ("--hfov", "180", "x")):
@@ -167,4 +175,4 @@ def no_device_or_no_models():
 
 
 run([the_json_of_a_face, several_faces_and_none, a_folder, clips, bad_files_do_not_stop_the_rest,
-     damaged_frames_of_a_clip, overlays, errors_against_the_truth, wrong_usage, no_device_or_no_models])
+     damaged_frames_of_a_clip, overlays, errors_against_the_truth, where_the_time_goes, wrong_usage, no_device_or_no_models])

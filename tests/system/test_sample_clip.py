@@ -15,7 +15,7 @@ WEIGHTS = os.path.join(ROOT, "models", "weights")
 CLIP, TRUTH = os.path.join(ROOT, "samples", "clip.mjpeg"), os.path.join(ROOT, "samples", "clip.jsonl")
 PORTRAITS = os.path.join(ROOT, "..", "shared", "data", "portraits")
 FRAMES = 90
-MEAN_ERROR_DEG = 15  # a network that has learned nothing is at 20 and more
+MEAN_ERROR_DEG = 15  # the best constant answer is at 17.9, straight ahead at 22.8
 FACES_FOUND = 0.95
 device = "cpu,ref"
 
