@@ -102,7 +102,8 @@ static struct grad_w_plan grad_w_plan(const struct npu_traits *t, const struct n
 {
     const int64_t panels = npu_mat_ceil(d->coutg, tile->nr), taps = d->kh * d->kw;
     const int64_t most = t->local_bytes / sizeof(float) / 2, cols = (d->ow - 1) * d->stride + d->kw;
-    struct grad_w_plan p = {.cb = taps > 1 ? 32 : 96, .nb = (taps > 1 ? 64 : 192) / tile->nr, .rows = npu_mat_ceil(128, d->ow)};
+    struct grad_w_plan p = {
+        .cb = taps > 1 ? 32 : 96, .nb = (taps > 1 ? 64 : 192) / tile->nr, .rows = npu_mat_ceil(128, d->ow)};
 
     if (p.cb > d->cing)
         p.cb = d->cing;
