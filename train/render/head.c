@@ -116,6 +116,8 @@ int head_init(struct head *head, const struct facekit *kit)
         goto out;
     for (size_t i = 0; i < sizeof(drawn) / sizeof(*drawn); i++) {
         const struct fk_part *part = &kit->part[drawn[i].part];
+        if (drawn[i].part == FK_GUMS)
+            head->inside_from = head->triangles;
         for (uint32_t p = part->polygon; p < part->polygon_end; p++)
             add_triangles(head, p, (uint8_t)drawn[i].material);
         if (drawn[i].part == FK_FACE)

@@ -23,6 +23,7 @@ struct head {
     uint8_t *material;            // enum head_material by triangle
     uint32_t vertices;            // drawn vertices are below this
     uint32_t face_end;            // triangles before this are the face part
+    uint32_t inside_from;         // gums, tongue and teeth from here on
     float (*visibility)[HEAD_SH]; // by vertex, of the neutral head
     float *open;                  // by vertex: share of the cosine-weighted sky that is not hidden by the head itself
 };

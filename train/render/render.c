@@ -13,6 +13,7 @@
 #define STREAM_PICTURE 4
 #define VISIBLE_MM     7.0f // a landmark this far behind the surface seen at its pixel is hidden
 #define PHOTO_BACKDROP 0.5f
+#define LIPS_SHUT_CM   0.2f
 #define PHOTO_TRIES    5
 // Identities of photographs in labels start here.
 #define PHOTO_IDENTITY 1000000000u
@@ -202,6 +203,14 @@ static void compose(struct renderer *r)
     }
 }
 
+// Teeth and tongue are a third of the triangles: left out behind closed lips, and in photographs, which show their own.
+static uint32_t last_triangle(const struct renderer *r)
+{
+    const struct head *head = r->setup->head;
+    v3 gap = v3_sub(r->vertex[head->kit->mp[13]], r->vertex[head->kit->mp[14]]);
+    return r->is_photo || gap.y < LIPS_SHUT_CM ? head->inside_from : head->triangles;
+}
+
 static void paint(struct renderer *r, struct rng *rng, const struct camera *camera)
 {
     if (r->is_photo) {
@@ -233,7 +242,7 @@ int renderer_draw(struct renderer *r, uint64_t index, struct image *rgb, struct 
         return e;
     render_project(r, &l.camera);
     raster_clear(&r->raster);
-    raster_draw(&r->raster, r->screen, (const uint32_t(*)[3])s->head->triangle, 0, s->head->triangles, 0);
+    raster_draw(&r->raster, r->screen, (const uint32_t(*)[3])s->head->triangle, 0, last_triangle(r), 0);
     find_visible(r, &l);
     paint(r, &rng, &l.camera);
     compose(r);
