@@ -100,6 +100,7 @@ static int grow(void *array_ptr, int32_t n, int32_t *cap, size_t item)
         return -ENOMEM;
     memcpy(array_ptr, &p, sizeof p);
     *cap = want;
+    /* cppcheck-suppress memleak ; p is in *array_ptr */
     return 0;
 }
 
@@ -107,7 +108,7 @@ static npu_val add_value(npu_graph *g, const struct npu_tensor_type *t, enum npu
 {
     struct npu_value *v;
 
-    if (grow(&g->value, g->n_values, &g->cap_values, sizeof g->value[0]) < 0 || !(v = calloc(1, sizeof *v)))
+    if (grow(&g->value, g->n_values, &g->cap_values, sizeof(struct npu_value *)) < 0 || !(v = calloc(1, sizeof *v)))
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     v->type = *t;
     v->kind = kind;
@@ -206,6 +207,7 @@ int npu_output(npu_graph *g, const char *name, npu_val v)
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     }
     g->output[g->n_outputs++] = (struct npu_graph_output){copy, v};
+    /* cppcheck-suppress memleak ; copy is in the output */
     return 0;
 }
 
@@ -286,7 +288,7 @@ npu_val npu_node_add(npu_graph *g, const struct npu_op *op, const npu_val *in, i
             needs_grad |= v->needs_grad;
         }
     }
-    if (grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof g->node[0]) < 0 || !(n = calloc(1, sizeof *n)))
+    if (grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof(struct npu_node *)) < 0 || !(n = calloc(1, sizeof *n)))
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     n->op = op;
     n->n_in = n_in;

@@ -278,10 +278,10 @@ int npu_plan_place_all(struct npu_plan *p)
 {
     size_t n = (size_t)p->graph->n_values + 1, n_items = n + (size_t)p->lower.n_bufs;
     struct placer q = {.p = p, .align = p->dev->align};
-    int *first = malloc(n * sizeof *first), *last = malloc(n * sizeof *last), r = -ENOMEM;
+    int *first = calloc(n, sizeof *first), *last = calloc(n, sizeof *last), r = -ENOMEM;
     npu_val *owner = calloc(n, sizeof *owner);
 
-    q.item = malloc(n_items * sizeof q.item[0]);
+    q.item = calloc(n_items, sizeof q.item[0]);
     q.placed = malloc(n_items * sizeof(struct item *));
     if (first && last && owner && q.item && q.placed)
         r = place_all(&q, first, last, owner);

@@ -64,10 +64,10 @@ static int load_tensor(npu_plan *p, npu_val v, const struct st_tensor *t)
 
     if (t->dtype == to.dtype)
         return npu_plan_write_val(p, v, t->data, t->size);
-    x = malloc((size_t)n * sizeof *x + 1);
+    x = calloc((size_t)n + 1, sizeof *x);
     to.data = malloc(npu_type_bytes(&val->type) + 1);
     r = x && to.data ? st_read_f32(t, 0, n, x) : npu_plan_fail(p, -ENOMEM, "out of memory");
-    for (int64_t i = 0; r == 0 && i < n; i++)
+    for (int64_t i = 0; r == 0 && x && i < n; i++)
         npu_store(&to, i, x[i]);
     if (r == 0)
         r = npu_plan_write_val(p, v, to.data, npu_type_bytes(&val->type));

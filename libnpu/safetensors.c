@@ -318,7 +318,7 @@ static int parse(struct st_file *f, char *why, size_t why_size)
     struct reader r = {.f = f, .why = why, .why_size = why_size};
     uint64_t header = 0;
 
-    if (f->size < 8)
+    if (!f->bytes || f->size < 8)
         return bad(&r, -EBADMSG, "%zu bytes are too few for a safetensors file", f->size);
     for (int i = 0; i < 8; i++)
         header |= (uint64_t)f->bytes[i] << (8 * i);
@@ -371,7 +371,7 @@ int st_open_bytes(const void *bytes, size_t size, struct st_file **ret_file, cha
 int st_open(const char *path, struct st_file **ret_file, char *why, size_t why_size)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), r = 0;
-    struct stat st;
+    struct stat st = {0};
     void *map = NULL;
 
     if (fd < 0 || fstat(fd, &st) < 0)

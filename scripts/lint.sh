@@ -25,9 +25,9 @@ cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inl
     --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=checkLevelNormal -j 2 -I. -D_GNU_SOURCE -DGAZED_VERSION='""' $c_files || fail=1
 
 echo "clang-tidy"
-# shellcheck disable=SC2086
+# shellcheck disable=SC2046,SC2086
 printf '%s\n' $c_files | grep -v -e '^tests/fuzz/' | xargs -P 2 -n 4 clang-tidy --quiet --warnings-as-errors='*' 2>/dev/null -- \
-    -std=gnu17 -D_GNU_SOURCE -DGAZED_VERSION='""' -I. -I"$1/gen" || fail=1
+    -std=gnu17 -D_GNU_SOURCE -DGAZED_VERSION='""' -I. -I"$1/gen" $(pkg-config --cflags libdrm 2>/dev/null) || fail=1
 
 if command -v shellcheck >/dev/null; then
     echo "shellcheck"

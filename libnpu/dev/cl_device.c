@@ -200,7 +200,7 @@ static void list_tiers(cl_device_id d, struct npu_dev_info *i)
         if (cpu & native[k].bit)
             n += (size_t)snprintf(i->tiers + n, sizeof i->tiers - n, "%s", native[k].name);
     if (i->kind == NPU_KIND_CPU)
-        snprintf(i->tiers + n, sizeof i->tiers - n, "vec%u", w >= 16 ? 16 : w >= 8 ? 8 : 4);
+        snprintf(i->tiers + n, sizeof i->tiers - n, "vec%d", w >= 16 ? 16 : w >= 8 ? 8 : 4);
     else
         snprintf(i->tiers + n, sizeof i->tiers - n, "scalar");
 }

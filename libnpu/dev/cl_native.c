@@ -83,7 +83,7 @@ int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k)
     if (!d->pool)
         return npu_plan_fail(p, -EOPNOTSUPP, "a native launch on a device without native kernels");
     r = cp->address ? 0 : find_banks(p);
-    if (r < 0)
+    if (r < 0 || !cp->address)
         return r;
     n->block.fn = k->l->native;
     n->block.pool = d->pool;

@@ -60,9 +60,9 @@ static int make_memory(struct npu_plan *p)
     struct cl_plan *cp = p->dev_plan;
     cl_int e = CL_SUCCESS;
 
-    cp->bank = calloc((size_t)p->n_banks + 1, sizeof cp->bank[0]);
-    cp->value = calloc((size_t)p->graph->n_values + 1, sizeof cp->value[0]);
-    cp->buf = calloc((size_t)p->lower.n_bufs + 1, sizeof cp->buf[0]);
+    cp->bank = calloc((size_t)p->n_banks + 1, sizeof(cl_mem));
+    cp->value = calloc((size_t)p->graph->n_values + 1, sizeof(cl_mem));
+    cp->buf = calloc((size_t)p->lower.n_bufs + 1, sizeof(cl_mem));
     if (!cp->bank || !cp->value || !cp->buf)
         return -ENOMEM;
     for (int b = 0; b < p->n_banks && e == CL_SUCCESS; b++)
@@ -97,7 +97,7 @@ static cl_int set_arg(const struct npu_plan *p, cl_kernel k, cl_uint i, const st
         return clSetKernelArg(k, i, a->bytes, NULL);
     default:
         m = arg_mem(p, a);
-        return clSetKernelArg(k, i, sizeof m, m ? &m : NULL);
+        return clSetKernelArg(k, i, sizeof(cl_mem), m ? &m : NULL);
     }
 }
 
@@ -160,7 +160,7 @@ static int make_launches(struct npu_plan *p)
     int r, i = 0;
 
     cp->launch = calloc((size_t)p->lower.n_launches + 1, sizeof cp->launch[0]);
-    cp->event = calloc((size_t)p->lower.n_launches + 1, sizeof cp->event[0]);
+    cp->event = calloc((size_t)p->lower.n_launches + 1, sizeof(cl_event));
     if (!cp->launch || !cp->event)
         return -ENOMEM;
     cp->n_launches = p->lower.n_launches;

@@ -108,7 +108,7 @@ static int check_direction(struct grad_case *gc, npu_val x, const float *x0, con
                            int64_t n, double floor_size, const char *what)
 {
     const double h[2] = {8e-3, 4e-3};
-    double fd[2], plus, minus, size, exact = 0.0, est, bound, noise = 0.0;
+    double fd[2] = {0}, plus = 0.0, minus = 0.0, size, exact = 0.0, est, bound, noise = 0.0;
 
     for (int64_t i = 0; i < n; i++)
         exact += (double)grad[i] * dir[i];
@@ -142,7 +142,7 @@ static int check_input(struct grad_case *gc, npu_val x, const float *grad, int64
     x0 = ops_read(gc->ref, x, &n);
     if (!x0 || !dir)
         r = fail(gc, "out of memory");
-    for (int64_t i = 0; i < n; i++) {
+    for (int64_t i = 0; grad && i < n; i++) {
         norm += (double)grad[i] * grad[i];
         most = fmax(most, fabs((double)grad[i]));
     }
@@ -178,7 +178,7 @@ static int check_device(struct grad_case *gc, npu_plan *dev, npu_val x, const fl
         rel += 0x1p-5;
     for (int64_t i = 0; i < n; i++)
         most = fmax(most, fabs((double)ref[i]));
-    for (int64_t i = 0; r == 0 && i < n; i++)
+    for (int64_t i = 0; r == 0 && d && i < n; i++)
         if (!(fabs((double)d[i] - ref[i]) <= rel * fmax(fabs((double)ref[i]), 0.2 * most) + 1e-6))
             r = fail(gc, "element %lld of the gradient of %s is %.9g, the reference gives %.9g", (long long)i,
                      npu_value_of(gc->c->g, x)->name, (double)d[i], (double)ref[i]);
