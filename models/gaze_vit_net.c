@@ -9,17 +9,25 @@
 #define PATCH_HEIGHT_PX 8
 #define TOKENS          ((EYE_STRIP_WIDTH_PX / PATCH_WIDTH_PX) * (EYE_STRIP_HEIGHT_PX / PATCH_HEIGHT_PX))
 
-const struct gaze_vit_config gaze_vit_config = {.width = 128, .heads = 4, .blocks = 6, .mlp_ratio = 2, .stem = true};
+const struct gaze_vit_config gaze_vit_config = {.width = 128, .heads = 4, .blocks = 4, .mlp_ratio = 2, .stem = true};
 
-// Three convolutions of stride 2; two neighbours of a row, with half the width each, then make one token.
+static npu_val conv(struct net *net, const char *layer, npu_val x, int channels, int stride, npu_val residual)
+{
+    return net_conv(
+        net, layer, x,
+        &(struct net_conv){
+            .channels = channels, .kernel = 3, .stride = stride, .act = NPU_ACT_RELU, .residual = residual});
+}
+
+// Convolutions down to stride 8 with a residual pair at strides 4 and 8: few pictures teach them what an iris's edge
+// is. Two neighbours of a row, with half the width each, then make one token.
 static npu_val stem(struct net *net, const struct gaze_vit_config *c, npu_val image)
 {
-    npu_val x = net_conv(net, "tokens.stem1", image,
-                         &(struct net_conv){.channels = 24, .kernel = 3, .stride = 2, .act = NPU_ACT_RELU});
-    x = net_conv(net, "tokens.stem2", x,
-                 &(struct net_conv){.channels = 48, .kernel = 3, .stride = 2, .act = NPU_ACT_RELU});
-    return net_conv(net, "tokens.stem3", x,
-                    &(struct net_conv){.channels = c->width / 2, .kernel = 3, .stride = 2, .plain = true});
+    npu_val x = conv(net, "tokens.stem2", image, 24, 2, NPU_NONE);
+    x = conv(net, "tokens.stem4", x, 48, 2, NPU_NONE);
+    x = conv(net, "tokens.stem4.b", conv(net, "tokens.stem4.a", x, 48, 1, NPU_NONE), 48, 1, x);
+    x = conv(net, "tokens.stem8", x, c->width / 2, 2, NPU_NONE);
+    return conv(net, "tokens.stem8.b", conv(net, "tokens.stem8.a", x, c->width / 2, 1, NPU_NONE), c->width / 2, 1, x);
 }
 
 // The pixels of a patch in one row, and one linear map.

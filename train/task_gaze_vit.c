@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "models/face_reader.h"
 #include "models/gaze_vit.h"
 #include "train/augment.h"
 #include "train/judge.h"
@@ -44,6 +45,25 @@ static void close_data(void *user)
     free(d);
 }
 
+// The head pose as face_reader refines it.
+static void refine(const struct face_set *set, struct face_landmarks *found)
+{
+    for (int i = 0; i < set->count; i++) {
+        struct pnp_result pose;
+        if (found[i].score > 0 && face_reader_pose(&set->samples[i].camera, &found[i], &pose) >= 0)
+            found[i].head = pose.rotation;
+    }
+}
+
+static int find(const struct task_settings *settings, const struct face_set *set, struct face_landmarks **ret_found,
+                char *message)
+{
+    int r = judge_find_all(settings->dev, settings->landmarks, set, NULL, ret_found, message);
+    if (r >= 0)
+        refine(set, *ret_found);
+    return r;
+}
+
 static int open_data(const struct task_settings *settings, void **ret_data, char *message)
 {
     struct data *d = calloc(1, sizeof(*d));
@@ -53,11 +73,11 @@ static int open_data(const struct task_settings *settings, void **ret_data, char
     if (r >= 0 && !d->rendered.count)
         r = -ENODATA;
     if (r >= 0 && settings->landmarks)
-        r = judge_find_all(settings->dev, settings->landmarks, &d->rendered, NULL, &d->found, message);
+        r = find(settings, &d->rendered, &d->found, message);
     if (r >= 0 && settings->landmarks)
-        r = judge_find_all(settings->dev, settings->landmarks, &d->judged_real, NULL, &d->found_real, message);
+        r = find(settings, &d->judged_real, &d->found_real, message);
     if (r >= 0 && settings->landmarks)
-        r = judge_find_all(settings->dev, settings->landmarks, &d->judged_rendered, NULL, &d->found_rendered, message);
+        r = find(settings, &d->judged_rendered, &d->found_rendered, message);
     if (r < 0) {
         close_data(d);
         return r;
@@ -117,7 +137,8 @@ static void mirror(float *const *in)
 static int try_fill(struct data *d, struct rng *rng, float *const *in)
 {
     static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
-    static const struct augment_strength strength = {1, 1, 1, 1};
+    // The renders are spoilt already: this is for variety.
+    static const struct augment_strength strength = {0.5f, 0.5f, 0.7f, 0.7f};
     int index = rng_below(rng, d->rendered.count);
     const struct face_sample *s = &d->rendered.samples[index];
     struct face_landmarks f = draw_found(rng, d, index);
@@ -126,7 +147,7 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     if (r >= 0)
         r = warp_to_f32(&s->image, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
                         in[IN_IMAGE]);
-    if (r >= 0 && rng_chance(rng, 0.85f))
+    if (r >= 0 && rng_chance(rng, 0.6f))
         r = augment_patch(rng, &strength, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, in[IN_IMAGE]);
     if (r < 0)
         return r;
