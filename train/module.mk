@@ -21,3 +21,4 @@ $(O)/bin/gaze-eval: $(call objs,train/gaze_eval.c) $(train_archives)
 TEST_PROGS += $(O)/tests/test_train
 $(O)/tests/test_train: $(train_archives)
 LIBS_test_train = $(TRAIN_LIBS)
+TEST_SCRIPTS += tests/system/test_gaze_train.py
