@@ -32,14 +32,20 @@ echo "gazed: starting (the first start compiles the kernels for this machine, wh
 daemon=$!
 
 gazectl() { "$bin/gazectl" --socket "$socket_dir/gazed.sock" "$@"; }
-tries=0
-until gazectl status --json 2>/dev/null | grep -q '"state":"\(paused\|running\|waiting\)'; do
-    tries=$((tries + 1))
-    if [ $tries -gt 600 ] || ! kill -0 "$daemon" 2>/dev/null; then
-        echo "gazed: not ready after $((tries / 4)) s" >&2
+started=$(date +%s)
+while :; do
+    case $(gazectl status --json 2>/dev/null || true) in
+    *'"state":"paused'* | *'"state":"running'* | *'"state":"waiting'*) break ;;
+    *'"state":"degraded'*)
+        echo "gazed: the service can't work; its messages above say why" >&2
+        exit 1
+        ;;
+    esac
+    if ! kill -0 "$daemon" 2>/dev/null || [ $(($(date +%s) - started)) -gt 600 ]; then
+        echo "gazed: the service was not ready after $(($(date +%s) - started)) s" >&2
         exit 1
     fi
-    sleep 0.25
+    sleep 0.3
 done
 
 gazectl watch --seconds 10
