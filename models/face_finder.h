@@ -16,7 +16,7 @@
 #define FACE_FINDER_CHANNELS  15 // score logit, 4 edges, 5 points x, y
 #define FACE_FINDER_POINTS    5  // right eye, left eye, nose tip, mouth corners; right is the subject's
 #define FACE_FINDER_MAX_FACES 64
-#define FACE_FINDER_SCORE     0.93f
+#define FACE_FINDER_SCORE     0.97f
 
 struct face_finder;
 

@@ -10,6 +10,8 @@
 #include "vision/warp.h"
 
 #define PLAN_SIZES      2
+#define VIEWS           2 // each strip as it is and mirrored: left and right are treated alike, noise is averaged
+#define STRIPS          (VIEWS * GAZE_VIT_MAX_BATCH)
 #define STRIP_DEVIATION 6.0f // grey levels: what counts as flat
 #define POSE_GAIN       2.0f // radians to input units
 
@@ -22,9 +24,10 @@ struct gaze_plan {
 
 struct gaze_vit {
     struct gaze_plan plans[PLAN_SIZES];
-    float pixels[GAZE_VIT_MAX_BATCH][GAZE_VIT_PIXELS], pose[GAZE_VIT_MAX_BATCH][GAZE_VIT_POSE];
-    float angles[GAZE_VIT_MAX_BATCH][2], log_sigma[GAZE_VIT_MAX_BATCH];
-    float feature[GAZE_VIT_MAX_BATCH][GAZE_VIT_FEATURES];
+    // Face i has strips 2 i (as it is) and 2 i + 1 (mirrored).
+    float pixels[STRIPS][GAZE_VIT_PIXELS], pose[STRIPS][GAZE_VIT_POSE];
+    float angles[STRIPS][2], log_sigma[STRIPS];
+    float feature[STRIPS][GAZE_VIT_FEATURES];
     struct eye_strip strips[GAZE_VIT_MAX_BATCH];
 };
 
@@ -75,7 +78,7 @@ int gaze_vit_open(npu_dev *dev, const char *path, struct gaze_vit **ret_vit, cha
     struct gaze_vit *v = calloc(1, sizeof(*v));
     if (!v)
         return -ENOMEM;
-    static const int batch[PLAN_SIZES] = {1, GAZE_VIT_MAX_BATCH};
+    static const int batch[PLAN_SIZES] = {VIEWS, STRIPS};
     for (int i = 0; i < PLAN_SIZES; i++) {
         int r = open_plan(dev, path, batch[i], &v->plans[i], message);
         if (r < 0) {
@@ -99,20 +102,31 @@ struct gaze_vit *gaze_vit_close(struct gaze_vit *v)
     return NULL;
 }
 
+void gaze_vit_mirror(const float *pixels, const float *pose, float *ret_pixels, float *ret_pose)
+{
+    for (int y = 0; y < EYE_STRIP_HEIGHT_PX; y++)
+        for (int x = 0; x < EYE_STRIP_WIDTH_PX; x++)
+            ret_pixels[y * EYE_STRIP_WIDTH_PX + x] = pixels[(y + 1) * EYE_STRIP_WIDTH_PX - 1 - x];
+    ret_pose[0] = pose[0];
+    ret_pose[1] = -pose[1];
+    ret_pose[2] = -pose[2];
+}
+
 static int prepare(struct gaze_vit *v, int index, const struct image *frame, const struct camera *camera,
                    const struct face_landmarks *face)
 {
     static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     struct eye_strip *strip = &v->strips[index];
+    float *pixels = v->pixels[VIEWS * index], *pose = v->pose[VIEWS * index];
     int r = gaze_vit_strip(camera, face->points, strip);
     if (r >= 0)
-        r = warp_to_f32(frame, &strip->strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
-                        v->pixels[index]);
+        r = warp_to_f32(frame, &strip->strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain, pixels);
     if (r < 0)
         return r;
-    gaze_vit_standardise(v->pixels[index]);
+    gaze_vit_standardise(pixels);
     struct mat3 head = mat3_mul(&strip->rotation, &face->head);
-    gaze_vit_pose_input(&head, v->pose[index]);
+    gaze_vit_pose_input(&head, pose);
+    gaze_vit_mirror(pixels, pose, v->pixels[VIEWS * index + 1], v->pose[VIEWS * index + 1]);
     return 0;
 }
 
@@ -137,17 +151,19 @@ static void interpret(const struct gaze_vit *v, int index, const struct camera *
                       const struct face_landmarks *face, struct gaze_estimate *out)
 {
     const struct eye_strip *strip = &v->strips[index];
-    out->strip = (struct angles){.pitch_rad = v->angles[index][1], .yaw_rad = v->angles[index][0]};
+    const int a = VIEWS * index, b = a + 1; // the strip and its mirror image
+    out->strip = (struct angles){.pitch_rad = (v->angles[a][1] + v->angles[b][1]) / 2,
+                                 .yaw_rad = (v->angles[a][0] - v->angles[b][0]) / 2};
     out->gaze = mat3_apply_transposed(&strip->rotation, gaze_from_angles(out->strip));
     out->normalised = out->strip;
     struct mat3 turn;
     struct vec3 ray = camera_ray(camera, face_origin_px(face->points));
     if (normalise_rotation(ray, mat3_column(&face->head, 0), &turn) >= 0)
         out->normalised = gaze_to_angles(mat3_apply(&turn, out->gaze));
-    out->sigma_rad = expf(fminf(v->log_sigma[index], 1));
+    out->sigma_rad = expf(fminf((v->log_sigma[a] + v->log_sigma[b]) / 2, 1));
     out->frame_px_per_strip_px = (float)strip->frame_px_per_strip_px;
     for (int i = 0; i < GAZE_VIT_FEATURES; i++)
-        out->feature[i] = v->feature[index][i];
+        out->feature[i] = v->feature[a][i];
 }
 
 int gaze_vit_run(struct gaze_vit *v, const struct image *frame, const struct camera *camera,

@@ -20,12 +20,12 @@
 struct gaze_vit;
 
 struct gaze_estimate {
-    struct vec3 gaze;         // unit vector, camera frame
-    struct angles strip;      // the same in the strip's frame
-    struct angles normalised; // the same in Zhang's normalised frame (vision/normalise.h)
-    float sigma_rad;          // expected error of an angle (scale of a Laplace distribution)
-    float feature[GAZE_VIT_FEATURES];
-    float frame_px_per_strip_px; // below 0.5 or so the picture holds little of the eyes
+    struct vec3 gaze;                 // unit vector, camera frame
+    struct angles strip;              // the same in the strip's frame
+    struct angles normalised;         // the same in Zhang's normalised frame (vision/normalise.h)
+    float sigma_rad;                  // expected error of an angle (scale of a Laplace distribution)
+    float feature[GAZE_VIT_FEATURES]; // of the strip as it is
+    float frame_px_per_strip_px;      // below 0.5 or so the picture holds little of the eyes
 };
 
 // path: the weight file, or the folder that holds gaze_vit.safetensors. message: size MODEL_MESSAGE_SIZE of
@@ -49,6 +49,8 @@ int gaze_vit_strip(const struct camera *camera, const struct point points[FACE_L
 void gaze_vit_standardise(float pixels[GAZE_VIT_PIXELS]);
 // The pose input from a head seen in the strip's frame.
 void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_VIT_POSE]);
+// The mirrored strip and pose; its gaze has the same pitch and the opposite yaw.
+void gaze_vit_mirror(const float *pixels, const float *pose, float *ret_pixels, float *ret_pose);
 
 struct gaze_vit_config {
     int width, heads, blocks, mlp_ratio;

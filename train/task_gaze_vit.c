@@ -122,16 +122,11 @@ static struct face_landmarks draw_found(struct rng *rng, const struct data *d, i
 
 static void mirror(float *const *in)
 {
-    for (int y = 0; y < EYE_STRIP_HEIGHT_PX; y++)
-        for (int x = 0; x < EYE_STRIP_WIDTH_PX / 2; x++) {
-            float *a = &in[IN_IMAGE][y * EYE_STRIP_WIDTH_PX + x];
-            float *b = &in[IN_IMAGE][y * EYE_STRIP_WIDTH_PX + EYE_STRIP_WIDTH_PX - 1 - x], t = *a;
-            *a = *b;
-            *b = t;
-        }
+    float pixels[GAZE_VIT_PIXELS], pose[GAZE_VIT_POSE];
+    gaze_vit_mirror(in[IN_IMAGE], in[IN_POSE], pixels, pose);
+    memcpy(in[IN_IMAGE], pixels, sizeof(pixels));
+    memcpy(in[IN_POSE], pose, sizeof(pose));
     in[IN_ANGLES][0] *= -1;
-    in[IN_POSE][1] *= -1;
-    in[IN_POSE][2] *= -1;
 }
 
 static int try_fill(struct data *d, struct rng *rng, float *const *in)

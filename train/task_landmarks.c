@@ -86,20 +86,17 @@ static struct face_crop draw_crop(struct rng *rng, const struct face_sample *s)
     return crop;
 }
 
-// A crop in which the face is missing, cut or far too small or large.
+// A crop in which the face is missing, cut or far too large: what a finder takes for a face by mistake.
 static struct face_crop draw_negative(struct rng *rng, const struct face_sample *s)
 {
     struct face_crop crop = face_crop_from_box(s->box);
-    float side = crop.side_px, angle = rng_uniform(rng, 0, 6.2831853f);
-    if (rng_chance(rng, 0.25f)) {
-        crop.side_px *= rng_uniform(rng, 0.2f, 0.4f);
-        side *= 0.6f;
-    } else {
-        crop.side_px *= rng_uniform(rng, 0.3f, 1.0f);
-    }
-    float away = rng_uniform(rng, 0.5f, 0.9f) * side;
+    float share = rng_log_uniform(rng, 0.06f, 1.1f), angle = rng_uniform(rng, 0, 6.2831853f);
+    float away = rng_uniform(rng, 0.5f, 0.9f) * crop.side_px;
+    crop.side_px *= share;
     crop.centre.x += away * cosf(angle);
     crop.centre.y += away * sinf(angle);
+    if (share < 0.4f) // a small piece of anything, an eye too
+        crop.centre = (struct point){rng_unit(rng) * (float)s->image.width, rng_unit(rng) * (float)s->image.height};
     crop.roll_rad = rng_uniform(rng, -0.5f, 0.5f);
     return crop;
 }
