@@ -86,6 +86,7 @@ int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
         c->cache_dir = default_cache_dir();
     else if (cache_dir[0])
         c->cache_dir = strdup(cache_dir);
+    cl_prepare_environment(cache_dir && cache_dir[0] ? cache_dir : NULL);
     r = find_devices(c);
     if (r < 0) {
         npu_ctx_free(c);

@@ -63,10 +63,10 @@ struct npu_dev_info {
 
 /* Looks for devices: OpenCL through the ICD loader, the kernel's accel and drm nodes, and `ref`, which is always there.
  * No device is not an error. cache_dir: where program binaries are kept; NULL means $XDG_CACHE_HOME/gazed or
- * ~/.cache/gazed;
- * "" means none. A directory that can't be used only costs time. Drivers are first loaded in a child process, so one
- * that crashes or hangs when it is asked for devices does no harm. If there is no OpenCL device at all, npu_ctx_error
- * says why. */
+ * ~/.cache/gazed; "" means none. PoCL keeps its own: below cache_dir if one is given and POCL_CACHE_DIR says nothing
+ * else, set in the environment for as long as the process lives. A directory that can't be used only costs time.
+ * Drivers are first loaded in a child process, so one that crashes or hangs when it is asked for devices does no harm.
+ * If there is no OpenCL device at all, npu_ctx_error says why. */
 int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx);
 npu_ctx *npu_ctx_free(npu_ctx *c); /* accepts and returns NULL; devices must be closed before */
 const char *npu_ctx_error(const npu_ctx *c);

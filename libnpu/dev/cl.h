@@ -33,10 +33,9 @@ struct cl_dev {
     pthread_mutex_t lock; /* progs */
     pthread_cond_t built;
     struct cl_prog *progs;
-    pthread_mutex_t compile_lock; /* held while a plan is built or a binary is fetched */
-    pthread_t saver;
-    bool saver_started, saver_done, saver_stop;
-    struct npu_pool *pool; /* NULL: no native kernels */
+    pthread_mutex_t build_lock; /* plans are built one after the other */
+    cl_command_queue queue;     /* all plans share it (PoCL, see cl_device.c); NULL: each has its own */
+    struct npu_pool *pool;      /* NULL: no native kernels */
 };
 
 struct cl_launch {
@@ -66,13 +65,14 @@ struct cl_plan {
     int callbacks; /* pending */
 };
 
+/* cl_device.c */
+cl_command_queue cl_queue_new(struct cl_dev *d, bool profile, cl_int *ret_error); /* for a plan: its own or a share */
 const char *cl_error_text(cl_int e);
 int cl_errno(cl_int e);
 
 /* cl_program.c: sets each launch's prog, building what is not built yet, several at once. */
 int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *launch, int n);
-/* Writes, in the background, binaries of programs that the cache does not have yet; call when their kernels have run
- * once. Closing the device leaves out what is not done. */
+/* Writes binaries of programs that the cache does not have yet; call when nothing of the plan runs. */
 void cl_programs_save(struct cl_dev *d);
 void cl_programs_free(struct cl_dev *d);
 

@@ -72,7 +72,7 @@ static bool make_dirs(char *path)
 }
 
 /* PoCL aborts or offers no device when it can't make its cache folder: give it one that works before it is loaded. */
-void cl_prepare_environment(void)
+void cl_prepare_environment(const char *cache_dir)
 {
     const char *set = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"),
                *tmp = getenv("TMPDIR");
@@ -81,12 +81,14 @@ void cl_prepare_environment(void)
 
     if (set && set[0])
         snprintf(path, sizeof path, "%s", set);
+    else if (cache_dir)
+        snprintf(path, sizeof path, "%s/pocl", cache_dir);
     else if (xdg && xdg[0] == '/')
         snprintf(path, sizeof path, "%s/pocl/kcache", xdg);
     else if (home && home[0] == '/')
         snprintf(path, sizeof path, "%s/.cache/pocl/kcache", home);
     if (path[0] == '/' && make_dirs(path)) {
-        if (set && !set[0])
+        if (cache_dir || (set && !set[0]))
             setenv("POCL_CACHE_DIR", path, 1);
         return;
     }
@@ -163,22 +165,28 @@ static cl_uint get_uint(cl_device_id d, cl_device_info what)
     return v;
 }
 
+static bool is_pocl(cl_platform_id p)
+{
+    char name[64];
+
+    get_platform_text(p, CL_PLATFORM_NAME, name, sizeof name);
+    return strstr(name, "Portable Computing") != NULL;
+}
+
 static void check_usable(cl_platform_id p, cl_device_id d, struct npu_dev_info *i)
 {
     cl_bool available = CL_FALSE, compiler = CL_FALSE, little = CL_FALSE;
-    char platform[128];
 
     clGetDeviceInfo(d, CL_DEVICE_AVAILABLE, sizeof available, &available, NULL);
     clGetDeviceInfo(d, CL_DEVICE_COMPILER_AVAILABLE, sizeof compiler, &compiler, NULL);
     clGetDeviceInfo(d, CL_DEVICE_ENDIAN_LITTLE, sizeof little, &little, NULL);
-    get_platform_text(p, CL_PLATFORM_NAME, platform, sizeof platform);
     if (!available)
         strcpy(i->why_not, "the driver says that the device is not available");
     else if (!compiler)
         strcpy(i->why_not, "the driver has no compiler for this device; libnpu needs one");
     else if (!little)
         strcpy(i->why_not, "the device is big-endian");
-    else if (strstr(platform, "Portable Computing") && !in_path("ld"))
+    else if (is_pocl(p) && !in_path("ld"))
         strcpy(i->why_not, "PoCL needs the linker `ld` in PATH: install binutils");
     i->usable = !i->why_not[0];
 }
@@ -270,7 +278,6 @@ int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms)
     struct list_arg a = {ret_found, 0, max};
     cl_uint n = 0;
 
-    cl_prepare_environment();
     *ret_platforms = clGetPlatformIDs(0, NULL, &n) == CL_SUCCESS ? (int)n : 0;
     each_device(list_one, &a);
     return a.n;
@@ -330,6 +337,29 @@ static int make_identity(struct cl_dev *d)
     return asprintf(&d->identity, "%s|%s|%s|%s", d->base.info.driver, platform, version, device) < 0 ? -ENOMEM : 0;
 }
 
+/* PoCL counts the kernels in flight wrongly: its list of loaded kernels (lib/CL/devices/common.c, as of 3.1) has
+ * entries for a kernel's general form, which only CL_PROGRAM_BINARIES asks for, and for each wider grid; a kernel that
+ * ends gives back the first entry of its name and local size, whichever it was started from. With a binary fetched, or
+ * a wider grid started, while the kernel runs, the count falls below 0 and an assertion ends the process. So on PoCL:
+ *  - no program binaries are fetched. PoCL has a cache of its own on disk, with which a plan is ready some 40 ms of
+ *    processor time a program later than with ours, and the first start of all is faster, as fetching compiles each
+ *    kernel once more;
+ *  - all plans share one queue, so that one kernel runs at a time. Each uses all cores anyway. */
+static cl_command_queue make_queue(const struct cl_dev *d, bool profile, cl_int *ret_error)
+{
+    const cl_queue_properties props[] = {CL_QUEUE_PROPERTIES, profile ? CL_QUEUE_PROFILING_ENABLE : 0, 0};
+
+    return clCreateCommandQueueWithProperties(d->context, d->id, props, ret_error);
+}
+
+cl_command_queue cl_queue_new(struct cl_dev *d, bool profile, cl_int *ret_error)
+{
+    if (!d->queue)
+        return make_queue(d, profile, ret_error);
+    *ret_error = clRetainCommandQueue(d->queue);
+    return *ret_error == CL_SUCCESS ? d->queue : NULL;
+}
+
 /* Set once drivers live in this process: asking them again here is then safer than in a fork, whose locks may be held
  * by threads that it does not have. */
 static atomic_bool loaded;
@@ -343,6 +373,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
 {
     struct cl_dev *d = calloc(1, sizeof *d);
     struct pick_arg a = {.d = d};
+    bool pocl;
     cl_int e;
 
     if (!d)
@@ -351,9 +382,8 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     d->base.ctx = c;
     d->base.info = *info;
     pthread_mutex_init(&d->lock, NULL);
-    pthread_mutex_init(&d->compile_lock, NULL);
+    pthread_mutex_init(&d->build_lock, NULL);
     pthread_cond_init(&d->built, NULL);
-    cl_prepare_environment();
     atomic_store(&loaded, true);
     if (sscanf(info->id, "cl%d", &a.index) == 1)
         each_device(pick, &a);
@@ -362,7 +392,8 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         return npu_ctx_fail(c, -ENODEV, "%s is not there any more", info->id);
     }
     read_traits(d);
-    if (make_identity(d) < 0 || (c->cache_dir && !(d->cache_dir = strdup(c->cache_dir)))) {
+    pocl = is_pocl(d->platform);
+    if (make_identity(d) < 0 || (c->cache_dir && !pocl && !(d->cache_dir = strdup(c->cache_dir)))) {
         cl_ops.close(&d->base);
         return -ENOMEM;
     }
@@ -370,6 +401,10 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     if (!d->context) {
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, cl_errno(e), "%s: %s", info->id, cl_error_text(e));
+    }
+    if (pocl && !(d->queue = make_queue(d, true, &e))) {
+        cl_ops.close(&d->base);
+        return npu_ctx_fail(c, cl_errno(e), "%s: command queue: %s", info->id, cl_error_text(e));
     }
     if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0)
         d->base.traits.native = false;

@@ -15,7 +15,9 @@ struct npu_dev;
 /* Loads all drivers into this process (they may crash or hang it) and describes their devices; returns how many. */
 int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms);
 int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
-void cl_prepare_environment(void);
+/* Says by POCL_CACHE_DIR where PoCL keeps compiled kernels, before it is loaded: where that says already, else below
+ * cache_dir (NULL: its default), else below TMPDIR. */
+void cl_prepare_environment(const char *cache_dir);
 bool cl_is_loaded(void); /* a device was opened in this process before */
 
 #endif

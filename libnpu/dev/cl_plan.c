@@ -179,7 +179,6 @@ static int make_launches(struct npu_plan *p)
 static int cl_build(struct npu_plan *p)
 {
     struct cl_plan *cp = calloc(1, sizeof *cp);
-    cl_queue_properties props[] = {CL_QUEUE_PROPERTIES, p->opts.profile ? CL_QUEUE_PROFILING_ENABLE : 0, 0};
     pthread_condattr_t attr;
     cl_int e;
     int r;
@@ -192,18 +191,18 @@ static int cl_build(struct npu_plan *p)
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&cp->done_cond, &attr);
     pthread_condattr_destroy(&attr);
-    cp->queue = clCreateCommandQueueWithProperties(dev_of(p)->context, dev_of(p)->id, props, &e);
+    cp->queue = cl_queue_new(dev_of(p), p->opts.profile, &e);
     if (!cp->queue)
         return fail(p, e, "command queue");
     r = make_memory(p);
-    pthread_mutex_lock(&dev_of(p)->compile_lock);
+    pthread_mutex_lock(&dev_of(p)->build_lock);
     if (r == 0)
         r = make_launches(p);
     if (r == 0)
         r = warm_up(p);
-    pthread_mutex_unlock(&dev_of(p)->compile_lock);
     if (r == 0)
         cl_programs_save(dev_of(p));
+    pthread_mutex_unlock(&dev_of(p)->build_lock);
     return r;
 }
 
@@ -408,10 +407,12 @@ static void cl_close(struct npu_dev *base)
 
     cl_programs_free(d);
     npu_pool_free(d->pool);
+    if (d->queue)
+        clReleaseCommandQueue(d->queue);
     if (d->context)
         clReleaseContext(d->context);
     pthread_mutex_destroy(&d->lock);
-    pthread_mutex_destroy(&d->compile_lock);
+    pthread_mutex_destroy(&d->build_lock);
     pthread_cond_destroy(&d->built);
     free(d->identity);
     free(d->cache_dir);

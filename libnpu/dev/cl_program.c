@@ -1,5 +1,4 @@
 /* cl_program.c - programs of an OpenCL device: one a (kernel file, options), from the cache or the compiler. */
-#include <sched.h>
 #include <stdlib.h>
 
 #include "libnpu/dev/cl.h"
@@ -243,56 +242,17 @@ static void save(struct cl_dev *d, struct cl_prog *g)
     free(bytes);
 }
 
-static struct cl_prog *next_unsaved(struct cl_dev *d)
-{
-    struct cl_prog *g = d->progs;
-
-    while (g && !(g->prog && g->status == 0 && !g->saved))
-        g = g->next;
-    return g;
-}
-
-/* Asking PoCL for a binary compiles every kernel once more, in a general form: half a second a program that nobody
- * should wait for. Plans are not built meanwhile: drivers are not trusted that far. */
-static void *saver_main(void *arg)
-{
-    struct cl_dev *d = arg;
-    struct sched_param none = {0};
-    struct cl_prog *g;
-
-    pthread_setschedparam(pthread_self(), SCHED_IDLE, &none);
-    pthread_mutex_lock(&d->lock);
-    while (!d->saver_stop && (g = next_unsaved(d))) {
-        pthread_mutex_unlock(&d->lock);
-        pthread_mutex_lock(&d->compile_lock);
-        save(d, g);
-        pthread_mutex_unlock(&d->compile_lock);
-        pthread_mutex_lock(&d->lock);
-    }
-    d->saver_done = true;
-    pthread_mutex_unlock(&d->lock);
-    return NULL;
-}
-
 void cl_programs_save(struct cl_dev *d)
 {
     pthread_mutex_lock(&d->lock);
-    if (d->cache_dir && next_unsaved(d) && (!d->saver_started || d->saver_done)) {
-        if (d->saver_started)
-            pthread_join(d->saver, NULL);
-        d->saver_done = false;
-        d->saver_started = pthread_create(&d->saver, NULL, saver_main, d) == 0;
-    }
+    for (struct cl_prog *g = d->progs; d->cache_dir && g; g = g->next)
+        if (g->prog && g->status == 0 && !g->saved)
+            save(d, g);
     pthread_mutex_unlock(&d->lock);
 }
 
 void cl_programs_free(struct cl_dev *d)
 {
-    pthread_mutex_lock(&d->lock);
-    d->saver_stop = true;
-    pthread_mutex_unlock(&d->lock);
-    if (d->saver_started)
-        pthread_join(d->saver, NULL);
     while (d->progs) {
         struct cl_prog *g = d->progs;
 
