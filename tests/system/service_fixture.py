@@ -20,7 +20,8 @@ CACHE = os.path.join(KEPT, "cache")
 SCRATCH = tempfile.mkdtemp(prefix="gazed-service-")
 WIDTH, HEIGHT = 256, 192
 SPOT_PX, BOX_PX = 36, 80  # a white square, and the face box that the stand-in finder makes of it
-YAW_DEG, PITCH_DEG, SIGMA_DEG = 11.459, -5.730, 2.865  # in the strip's frame: 0.2, -0.1 and 0.05 radians
+# In the strip's frame; what does not change with the picture is no yaw, for gaze_vit takes its mirror image's off.
+YAW_DEG, PITCH_DEG, SIGMA_DEG = 0.0, -5.730, 2.865
 
 atexit.register(shutil.rmtree, SCRATCH, True)
 # Kernels are compiled once: by libnpu's cache, and by the OpenCL driver's own.

@@ -232,9 +232,9 @@ def silent_and_slow_clients_end():
 def a_laggard_gets_the_newest_and_the_count_of_lost_ones():
     with Gazed(script={"landmarks": True, "faces": 8}) as g, g.connect() as c:
         c.subscribe(landmarks=True)
-        c.next(2)
+        before = c.next(2)
         time.sleep(1.5)
-        waiting, before = [], None
+        waiting = []
         while (r := c.next(1)).dropped == 0:
             waiting.append(r)
             before = r

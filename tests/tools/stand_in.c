@@ -8,7 +8,7 @@
 //  - a cell of the finder's coarse level (32 px) sees a face where the pixel at its upper left corner is white; its box
 //    is 80 px wide and high, in pixels of the 256 x 192 input;
 //  - landmarks are the mean face, frontal, right eye open and left eye shut, if the crop is white near its middle;
-//  - the gaze is STAND_IN_YAW, STAND_IN_PITCH in the strip's frame.
+//  - the gaze is yaw 0, STAND_IN_PITCH in the strip's frame.
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -21,7 +21,7 @@
 #include "vision/jpeg.h"
 
 #define SEED           7
-#define STAND_IN_YAW   0.2f // radians
+#define STAND_IN_YAW   0.2f // radians, in both looks: gaze_vit also looks at the mirror image, so it cancels
 #define STAND_IN_PITCH (-0.1f)
 #define STAND_IN_SIGMA 0.05f
 #define BOX_PX         80
