@@ -1,5 +1,6 @@
 /* explain.c - what a plan does: a line a node with its shape, tier and memory, and times if profiled. */
 #include "libnpu/dev.h"
+#include "libnpu/json_text.h"
 
 struct line {
     char name[NPU_MAX_NAME], type[96], tier[64], place[96];
@@ -63,12 +64,10 @@ static void describe(const struct npu_plan *p, const struct npu_step *s, struct 
 
 static void print_json(FILE *out, int node, const struct line *l, bool first)
 {
-    fprintf(out,
-            "%s\n    {\"node\": %d, \"op\": \"%s\", \"name\": \"%s\", \"type\": \"%s\", \"tier\": \"%s\", \"place\": "
-            "\"%s\", "
-            "\"constant\": %s, \"launches\": %d",
-            first ? "" : ",", node, l->op, l->name, l->type, l->tier, l->place, l->constant ? "true" : "false",
-            l->launches);
+    fprintf(out, "%s\n    {\"node\": %d, \"op\": \"%s\", \"name\": ", first ? "" : ",", node, l->op);
+    npu_json_text(out, l->name);
+    fprintf(out, ", \"type\": \"%s\", \"tier\": \"%s\", \"place\": \"%s\", \"constant\": %s, \"launches\": %d", l->type,
+            l->tier, l->place, l->constant ? "true" : "false", l->launches);
     if (l->ms >= 0)
         fprintf(out, ", \"ms\": %.6f", l->ms);
     fputc('}', out);

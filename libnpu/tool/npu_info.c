@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <string.h>
 
+#include "libnpu/json_text.h"
 #include "libnpu/npu.h"
 
 static const char *kind_name(enum npu_dev_kind k)
@@ -12,15 +13,9 @@ static const char *kind_name(enum npu_dev_kind k)
 
 static void json_text(const char *key, const char *s, const char *end)
 {
-    printf("\"%s\": \"", key);
-    for (; *s; s++)
-        if (*s == '"' || *s == '\\')
-            printf("\\%c", *s);
-        else if ((unsigned char)*s < 0x20)
-            printf("\\u%04x", (unsigned)*s);
-        else
-            putchar(*s);
-    printf("\"%s", end);
+    printf("\"%s\": ", key);
+    npu_json_text(stdout, s);
+    fputs(end, stdout);
 }
 
 static void print_json(const npu_ctx *c)

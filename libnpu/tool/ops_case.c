@@ -2,6 +2,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "libnpu/json_text.h"
 #include "libnpu/rng.h"
 #include "libnpu/tool/ops.h"
 
@@ -83,19 +84,6 @@ float *ops_read(struct npu_plan *p, npu_val v, int64_t *ret_n)
     return x;
 }
 
-static void print_json_text(const char *s)
-{
-    putchar('"');
-    for (; *s; s++)
-        if (*s == '"' || *s == '\\')
-            printf("\\%c", *s);
-        else if ((unsigned char)*s < 0x20)
-            printf("\\u%04x", (unsigned)*s);
-        else
-            putchar(*s);
-    putchar('"');
-}
-
 void ops_report(struct ops *o, enum ops_verdict v, const struct ops_case *c, const char *fmt, ...)
 {
     static const char *const words[] = {"pass", "FAIL", "skip"};
@@ -116,7 +104,7 @@ void ops_report(struct ops *o, enum ops_verdict v, const struct ops_case *c, con
     }
     printf("%s\n  {\"op\": \"%s\", \"case\": %d, \"dtype\": \"%s\", \"verdict\": \"%s\", \"text\": ",
            o->first ? "" : ",", c->op->name, c->index, npu_dtype_name(c->storage), v == OPS_FAIL ? "fail" : words[v]);
-    print_json_text(text);
+    npu_json_text(stdout, text);
     printf("}");
     o->first = false;
 }

@@ -427,6 +427,30 @@ static void profile_and_explain(void **state)
     }
 }
 
+/* A name with a quote, a backslash, a control character, UTF-8 and bytes that are none. */
+static void explain_escapes_names(void **state)
+{
+    const int64_t n = 3;
+    char *text = NULL;
+    size_t size;
+    npu_graph *g;
+    npu_plan *p;
+    npu_dev *dev;
+    FILE *f = open_memstream(&text, &size);
+
+    assert_int_equal(npu_dev_open(ctx, "ref", &dev), 0);
+    npu_graph_new(0, &g);
+    npu_output(g, "a\"b\\c\x01 \n\xc3\xa4 \xff \xc3", npu_scale(g, npu_input(g, "x", NPU_F32, 1, &n), 2, 1));
+    assert_int_equal(npu_plan_new(dev, g, NULL, &p), 0);
+    assert_int_equal(npu_plan_explain(p, f, true), 0);
+    fclose(f);
+    assert_non_null(strstr(text, "\"name\": \"a\\\"b\\\\c\\u0001 \\u000a\xc3\xa4 \\ufffd \\ufffd\", "));
+    free(text);
+    npu_plan_free(p);
+    npu_graph_free(g);
+    npu_dev_close(dev);
+}
+
 static void empty_tensors_run(void **state)
 {
     static const char *const devices[] = {"ref", "cl"};
@@ -476,6 +500,7 @@ int main(void)
         cmocka_unit_test(failures_name_operation_and_kernel),
         cmocka_unit_test(unknown_devices_are_named),
         cmocka_unit_test(profile_and_explain),
+        cmocka_unit_test(explain_escapes_names),
         cmocka_unit_test(empty_tensors_run),
     };
 
