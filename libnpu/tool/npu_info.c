@@ -18,12 +18,27 @@ static void json_text(const char *key, const char *s, const char *end)
     fputs(end, stdout);
 }
 
+/* What "auto" takes: the best kind, the first of it. */
+static int default_device(const npu_ctx *c, struct npu_dev_info *ret_info)
+{
+    struct npu_dev_info d;
+    int best = -1;
+
+    for (int i = 0; npu_ctx_device(c, i, &d) == 0; i++)
+        if (d.usable && (best < 0 || d.kind > ret_info->kind)) {
+            *ret_info = d;
+            best = i;
+        }
+    return best;
+}
+
 static void print_json(const npu_ctx *c)
 {
     struct npu_dev_info d;
 
     printf("{\"version\": \"%s\", ", GAZED_VERSION);
-    json_text("note", npu_ctx_error(c), ", \"devices\": [");
+    json_text("note", npu_ctx_error(c), ", ");
+    json_text("auto", default_device(c, &d) >= 0 ? d.id : "", ", \"devices\": [");
     for (int i = 0; npu_ctx_device(c, i, &d) == 0; i++) {
         printf("%s\n  {", i ? "," : "");
         json_text("id", d.id, ", ");
@@ -40,33 +55,62 @@ static void print_json(const npu_ctx *c)
     printf("\n]}\n");
 }
 
+/* Words one after the other, in lines of 100 columns under a heading. */
+static void print_words(const char *heading, const char *words)
+{
+    int column = printf("    %-12s", heading), at_start = column;
+
+    for (words += strspn(words, " "); *words; words += strspn(words, " ")) {
+        const int n = (int)strcspn(words, " ");
+
+        if (column > at_start && column + 1 + n > 100)
+            column = printf("\n    %-12s", "") - 1;
+        column += printf("%s%.*s", column > at_start ? " " : "", n, words);
+        words += n;
+    }
+    putchar('\n');
+}
+
+static void print_device(const struct npu_dev_info *d, bool is_default)
+{
+    static const char *const kinds[] = {"plain C, always there, slow", "CPU", "GPU", "NPU"};
+
+    printf("%s: %s%s\n", d->id, kinds[d->kind], is_default ? " (taken by default)" : d->usable ? "" : " (not usable)");
+    if (!d->usable)
+        printf("    %-12s%s\n", "why not", d->why_not);
+    if (d->kind == NPU_KIND_REF)
+        return;
+    printf("    %-12s%s\n    %-12s%s\n", "name", d->name, "driver", d->driver);
+    if (d->node[0])
+        printf("    %-12s%s\n", "node", d->node);
+    if (!d->usable)
+        return;
+    printf("    %-12s%d compute unit%s, %.1f GiB of memory\n", "size", d->compute_units,
+           d->compute_units == 1 ? "" : "s", (double)d->memory_bytes / (1 << 30));
+    print_words("tiers", d->tiers);
+    if (d->extensions[0])
+        print_words("extensions", d->extensions);
+}
+
 static void print_text(const npu_ctx *c)
 {
-    struct npu_dev_info d;
+    struct npu_dev_info d, best;
+    const int taken = default_device(c, &best);
 
-    for (int i = 0; npu_ctx_device(c, i, &d) == 0; i++) {
-        printf("%-10s %s  %s\n", d.id, kind_name(d.kind), d.name);
-        printf("           driver      %s\n", d.driver);
-        if (d.node[0])
-            printf("           node        %s\n", d.node);
-        if (!d.usable) {
-            printf("           not usable  %s\n", d.why_not);
-            continue;
-        }
-        printf("           units       %d, %.1f GiB\n", d.compute_units, (double)d.memory_bytes / (1 << 30));
-        printf("           tiers       %s\n", d.tiers);
-        if (d.extensions[0])
-            printf("           extensions  %s\n", d.extensions);
-    }
+    for (int i = 0; npu_ctx_device(c, i, &d) == 0; i++)
+        print_device(&d, i == taken);
     if (npu_ctx_error(c)[0])
-        printf("OpenCL: %s\n", npu_ctx_error(c));
+        printf("\nOpenCL: %s.\n", npu_ctx_error(c));
+    if (taken >= 0 && best.kind == NPU_KIND_REF)
+        puts("Everything works on ref, but slowly.");
 }
 
 static int usage(FILE *f)
 {
-    fputs("usage: npu-info [--json]\nLists the devices that libnpu finds, the best first to be taken by \"auto\" being "
-          "NPU, GPU, CPU, "
-          "then the plain C\nreference, and why a device can't be used.\n",
+    fputs("usage: npu-info [--json]\n"
+          "Lists the devices on which the networks can run, which one is taken by default (the first NPU, else GPU, "
+          "else\n"
+          "CPU), and why a device can't be used. The name before the colon is what --device options take.\n",
           f);
     return f == stdout ? 0 : 2;
 }

@@ -56,6 +56,13 @@ def ref_is_always_there():
     assert len(ref) == 1 and ref[0]["usable"] and ref[0]["kind"] == "ref"
     for x in d["devices"]:
         assert x["usable"] or x["why_not"], x
+    kinds = ["ref", "cpu", "gpu", "npu"]
+    best = max((x for x in d["devices"] if x["usable"]), key=lambda x: kinds.index(x["kind"]))
+    assert d["auto"] == best["id"], d
+    text = run("npu-info").stdout
+    assert text.count("taken by default") == 1
+    for x in d["devices"]:
+        assert x["id"] + ": " in text and (not x["why_not"] or x["why_not"] in text), text
 
 
 @test
@@ -63,6 +70,9 @@ def no_driver_is_said():
     d = info({"OCL_ICD_VENDORS": "/nonexistent", "OPENCL_VENDOR_PATH": "/nonexistent"})
     assert "install" in d["note"], d["note"]
     assert [x["id"] for x in d["devices"] if x["usable"]] == ["ref"]
+    assert d["auto"] == "ref"
+    text = run("npu-info", env={"OCL_ICD_VENDORS": "/nonexistent", "OPENCL_VENDOR_PATH": "/nonexistent"}).stdout
+    assert "install" in text and "slow" in text, text
     p = run("npu-ops", "test", "--op", "scale", env={"OCL_ICD_VENDORS": "/nonexistent"})
     assert p.returncode == 0 and "on ref" in p.stdout, p.stdout + p.stderr
 
