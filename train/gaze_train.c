@@ -30,6 +30,7 @@ static const char usage[] =
     "  --stop-after N     leave after step N of the schedule\n"
     "  --curve FILE.svg   loss and figures as a picture\n"
     "  --explain FILE     how the graph runs, with the times of its nodes\n"
+    "  --calibrate        gaze_vit: undo the shrinking of the output at the end, by its gain on training renders\n"
     "  --landmarks FILE   gaze_vit: learn with the points and pose that these weights find\n";
 
 enum {
@@ -51,6 +52,7 @@ enum {
     OPT_CURVE,
     OPT_LANDMARKS,
     OPT_EXPLAIN,
+    OPT_CALIBRATE,
     OPT_OUT
 };
 
@@ -73,6 +75,7 @@ static const struct option options[] = {
     {"curve", required_argument, NULL, OPT_CURVE},
     {"landmarks", required_argument, NULL, OPT_LANDMARKS},
     {"out", required_argument, NULL, OPT_OUT},
+    {"calibrate", no_argument, NULL, OPT_CALIBRATE},
     {"explain", required_argument, NULL, OPT_EXPLAIN},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -164,6 +167,8 @@ static bool apply(struct trainer_settings *s, int option, const char *value, con
     case OPT_CURVE:
         s->curve = value;
         return true;
+    case OPT_CALIBRATE:
+        return s->calibrate = true;
     case OPT_EXPLAIN:
         s->explain = value;
         return true;

@@ -28,6 +28,12 @@ void judge_landmarks(const char *prefix, const struct face_set *set, const struc
 // Renders with |head yaw| <= 45: mean and median angle, signed medians, gains of eye-in-head and head with those of the
 // labels themselves beside them.
 void judge_gaze_rendered(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret);
+// The line that undoes the shrinking of an uncertain estimate, for each axis (yaw, pitch): label's gain over output's,
+// mean of eye-in-head and head, and the shift that makes the means agree. Bounded to 1 .. JUDGE_MAX_SCALE; 1 and 0
+// where too few renders were judged.
+#define JUDGE_MAX_SCALE 1.35
+void judge_unshrink(const struct face_set *set, const struct gaze_estimate *gaze, double ret_scale[2],
+                    double ret_shift_rad[2]);
 // Photographs with |head yaw| <= 20: median signed yaw and pitch in the normalised frame and median angle to the lens.
 void judge_gaze_real(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret);
 // Angle between a sample's gaze and the estimate, radians; negative when there is no estimate or it is out of the

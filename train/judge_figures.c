@@ -9,6 +9,8 @@
 
 #define MAX_HEAD_YAW_DEG 45.0 // renders
 #define MAX_LENS_YAW_DEG 20.0 // photographs
+#define MAX_BLINK        0.6f // eyes shut further have no gaze to see
+#define MIN_JUDGED       50   // renders that a regression needs
 #define REGRESSION_TERMS 3    // eye, head, constant
 
 static void add(struct figures *f, const char *prefix, const char *name, double value)
@@ -198,7 +200,7 @@ void judge_gaze_rendered(const struct face_set *set, const struct gaze_estimate 
     for (int i = 0; i < set->count; i++) {
         const struct face_sample *s = &set->samples[i];
         double e = judge_gaze_error(s, &gaze[i]);
-        if (e < 0 || fmaxf(s->blink[0], s->blink[1]) > 0.6f)
+        if (e < 0 || fmaxf(s->blink[0], s->blink[1]) > MAX_BLINK)
             continue;
         struct angles out = gaze_to_angles(gaze[i].gaze), label = gaze_to_angles(s->gaze);
         yaw[n] = deg_from_rad(out.yaw_rad - label.yaw_rad);
@@ -214,6 +216,25 @@ void judge_gaze_rendered(const struct face_set *set, const struct gaze_estimate 
     add(ret, "rendered", "gaze_pitch_median_deg", judge_quantile(pitch, n, 0.5));
     gains_report(&gains, ret);
     free(error);
+}
+
+void judge_unshrink(const struct face_set *set, const struct gaze_estimate *gaze, double ret_scale[AXES],
+                    double ret_shift_rad[AXES])
+{
+    struct gains gains = {0};
+    for (int i = 0; i < set->count; i++) {
+        const struct face_sample *s = &set->samples[i];
+        if (judge_gaze_error(s, &gaze[i]) >= 0 && fmaxf(s->blink[0], s->blink[1]) <= MAX_BLINK)
+            gains_add(&gains, s, &gaze[i]);
+    }
+    for (int i = 0; i < AXES; i++) {
+        double eye, head, true_eye, true_head, n = gains.output[i].xx[2][2];
+        regression_solve(&gains.output[i], &eye, &head);
+        regression_solve(&gains.label[i], &true_eye, &true_head);
+        double scale = (true_eye + true_head) / (eye + head);
+        ret_scale[i] = n >= MIN_JUDGED && scale > 1 ? fmin(scale, JUDGE_MAX_SCALE) : 1;
+        ret_shift_rad[i] = n >= MIN_JUDGED ? (gains.label[i].xy[2] - ret_scale[i] * gains.output[i].xy[2]) / n : 0;
+    }
 }
 
 void judge_gaze_real(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret)

@@ -54,6 +54,8 @@ struct task {
     void (*build_deployed)(struct net *net);
     // Writes states that are not learned; may be NULL.
     int (*prepare)(npu_plan *plan);
+    // Adjusts the deployed parameters, saved in `path`, by what the network does with the training data; may be NULL.
+    int (*calibrate)(void *data, npu_dev *dev, const char *path, npu_plan *deployed, char *message);
     // How good the weights in `path` are on pictures that are held out.
     int (*judge)(void *data, npu_dev *dev, const char *path, struct figures *ret, char *message);
 };

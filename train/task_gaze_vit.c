@@ -11,10 +11,11 @@
 #include "train/task.h"
 #include "vision/warp.h"
 
-#define CORNER_JITTER  0.015f // of the distance between the outer corners
-#define POSE_NOISE_DEG 4.0f   // error of the head's angles, as our own estimator has it
-#define ORIGIN_JITTER  0.02f  // of the face origin's image, shares of the corner distance
-#define FOUND_SHARE    0.6f   // samples that take the product's own landmarks and pose, where they are known
+#define CORNER_JITTER   0.015f // of the distance between the outer corners
+#define POSE_NOISE_DEG  4.0f   // error of the head's angles, as our own estimator has it
+#define ORIGIN_JITTER   0.02f  // of the face origin's image, shares of the corner distance
+#define CALIBRATE_FACES 1500
+#define FOUND_SHARE     0.6f // samples that take the product's own landmarks and pose, where they are known
 
 enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, INPUTS };
 
@@ -217,6 +218,53 @@ static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret
     return r;
 }
 
+// Multiplies the linear head's two columns and moves its biases.
+static int stretch_head(npu_plan *deployed, const double scale[2], const double shift_rad[2])
+{
+    float weight[GAZE_VIT_FEATURES][2], bias[2];
+    int r = npu_plan_read(deployed, "head.weight", weight, sizeof(weight));
+    if (r >= 0)
+        r = npu_plan_read(deployed, "head.bias", bias, sizeof(bias));
+    for (int axis = 0; r >= 0 && axis < 2; axis++) {
+        for (int i = 0; i < GAZE_VIT_FEATURES; i++)
+            weight[i][axis] *= (float)scale[axis];
+        // Left and right are treated alike: yaw is not moved.
+        bias[axis] = (float)(scale[axis] * (double)bias[axis] + (axis ? shift_rad[axis] : 0));
+    }
+    if (r >= 0)
+        r = npu_plan_write(deployed, "head.weight", weight, sizeof(weight));
+    return r < 0 ? r : npu_plan_write(deployed, "head.bias", bias, sizeof(bias));
+}
+
+// An uncertain network answers nearer to the mean than the truth is. This undoes it: on training renders the output
+// shall follow eyes and head with a gain of 1.
+static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
+{
+    struct data *d = user;
+    int n = d->rendered.count < CALIBRATE_FACES ? d->rendered.count : CALIBRATE_FACES;
+    struct face_set some = {.samples = calloc((size_t)n + 1, sizeof(*some.samples)), .count = n};
+    struct face_landmarks *found = calloc((size_t)n + 1, sizeof(*found));
+    struct gaze_estimate *gaze = NULL;
+    int r = some.samples && found ? 0 : -ENOMEM;
+    for (int i = 0; r >= 0 && i < n; i++) { // spread over all folders; the pictures stay the data's
+        int from = (int)((int64_t)i * d->rendered.count / n);
+        some.samples[i] = d->rendered.samples[from];
+        if (d->found)
+            found[i] = d->found[from];
+    }
+    if (r >= 0)
+        r = judge_gaze_all(dev, path, &some, d->found ? found : NULL, &gaze, message);
+    if (r >= 0) {
+        double scale[2], shift_rad[2];
+        judge_unshrink(&some, gaze, scale, shift_rad);
+        r = stretch_head(deployed, scale, shift_rad);
+    }
+    free(gaze);
+    free(found);
+    free(some.samples);
+    return r;
+}
+
 const struct task task_gaze_vit = {
     .name = "gaze_vit",
     .inputs = inputs,
@@ -230,5 +278,6 @@ const struct task task_gaze_vit = {
     .build = build,
     .build_deployed = build_deployed,
     .prepare = prepare,
+    .calibrate = calibrate,
     .judge = judge,
 };

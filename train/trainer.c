@@ -162,21 +162,34 @@ static int save_checkpoint(struct trainer *t)
     return r < 0 ? say(t, r, "%.300s can't be written: %s", t->set->checkpoint, strerror(-r)) : 0;
 }
 
-static int save_deployed(struct trainer *t)
+static int write_deployed(struct trainer *t)
 {
     char step[16];
     snprintf(step, sizeof(step), "%" PRIu32, t->step);
     const char *const notes[] = {"model",   t->set->task->name,          "step", step,
                                  "made_by", "gaze-train " GAZED_VERSION, NULL};
-    int r = net_export(&t->net, t->plan, &t->deployed, t->deploy_plan);
-    if (r >= 0)
-        r = npu_plan_save(t->deploy_plan, t->set->out, NPU_SAVE_PARAMS, notes);
+    int r = npu_plan_save(t->deploy_plan, t->set->out, NPU_SAVE_PARAMS, notes);
     return r < 0 ? say(t, r, "%.300s can't be written: %s", t->set->out, strerror(-r)) : 0;
 }
 
-static int judge(struct trainer *t)
+static int save_deployed(struct trainer *t)
+{
+    int r = net_export(&t->net, t->plan, &t->deployed, t->deploy_plan);
+    return r < 0 ? say(t, r, "the weights can't be exported: %s", strerror(-r)) : write_deployed(t);
+}
+
+static int calibrate(struct trainer *t)
+{
+    int r = t->set->task->calibrate(t->data, t->set->data.dev, t->set->out, t->deploy_plan, t->message);
+    return r < 0 ? r : write_deployed(t);
+}
+
+// final: the schedule is done.
+static int judge(struct trainer *t, bool final)
 {
     int r = save_deployed(t);
+    if (r >= 0 && final && t->set->calibrate && t->set->task->calibrate)
+        r = calibrate(t);
     if (r < 0)
         return r;
     memset(&t->figures, 0, sizeof(t->figures));
@@ -279,7 +292,7 @@ static int loop(struct trainer *t)
             return r;
         if (t->set->judge_every && t->step - judged >= t->set->judge_every) {
             judged = t->step;
-            if ((r = judge(t)) < 0)
+            if ((r = judge(t, false)) < 0)
                 return r;
         }
     }
@@ -350,7 +363,7 @@ int trainer_run(const struct trainer_settings *settings, struct trainer_result *
     if (r >= 0 && settings->explain)
         r = explain(t);
     if (r >= 0)
-        r = done ? save_deployed(t) : judge(t);
+        r = done ? save_deployed(t) : judge(t, true);
     if (r >= 0)
         *ret_result =
             (struct trainer_result){.step = t->step, .loss = t->last_loss, .images_s = rate, .figures = t->figures};
