@@ -18,7 +18,7 @@ npu_srcs := autodiff ctx discover discover_nodes dtype explain graph json_scan j
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
-CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev)
+CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
 npu_tiers := tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test
 
@@ -40,7 +40,7 @@ $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_ke
 	$(CC) -c -o $@ $<
 
 # Entered only after the processor has been asked (libnpu/dev/cpu.c).
-ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine)))
+ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
 CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 endif
 CFLAGS_libnpu_tier_amx_emulated = -O3
