@@ -62,6 +62,12 @@ $(O)/tests/%: $(O)/tests/unit/%.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_$*) -lcmocka -lm -lpthread
 
+# Objects with folders of $(prefix) in them depend on this, so that another prefix builds them anew.
+.PHONY: FORCE
+$(O)/prefix: FORCE
+	@mkdir -p $(@D)
+	@echo '$(prefix)' | cmp -s - $@ || echo '$(prefix)' > $@
+
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
 # ---- what people call ----
@@ -126,7 +132,7 @@ udevdir    = $(prefix)/lib/udev/rules.d
 FILL = sed -e 's|@prefix@|$(prefix)|g' -e 's|@bindir@|$(bindir)|g' \
 	-e 's|@libexecdir@|$(libexecdir)|g' -e 's|@libdir@|$(libdir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
 	-e 's|@includedir@|$(prefix)/include|g' -e 's|@version@|$(VERSION)|g'
-TOOLS = gazed gazectl gaze-analyze npu-info npu-ops gaze-train gaze-eval gaze-render
+TOOLS = gazed gazectl gaze-analyze npu-info npu-ops gaze-train gaze-eval gaze-render gaze-clip
 
 .PHONY: install
 install: all

@@ -6,6 +6,8 @@ gazed_src := daemon/gazed.c daemon/server.c daemon/client.c daemon/listen.c daem
 CFLAGS_daemon_config = -DGAZED_MODEL_DIR='"$(prefix)/share/gazed/models"'
 CFLAGS_daemon_gazed = -DGAZED_LIBEXECDIR='"$(prefix)/libexec/gazed"'
 
+$(call objs,daemon/config.c daemon/gazed.c): $(O)/prefix
+
 $(O)/lib/libdaemon-shared.a: $(call objs,$(shared_src))
 $(O)/lib/libgazed-core.a: $(call objs,$(gazed_core_src))
 
