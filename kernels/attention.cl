@@ -83,8 +83,9 @@ inline float lanes_sum(vf v)
     return s;
 }
 
-/* s[0 .. np - 1] = e^(scale (s - max)) for the first n; what comes after them is 0. Returns the sum. */
-inline float exponentials(local float *s, int n, int np, float scale)
+/* s[0 .. np - 1] = e^(scale (s - max)) for the first n; what comes after them is 0. Returns the sum. *most: at least so much
+ * is the maximum, and what it is. */
+inline float exponentials(local float *s, int n, int np, float scale, float *most)
 {
     vf top, sum = 0.0f;
 
@@ -95,7 +96,8 @@ inline float exponentials(local float *s, int n, int np, float scale)
         const vf v = VLD(0, s + j);
         top = v > top ? v : top;
     }
-    top = lanes_max(top);
+    *most = fmax(*most, lanes_max(top));
+    top = *most;
     for (int j = 0; j < np; j += W) {
         const vf e = tile_exp((VLD(0, s + j) - top) * scale);
         VST(e, 0, s + j);
@@ -108,43 +110,67 @@ inline float exponentials(local float *s, int n, int np, float scale)
 #endif
 
 #ifdef K_attention_cpu
-/* queries: a work-item takes so many of a head's n (a multiple of MR). ks, vs: np * dp floats, qs: MR * dh, ss: MR * np,
- * os: MR * dp */
+/* dst [dh] = x / sum */
+inline void put_mean(const local float *x, float sum, int dh, global T(1) *dst)
+{
+    for (int c = 0; c < dh; c += W) {
+        const vf v = VLD(0, x + c) / sum;
+
+        if (c + W <= dh) {
+            STV(1, W, dst, c, v);
+        } else {
+            float t[W];
+            VST(v, 0, t);
+            for (int k = 0; c + k < dh; k++)
+                ST(1, dst, c + k, t[k]);
+        }
+    }
+}
+
+/* queries: a work-item takes so many of a head's n (a multiple of MR). keys: so many wait in local memory at once; with
+ * more than one block of them a query keeps its weighted sum of values, its largest score and its sum of weights from block
+ * to block, as in Milakov and Gimelshein 2018. np: keys rounded up. ks, vs: np * dp floats, qs: MR * dh, ss: MR * np, os and
+ * stats: dp and 2 floats for each of the queries, with one block of MR queries only */
 __attribute__((reqd_work_group_size(1, 1, 1))) kernel void
-attention_cpu(const global T(0) *restrict qkv, global T(1) *restrict y, int n, int heads, int dh, float scale, int queries, int np,
-              int dp, local float *ks, local float *vs, local float *qs, local float *ss, local float *os)
+attention_cpu(const global T(0) *restrict qkv, global T(1) *restrict y, int n, int heads, int dh, float scale, int queries, int keys,
+              int np, int dp, local float *ks, local float *vs, local float *qs, local float *ss, local float *os, local float *stats)
 {
     const int head = get_group_id(1) % heads, z = get_group_id(1) / heads, d = heads * dh;
     const int first = get_group_id(0) * queries, last = min(first + queries, n);
     const global T(0) *q = qkv + (size_t)z * n * 3 * d + head * dh;
 
     y += (size_t)z * n * d + head * dh;
-    load_transposed_0(q + d, n, 3 * d, dh, np, ks);
-    load_panels_0(q + 2 * d, n, 3 * d, dh, n, vs);
-    for (int r = first; r < last; r += MR) {
-        float sum[MR];
+    for (int j0 = 0; j0 < n; j0 += keys) {
+        const int count = min(keys, n - j0), cp = (count + NR - 1) / NR * NR;
 
-        load_rows_0(q, r, n, 3 * d, dh, qs);
-        for (int j = 0; j < n; j += NR)
-            product(qs, dh, 1, ks + j * dh, dh, ss + j, np, false);
-        for (int i = 0; i < MR; i++)
-            sum[i] = exponentials(ss + i * np, n, np, scale);
-        for (int c = 0; c < dh; c += NR)
-            product(ss, np, 1, vs + c * n, n, os + c, dp, false);
-        for (int i = 0; i < MR && r + i < last; i++)
-            for (int c = 0; c < dh; c += W) {
-                const size_t at = (size_t)(r + i) * d + c;
-                const vf v = VLD(0, os + i * dp + c) / sum[i];
+        load_transposed_0(q + (size_t)j0 * 3 * d + d, count, 3 * d, dh, cp, ks);
+        load_panels_0(q + (size_t)j0 * 3 * d + 2 * d, count, 3 * d, dh, count, vs);
+        for (int r = first; r < last; r += MR) {
+            const int row = keys < n ? r - first : 0;
+            local float *o = os + row * dp, *st = stats + row * 2;
 
-                if (c + W <= dh) {
-                    STV(1, W, y, at, v);
-                } else {
-                    float t[W];
-                    VST(v, 0, t);
-                    for (int k = 0; c + k < dh; k++)
-                        ST(1, y, at + k, t[k]);
+            load_rows_0(q, r, n, 3 * d, dh, qs);
+            for (int j = 0; j < count; j += NR)
+                product(qs, dh, 1, ks + j * dh, dh, ss + j, np, false);
+            for (int i = 0; i < MR; i++) {
+                const float before = j0 ? st[2 * i] : -FLT_MAX;
+                float most = before, sum = exponentials(ss + i * np, count, cp, scale, &most);
+
+                if (j0 > 0) {
+                    const float keep = exp((before - most) * scale);
+
+                    sum = fma(st[2 * i + 1], keep, sum);
+                    for (int c = 0; c < dp; c += W)
+                        VST(VLD(0, o + i * dp + c) * keep, 0, o + i * dp + c);
                 }
+                st[2 * i] = most;
+                st[2 * i + 1] = sum;
             }
+            for (int c = 0; c < dh; c += NR)
+                product(ss, np, 1, vs + c * count, count, o + c, dp, j0 > 0);
+            for (int i = 0; i < MR && r + i < last && j0 + count == n; i++)
+                put_mean(o + i * dp, st[2 * i + 1], dh, y + (size_t)(r + i) * d);
+        }
     }
 }
 #endif
@@ -194,9 +220,9 @@ attention_grad_cpu(const global T(0) *restrict qkv, const global T(1) *restrict 
             for (int j = 0; j < n; j += NR)
                 product(rows, dh, 1, vt + j * dh, dh, g + r * np + j, np, false);
             for (int i = r; i < r + MR; i++) {
-                const float over = 1.0f / exponentials(p + i * np, n, np, scale);
+                float most = -FLT_MAX, m;
+                const float over = 1.0f / exponentials(p + i * np, n, np, scale, &most);
                 vf mean = 0.0f;
-                float m;
 
                 for (int j = n; j < np; j++)
                     g[i * np + j] = 0.0f;

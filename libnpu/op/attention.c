@@ -171,13 +171,17 @@ static const struct attention_case {
     float range;
     enum npu_dtype type;
 } attention_cases[] = {
-    {1, 1, 1, 1, 1, NPU_F32},   {1, 5, 3, 2, 1, NPU_F32},    {2, 7, 16, 3, 1, NPU_F32},   {1, 33, 32, 4, 3, NPU_F32},
-    {2, 50, 64, 3, 2, NPU_F32}, {1, 197, 20, 2, 1, NPU_F32}, {0, 5, 8, 2, 1, NPU_F32},    {2, 0, 8, 2, 1, NPU_F32},
-    {1, 9, 48, 1, 6, NPU_F32},  {2, 19, 32, 2, 1, NPU_BF16}, {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
+    {1, 1, 1, 1, 1, NPU_F32},    {1, 5, 3, 2, 1, NPU_F32},    {2, 7, 16, 3, 1, NPU_F32},    {1, 33, 32, 4, 3, NPU_F32},
+    {2, 50, 64, 3, 2, NPU_F32},  {1, 197, 20, 2, 1, NPU_F32}, {0, 5, 8, 2, 1, NPU_F32},     {2, 0, 8, 2, 1, NPU_F32},
+    {1, 9, 48, 1, 6, NPU_F32},   {1, 530, 12, 1, 4, NPU_F32}, {1, 1001, 9, 1, 9, NPU_BF16}, {2, 19, 32, 2, 1, NPU_BF16},
+    {1, 40, 64, 2, 1, NPU_BF16}, {1, 6, 9, 2, 1, NPU_F16},
 };
 
-static const struct attention_case perf_cases[] = {
-    {16, 96, 32, 4, 1, NPU_F32}, {16, 197, 64, 3, 1, NPU_F32}, {1, 197, 64, 3, 1, NPU_F32}};
+static const struct attention_case perf_cases[] = {{16, 96, 32, 4, 1, NPU_F32},
+                                                   {16, 197, 64, 3, 1, NPU_F32},
+                                                   {1, 197, 64, 3, 1, NPU_F32},
+                                                   {1, 768, 64, 3, 1, NPU_F32},
+                                                   {1, 1024, 64, 3, 1, NPU_F32}};
 
 /* index: a test case, or PERF + a perf case */
 enum { PERF = 1 << 16 };

@@ -75,18 +75,36 @@ static bool fits(const struct npu_traits *t, struct locals *s)
     return sum <= t->local_bytes;
 }
 
+/* Up to WHOLE keys stay in local memory at once, more come in blocks of KEYS, or of what fits. */
+enum { WHOLE = 512, KEYS = 256 };
+
+static struct locals forward_locals(const struct npu_attention_dims *d, const struct npu_mat_tile *tile, int64_t keys,
+                                    int64_t queries)
+{
+    const size_t np = (size_t)npu_mat_round(npu_mat_round(keys, tile->mr), tile->nr);
+    const size_t dp = (size_t)npu_mat_round(d->dh, tile->nr), dh = (size_t)d->dh, mr = (size_t)tile->mr;
+    const size_t kept = keys < d->n ? (size_t)queries : mr;
+
+    return (struct locals){{np * dp, np * dp, mr * dh, mr * np, kept * dp, kept * 2}, 6};
+}
+
 static int forward_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d)
 {
     const struct npu_traits *t = npu_lower_traits(l);
     const struct npu_mat_tile tile = npu_mat_tile(t);
-    const size_t np = (size_t)npu_mat_round(npu_mat_round(d->n, tile.mr), tile.nr);
-    const size_t dp = (size_t)npu_mat_round(d->dh, tile.nr), dh = (size_t)d->dh, mr = (size_t)tile.mr;
-    struct locals s = {{np * dp, np * dp, mr * dh, mr * np, mr * dp}, 5};
-    int64_t queries = npu_mat_round(d->n, tile.mr);
+    int64_t queries = npu_mat_round(d->n, tile.mr), keys = d->n;
+    struct locals s = forward_locals(d, &tile, keys, queries);
     struct npu_launch *k;
 
-    if (!npu_mat_blocked(t) || !fits(t, &s))
+    if (!npu_mat_blocked(t))
         return -EOPNOTSUPP;
+    if (keys > WHOLE || !fits(t, &s)) {
+        queries = queries < 96 ? queries : 96;
+        keys = keys < KEYS ? keys : KEYS;
+        while (s = forward_locals(d, &tile, keys, queries), !fits(t, &s))
+            if ((keys /= 2) < tile.nr)
+                return -EOPNOTSUPP;
+    }
     /* packing K and V again for each part costs about as much as ten queries */
     while (queries > 48 && npu_mat_ceil(d->n, queries) * d->batch * d->heads < 4 * (int64_t)t->compute_units)
         queries = npu_mat_round(queries / 2, tile.mr);
@@ -96,8 +114,9 @@ static int forward_cpu(const struct npu_node *n, struct npu_lower *l, const stru
     npu_launch_val(k, n->out[0]);
     size_args(k, d);
     npu_launch_i32(k, queries);
-    npu_launch_i32(k, (int64_t)np);
-    npu_launch_i32(k, (int64_t)dp);
+    npu_launch_i32(k, keys);
+    npu_launch_i32(k, npu_mat_round(npu_mat_round(keys, tile.mr), tile.nr));
+    npu_launch_i32(k, npu_mat_round(d->dh, tile.nr));
     for (int i = 0; i < s.n; i++)
         npu_mat_local(k, s.bytes[i]);
     npu_launch_size(k, (size_t)npu_mat_ceil(d->n, queries), (size_t)(d->batch * d->heads), 0);
