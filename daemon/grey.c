@@ -15,7 +15,7 @@ void grey_clear(struct grey *g)
 static int from_jpeg(struct grey *g, const struct frame *frame, struct image *ret_image, char *message)
 {
     int r = g->jpeg ? 0 : jpeg_decoder_new(&g->jpeg);
-    struct jpeg_frame decoded;
+    struct jpeg_frame decoded = {0};
     if (r >= 0)
         r = jpeg_decode(g->jpeg, frame->data, frame->size, 1, 0, 0, &decoded, message);
     if (r >= 0)

@@ -98,7 +98,7 @@ static void noise(struct rng *rng, float strength, int count, float *pixels)
 static void blur_axis(float sigma, int w, int h, bool vertical, float *pixels, float *line)
 {
     int radius = (int)ceilf(2.5f * sigma), n = vertical ? h : w, lines = vertical ? w : h, step = vertical ? w : 1;
-    float kernel[33], sum = 0;
+    float kernel[33] = {0}, sum = 0;
     radius = radius > 16 ? 16 : radius;
     for (int i = -radius; i <= radius; i++)
         sum += kernel[i + radius] = expf(-0.5f * (float)(i * i) / (sigma * sigma));

@@ -25,7 +25,7 @@ struct permute_view {
 
 static struct permute_view permute_view(const struct npu_shape *s, const struct permute_attr *a)
 {
-    int64_t stride[NPU_MAX_DIMS];
+    int64_t stride[NPU_MAX_DIMS] = {0};
     struct permute_view v = {0};
 
     for (int i = s->rank - 1; i >= 0; i--)

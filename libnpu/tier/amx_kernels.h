@@ -232,7 +232,7 @@ static void pack_columns(const struct npu_amx_gather *g, const struct phase *p, 
 
 static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_gather g;
+    struct npu_amx_gather g = {0};
     int64_t panels, units;
 
     read_fields(c, 2, &g.n, sizeof g);
@@ -403,7 +403,7 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_amx_ga
 
 static void gather_run(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_gather g;
+    struct npu_amx_gather g = {0};
     int64_t unit = 0;
     bf16 *rows;
 
@@ -515,7 +515,7 @@ static void wgrad_share(const struct npu_amx_wgrad *g, const struct npu_amx_wgra
 static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_amx_wgrad_sizes s;
-    struct npu_amx_wgrad g;
+    struct npu_amx_wgrad g = {0};
     int64_t per;
     bf16 *planes;
 
@@ -541,7 +541,7 @@ static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
 static void wgrad_sum(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_amx_wgrad_sizes s;
-    struct npu_amx_wgrad g;
+    struct npu_amx_wgrad g = {0};
 
     read_fields(c, 2, &g.n, sizeof g);
     s = npu_amx_wgrad_sizes(&g);

@@ -64,7 +64,7 @@ static int inside_ring(const struct photo *photo, const uint16_t ring[16], float
 static v3 measure_whites(const struct photo_view *view, int side, v3 skin)
 {
     static const float from = 0.70f, to = 0.93f;
-    v3 sample[EYE_SAMPLES_MAX], sum = {0, 0, 0};
+    v3 sample[EYE_SAMPLES_MAX] = {0}, sum = {0, 0, 0};
     int count = 0, used = 0;
     const float *a = view->photo->point[lid_ring[side][0]], *b = view->photo->point[lid_ring[side][8]];
     int x0 = (int)minf(a[0], b[0]), x1 = (int)maxf(a[0], b[0]) + 1, reach = (x1 - x0) / 2;

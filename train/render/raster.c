@@ -12,9 +12,10 @@ int raster_init(struct raster *r, int width, int height)
 
     if (!block)
         return -ENOMEM;
+    // cppcheck-suppress [invalidPointerCast] ; one block of 4-byte elements for all planes
     *r = (struct raster){width, height, block, (uint32_t *)(block + 3 * n), block + n, block + 2 * n};
     raster_clear(r);
-    return 0;
+    return 0; // cppcheck-suppress memleak ; freed as r->depth
 }
 
 void raster_free(struct raster *r)
