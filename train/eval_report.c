@@ -12,6 +12,7 @@
 #define WORST_SIDE 4
 #define WORST      (WORST_SIDE * WORST_SIDE)
 #define TILE_PX    256
+#define SHUT       0.6f // eyes shut further have no gaze to see
 
 // What each figure must reach; those not named here are reported only.
 static const struct {
@@ -139,8 +140,9 @@ int eval_write_worst(const struct face_set *set, const struct gaze_estimate *gaz
     struct image sheet = {0};
     int n = 0, r = list ? image_alloc(WORST_SIDE * TILE_PX, WORST_SIDE * TILE_PX, 3, &sheet) : -ENOMEM;
     for (int i = 0; r >= 0 && i < set->count; i++) {
+        const float *blink = set->samples[i].blink;
         double e = judge_gaze_error(&set->samples[i], &gaze[i]);
-        if (e >= 0)
+        if (e >= 0 && fmaxf(blink[0], blink[1]) <= SHUT)
             list[n++] = (struct worst){e, i};
     }
     if (r >= 0)
