@@ -73,4 +73,4 @@ fuzz-safetensors:
 		tests/fuzz/fuzz_safetensors.c libnpu/safetensors.c libnpu/json_scan.c libnpu/dtype.c -lm
 	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors
 
-TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_matrix_tiers.py
+TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py

@@ -6,12 +6,13 @@
 
 static int usage(FILE *f)
 {
-    fputs("usage: npu-ops test|grad|perf|support [--device D] [--op O] [--json]\n"
+    fputs("usage: npu-ops test|grad|perf|support [--device D] [--op O] [--f32] [--json]\n"
           "  test     each operation on the device against the C reference\n"
           "  grad     gradients against finite differences, and the device's against the reference's\n"
           "  perf     time of each operation\n"
           "  support  which operations the device runs, forward and backward\n"
-          "D: an id or kind that npu-info lists (default: auto). O: one operation. Exit code 1 if anything fails.\n",
+          "D: an id or kind that npu-info lists (default: auto). O: one operation. --f32: not again with bf16\n"
+          "storage. Exit code 1 if anything fails.\n",
           f);
     return f == stdout ? 0 : 2;
 }
@@ -59,9 +60,13 @@ static int run_all(struct ops *o, void (*f)(struct ops *o, const struct npu_op *
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'}, {"op", required_argument, NULL, 'o'},
-        {"json", no_argument, NULL, 'j'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},      {0},
+        {"device", required_argument, NULL, 'd'},
+        {"op", required_argument, NULL, 'o'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {"f32", no_argument, NULL, 'f'},
+        {0},
     };
     static const struct {
         const char *name;
@@ -78,6 +83,9 @@ int main(int argc, char **argv)
             break;
         case 'o':
             o.only_op = optarg;
+            break;
+        case 'f':
+            o.f32_only = true;
             break;
         case 'j':
             o.json = true;

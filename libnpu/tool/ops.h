@@ -8,6 +8,7 @@
 struct ops {
     const char *command, *only_op;
     bool json;
+    bool f32_only; /* leave out the cases again in bf16 */
     npu_ctx *ctx;
     npu_dev *dev, *ref;
     int passed, failed, skipped;

@@ -263,7 +263,7 @@ void ops_grad(struct ops *o, const struct npu_op *op)
 
     if (!op->grad || !op->test_case)
         return;
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < (o->f32_only ? 1 : 2); s++)
         for (int i = 0; (r = ops_case_build(op, op->test_case, i, storage[s], NPU_GRAPH_TRAIN, &c)) != 1; i++) {
             if (r == 0)
                 grad_case(o, &c);

@@ -71,7 +71,7 @@ void ops_perf(struct ops *o, const struct npu_op *op)
     struct ops_case c;
     int r;
 
-    for (int s = 0; make && s < 2; s++)
+    for (int s = 0; make && s < (o->f32_only ? 1 : 2); s++)
         for (int i = 0; (r = ops_case_build(op, make, i, storage[s], 0, &c)) != 1; i++) {
             if (r == 0)
                 perf_case(o, &c);

@@ -121,7 +121,7 @@ void ops_test(struct ops *o, const struct npu_op *op)
         npu_graph_free(c.g);
         return;
     }
-    for (int s = 0; s < 2; s++)
+    for (int s = 0; s < (o->f32_only ? 1 : 2); s++)
         for (int i = 0; (r = ops_case_build(op, op->test_case, i, storage[s], 0, &c)) != 1; i++) {
             if (r == 0)
                 test_case(o, &c);
