@@ -1,5 +1,6 @@
 /* test_npu_plan.c - plans: reading and writing, time-outs, native launches, packing, guards, errors with names,
  * profiles. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -427,6 +428,50 @@ static void profile_and_explain(void **state)
     }
 }
 
+/* Plans of one device in several threads, of the same kernels in growing sizes. */
+static void *plans_of_a_thread(void *dev)
+{
+    enum { MOST = 1 << 18 };
+    float *x = calloc(2 * MOST, sizeof *x), *y = x + MOST;
+    int bad = x == NULL;
+
+    for (int64_t n = 16; n <= MOST && !bad; n *= 4) {
+        npu_graph *g;
+        npu_plan *p = NULL;
+
+        for (int64_t i = 0; i < n; i++)
+            x[i] = (float)(i % 1000);
+        npu_graph_new(0, &g);
+        npu_output(g, "y", npu_scale(g, npu_input(g, "x", NPU_F32, 1, &n), 2, 1));
+        bad = npu_plan_new(dev, g, NULL, &p) < 0 || npu_plan_write(p, "x", x, (size_t)n * sizeof *x) < 0;
+        for (int k = 0; k < 30 && !bad; k++)
+            bad = npu_plan_run(p) < 0;
+        bad |= !p || npu_plan_read(p, "y", y, (size_t)n * sizeof *y) < 0;
+        for (int64_t i = 0; i < n && !bad; i++)
+            bad = y[i] != 2.0f * x[i] + 1.0f;
+        npu_plan_free(p);
+        npu_graph_free(g);
+    }
+    free(x);
+    return bad ? dev : NULL;
+}
+
+static void threads_share_a_device(void **state)
+{
+    pthread_t thread[4];
+    npu_dev *dev = open_cl(ctx);
+
+    for (int i = 0; dev && i < 4; i++)
+        assert_int_equal(pthread_create(&thread[i], NULL, plans_of_a_thread, dev), 0);
+    for (int i = 0; dev && i < 4; i++) {
+        void *bad;
+
+        pthread_join(thread[i], &bad);
+        assert_null(bad);
+    }
+    npu_dev_close(dev);
+}
+
 /* A name with a quote, a backslash, a control character, UTF-8 and bytes that are none. */
 static void explain_escapes_names(void **state)
 {
@@ -501,6 +546,7 @@ int main(void)
         cmocka_unit_test(unknown_devices_are_named),
         cmocka_unit_test(profile_and_explain),
         cmocka_unit_test(explain_escapes_names),
+        cmocka_unit_test(threads_share_a_device),
         cmocka_unit_test(empty_tensors_run),
     };
 
