@@ -94,7 +94,7 @@ tests: $(TEST_PROGS)
 
 check-gcc:
 	@$(call RUN_TESTS,$(O)) --jobs 2 --label 'gcc ' $(TEST_PROGS)
-	@$(call RUN_TESTS,$(O)) --label 'system ' $(TEST_SCRIPTS)
+	@$(call RUN_TESTS,$(O)) --timeout 900 --label 'system ' $(TEST_SCRIPTS)
 
 # The unit tests again under address and undefined-behaviour sanitizers. Leaks inside OpenCL drivers are not ours.
 check-clang:
