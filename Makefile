@@ -77,15 +77,17 @@ RUN_TESTS = O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
 
 ## demo          install what is missing, build, and show live gaze from a camera or the sample clip
 demo: build-deps
-	@$(MAKE) --no-print-directory -s all
+	@echo 'gazed: building'
+	@$(MAKE) --no-print-directory -s -j$$(nproc) all
 	@O=$(O) scripts/demo.sh
 
 ## all           build every program and library into $(O) (build/)
 ## check         install what is missing, build with gcc and clang, run all tests
 check: check-deps
+	@echo 'gazed: building with gcc and with clang and its sanitizers, then all tests (about ten minutes on two cores)'
 	@rm -f $(O)/totals.json && mkdir -p $(O)
-	@$(MAKE) --no-print-directory -s CC=gcc all tests
-	@$(MAKE) --no-print-directory -s CC=clang O=$(O)/clang OPT='$(SANITIZE)' all tests
+	@$(MAKE) --no-print-directory -s -j$$(nproc) CC=gcc all tests
+	@$(MAKE) --no-print-directory -s -j$$(nproc) CC=clang O=$(O)/clang OPT='$(SANITIZE)' all tests
 	@$(MAKE) --no-print-directory -s check-gcc
 	@$(MAKE) --no-print-directory -s check-clang
 	@$(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
