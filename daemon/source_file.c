@@ -63,7 +63,7 @@ static void unmap(struct mapping *m)
 static int map_file(const char *path, struct mapping *ret_map, char *message)
 {
     int r = 0;
-    struct stat st;
+    struct stat st = {0};
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &st) < 0) {
         r = -errno;

@@ -180,7 +180,7 @@ static int fold(const struct net_fold *f, npu_plan *trained, npu_plan *deployed)
         gamma[i] /= sqrtf(var[i] + NET_BN_EPS);
         bias[i] = beta[i] - mean[i] * gamma[i];
     }
-    for (size_t i = 0; r >= 0 && i < f->weights; i++)
+    for (size_t i = 0; r >= 0 && c > 0 && i < f->weights; i++)
         w[i] *= gamma[i % c];
     if (r >= 0)
         r = write_floats(deployed, f->layer, "weight", w, f->weights);

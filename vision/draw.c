@@ -19,7 +19,7 @@ static void blend(struct image *image, int x, int y, struct colour colour, float
     uint8_t rgb[3] = {colour.r, colour.g, colour.b};
     if (image->channels == 1)
         rgb[0] = (uint8_t)((77 * colour.r + 150 * colour.g + 29 * colour.b + 128) >> 8);
-    for (int c = 0; c < image->channels; c++)
+    for (int c = 0; c < (image->channels == 1 ? 1 : 3); c++)
         p[c] = (uint8_t)((float)p[c] + coverage * ((float)rgb[c] - (float)p[c]) + 0.5f);
 }
 

@@ -13,7 +13,7 @@ npu_val npu_permute(npu_graph *g, npu_val x, const int *order)
     struct permute_attr a = {.rank = s ? s->rank : 0};
 
     for (int i = 0; i < a.rank; i++)
-        a.order[i] = order[i];
+        a.order[i] = order[i]; // NOLINT(clang-analyzer-core.uninitialized.Assign): as many as x has dims
     return npu_node_add(g, &npu_op_permute, &x, 1, &a, sizeof(a));
 }
 

@@ -170,7 +170,7 @@ static int clip_lower(const struct npu_node *n, struct npu_lower *l)
 static npu_val clip_case(npu_graph *g, int index)
 {
     static const float clip[] = {0.5f, 5, 0};
-    npu_val a, x[2];
+    npu_val a, x[2] = {0};
 
     if (index >= (int)(sizeof(clip) / sizeof(clip[0])))
         return NPU_NONE;

@@ -110,7 +110,7 @@ static int check_direction(struct grad_case *gc, npu_val x, const float *x0, con
     const double h[2] = {8e-3, 4e-3};
     double fd[2] = {0}, plus = 0.0, minus = 0.0, size, exact = 0.0, est, bound, noise = 0.0;
 
-    for (int64_t i = 0; i < n; i++)
+    for (int64_t i = 0; grad && dir && i < n; i++)
         exact += (double)grad[i] * dir[i];
     for (int k = 0; k < 2; k++) {
         int r = loss_at(gc, x, x0, dir, n, h[k], &plus, &size);
@@ -147,7 +147,7 @@ static int check_input(struct grad_case *gc, npu_val x, const float *grad, int64
         most = fmax(most, fabs((double)grad[i]));
     }
     for (int k = 0; k < (large ? 1 : DIRECTIONS) && r == 0; k++) {
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; dir && i < n; i++)
             dir[i] = npu_rng_u64(key + (uint64_t)k, (uint64_t)i) >> 63 ? 1.0f : -1.0f;
         snprintf(what, sizeof what, "random direction %d", k);
         r = check_direction(gc, x, x0, grad, dir, n, sqrt(norm), what);

