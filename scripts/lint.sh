@@ -25,6 +25,7 @@ cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability --inl
     --suppress=missingIncludeSystem --suppress=unknownMacro --suppress=internalAstError --suppress=objectIndex -j 2 -I. -D_GNU_SOURCE -DGAZED_VERSION='""' $c_files || fail=1
 
 echo "clang-tidy"
+# shellcheck disable=SC2016
 printf '%s\n' "$c_files" | grep -v -e '^tests/fuzz/' | xargs -P 2 -n 4 sh -c '
     exec clang-tidy --quiet --warnings-as-errors="*" "$@" -- -std=gnu17 -D_GNU_SOURCE -DGAZED_VERSION="\"\"" \
         -DGAZED_MODEL_DIR="\"\"" -DGAZED_LIBEXECDIR="\"\"" -I. $(pkg-config --cflags libdrm)' clang-tidy 2>/dev/null || fail=1

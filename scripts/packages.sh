@@ -40,6 +40,7 @@ if [ "$(id -u)" -ne 0 ]; then
     fi
     as_root=sudo
 fi
+# shellcheck disable=SC2086
 install() { $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >"$log" 2>&1; }
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

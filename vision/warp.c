@@ -113,6 +113,7 @@ static void gather_rgb(const struct image *frame, const struct places *places, i
     for (int i = 0; i < n; i++) {
         const uint8_t *p = frame->data + places->offset[i];
         for (int c = 0; c < 3; c++)
+            // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the caller zeroed 3 n
             sum[3 * i + c] += blend(p + c, dx, dy, places->right[i], places->lower[i]);
     }
 }
@@ -204,6 +205,7 @@ static const float *convert_channels(const float *in, int from, int to, int n, f
         return in;
     for (int i = 0; i < n; i++) {
         if (to == 1)
+            // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): 3 n values when `from` is 3
             out[i] = 0.299f * in[3 * i] + 0.587f * in[3 * i + 1] + 0.114f * in[3 * i + 2];
         else
             out[3 * i] = out[3 * i + 1] = out[3 * i + 2] = in[i];
