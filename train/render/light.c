@@ -1,8 +1,9 @@
 // Lighting: Lambert with a soft terminator, shadows from the vertices' own visibility, and a Blinn-Phong gloss.
 #include "train/render/light.h"
 
-#define WRAP        0.15f
-#define GLOSS_POWER 18.0f
+#define WRAP 0.15f
+// A vertex turned away further than this has no triangle that faces the camera.
+#define AWAY -0.5f
 
 static v3 warm(struct rng *rng, float strength)
 {
@@ -50,6 +51,13 @@ static float lambert(float cosine)
     return maxf(0, (cosine + WRAP) / (1 + WRAP));
 }
 
+// Blinn and Phong's lobe: cosine of the half angle to the 18th.
+static float lobe(float half)
+{
+    float h2 = half * half, h4 = h2 * h2, h8 = h4 * h4;
+    return h8 * h8 * h2;
+}
+
 static v3 ambient_at(const struct lighting *l, v3 normal)
 {
     return v3_mix(l->ground, l->sky, 0.5f + 0.5f * v3_dot(normal, l->sky_up));
@@ -86,6 +94,10 @@ void lighting_shade(const struct lighting *l, const struct head *head, const v3 
         view = v3_make(-(m[0] * p.x + m[3] * p.y + m[6] * p.z), -(m[1] * p.x + m[4] * p.y + m[7] * p.z),
                        -(m[2] * p.x + m[5] * p.y + m[8] * p.z));
         view = v3_mul(view, 1 / v3_length(view));
+        if (v3_dot(n, view) < AWAY) {
+            ret_shade[v] = (struct shade){0};
+            continue;
+        }
         sum = v3_mul(v3_mix(l->ground, l->sky, 0.5f + 0.5f * v3_dot(n, up)), 0.08f + 0.92f * open);
         for (int i = 0; i < l->count; i++) {
             const float *c = head->visibility[v];
@@ -97,7 +109,7 @@ void lighting_shade(const struct lighting *l, const struct head *head, const v3 
             seen = smoothstepf(0.15f, 0.85f, seen);
             sum = v3_mad(sum, l->light[i].colour, light * (0.06f + 0.94f * seen));
             half = maxf(0, v3_dot(n, v3_unit(v3_add(local[i], view))));
-            gloss += l->light[i].colour.y * seen * maxf(0, cosine) * powf(half, GLOSS_POWER);
+            gloss += l->light[i].colour.y * seen * maxf(0, cosine) * lobe(half);
         }
         ret_shade[v] = (struct shade){sum.x, sum.y, sum.z, gloss};
     }

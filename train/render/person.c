@@ -88,16 +88,14 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
                                 {.075f, .058f, .026f}, {.075f, .08f, .05f},  {.06f, .085f, .10f},
                                 {.085f, .10f, .11f}};
     float light = clampf((1.1f - tone) * rng_unit(rng), 0, 1);
-    float kappa = rng_uniform(rng, 0, 6);
+    float kappa = rng_uniform(rng, 0, 6), lift;
 
     p->ball_radius = 1.2f + 0.03f * clampf(rng_normal(rng), -2, 2);
     p->iris_radius = rng_uniform(rng, 0.56f, 0.62f);
     p->pupil_bias = rng_uniform(rng, -0.05f, 0.05f);
     p->limbus_width = rng_uniform(rng, 0.03f, 0.09f);
     p->temporal_shift[0] = p->temporal_shift[1] = rng_uniform(rng, 0.05f, 0.33f);
-    // heads fitted to the portraits of the training folds: irises stand 0.6 mm lower than a look into the lens would
-    // have them (photo_view.c)
-    p->primary_deg = 3 + 3 * clampf(rng_normal(rng), -2, 2);
+    lift = 0.035f * clampf(rng_normal(rng), -2, 2); // portraits: 0.3 to 0.34 mm (place.c)
     p->iris = rng_jitter3(rng, ramp(irises, 7, light), 0.15f, 0.15f, 0.15f);
     p->iris_inner = v3_mix(p->iris, v3_make(.09f, .055f, .025f), 0.6f * rng_unit(rng));
     p->iris_grain = rng_uniform(rng, 0.1f, 0.5f);
@@ -105,7 +103,7 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     for (int side = 0; side < 2; side++) {
         p->kappa_out_deg[side] = kappa + 0.5f * rng_normal(rng);
         p->kappa_up_deg[side] = rng_normal(rng);
-        p->vertical_shift[side] = rng_uniform(rng, -0.04f, 0.04f);
+        p->vertical_shift[side] = lift + rng_uniform(rng, -0.03f, 0.03f);
     }
     p->lid_rest = clampf(0.07f * rng_normal(rng), -0.15f, 0.15f);
     if (rng_chance(rng, 0.15f)) // narrow eyes
@@ -126,11 +124,6 @@ static void draw_glasses(struct rng *rng, struct person *p)
     p->frame_down = rng_uniform(rng, 0.0f, 0.6f);
     p->lens_tint = rng_chance(rng, 0.12f) ? rng_uniform(rng, 0.1f, 0.45f) : rng_uniform(rng, 0, 0.06f);
     p->frame = v3_mul(rng_jitter3(rng, v3_make(1, 0.9f, 0.8f), 0.3f, 0.3f, 0.3f), dark);
-}
-
-float person_primary_drop(float primary_deg)
-{
-    return IRIS_AHEAD_CM * tanf(primary_deg * 0.0174533f);
 }
 
 void person_draw(uint64_t seed, uint32_t id, struct person *ret_person)

@@ -6,6 +6,10 @@
 
 // The iris' centre stands this far before the ball's.
 #define IRIS_AHEAD_CM 1.045f
+// People's zero is not the model's: heads fitted to the portraits, whose sitters mostly look straight into a lens at
+// their eyes' height, are pitched by minus this in the median. Eyes that look so far up in the model's frame are at
+// rest, and so are their lids.
+#define EYE_PRIMARY_DEG 8.6f
 
 enum person_beard { BEARD_NONE, BEARD_STUBBLE, BEARD_MOUSTACHE, BEARD_CHIN, BEARD_FULL };
 enum person_glasses { GLASSES_NEVER, GLASSES_SOMETIMES, GLASSES_ALWAYS };
@@ -29,11 +33,8 @@ struct person {
     float cloth_line;
     // eyes; side 0 is the subject's right
     float ball_radius, iris_radius, pupil_bias, limbus_width;
-    float kappa_out_deg[2], kappa_up_deg[2]; // optical axis against line of sight
-    float temporal_shift[2], vertical_shift[2];
-    // Eye in head (pitch in the model's frame) at which the lids are at rest and the iris in their middle: people's
-    // zero is not the model's. The balls sit lower by as much, see person_primary_drop.
-    float primary_deg;
+    float kappa_out_deg[2], kappa_up_deg[2];    // optical axis against line of sight
+    float temporal_shift[2], vertical_shift[2]; // of the balls' centres, cm out and up from their seats (place.c)
     v3 iris, iris_inner, sclera;
     float iris_grain;
     float lid_rest, hood; // hood: how far the fold above hangs over the lid, 0..1 (hood.h)
@@ -43,7 +44,5 @@ struct person {
     v3 frame;
 };
 
-// How far the balls' centres sit below the model's, cm, for this primary position.
-float person_primary_drop(float primary_deg);
 // A pure function of (seed, id).
 void person_draw(uint64_t seed, uint32_t id, struct person *ret_person);

@@ -10,9 +10,8 @@
 #define STREAM_POSE     7
 #define RMS_SHARE_MAX   0.06f // of the face's width: a fit worse than this is no fit
 #define EYE_SAMPLES_MAX 4096
-// How the portraits of the training folds look on the median: the balls stand this far out and (negative) low.
+// How far out the balls stand in the portraits of the training folds, on the median.
 #define USUAL_OUT_CM    0.20f
-#define USUAL_UP_CM     -0.06f
 #define LENS_TRUST      0.8f
 #define EYE_MOVE_MAX_CM 0.22f
 #define INSET_CM        0.15f
@@ -169,18 +168,17 @@ static void calibrate_eyes(struct renderer *r)
     struct head_angles a = head_angles_from_rotation(&r->view.fit.head);
     float yaw = (float)fabs(deg_from_rad(a.yaw_rad)), trust = LENS_TRUST * smoothstepf(25, 15, yaw), offset[2][2], up;
 
-    r->person.primary_deg = 0;
     for (int side = 0; side < 2; side++) {
         r->person.temporal_shift[side] = USUAL_OUT_CM;
         r->person.vertical_shift[side] = 0;
     }
     for (int side = 0; side < 2; side++)
         measure_offset(r, side, offset[side]);
-    up = USUAL_UP_CM + trust * (0.5f * (offset[0][1] + offset[1][1]) - USUAL_UP_CM);
-    up = clampf(up, USUAL_UP_CM - EYE_MOVE_MAX_CM, USUAL_UP_CM + EYE_MOVE_MAX_CM);
-    for (int side = 0; side < 2; side++)
+    up = clampf(trust * 0.5f * (offset[0][1] + offset[1][1]), -EYE_MOVE_MAX_CM, EYE_MOVE_MAX_CM);
+    for (int side = 0; side < 2; side++) {
         r->person.temporal_shift[side] += clampf(trust * offset[side][0], -EYE_MOVE_MAX_CM, EYE_MOVE_MAX_CM);
-    r->person.primary_deg = -57.29578f * atanf(up / IRIS_AHEAD_CM);
+        r->person.vertical_shift[side] = up;
+    }
 }
 
 // The mesh's lid margin lies on the eye's edge give or take a pixel: what grows out of it when the lid comes down must
@@ -258,6 +256,7 @@ int render_take_photo(struct renderer *r, const struct photo *photo)
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
     pull_vertices(r);
     find_vertices(r);
+    render_seat_eyes(r, r->vertex);
     calibrate_eyes(r);
     inset_lids(r);
     for (int side = 0; side < 2; side++)
@@ -321,7 +320,7 @@ int render_photo_lids(const struct renderer *r, const float pitch_deg[2], const 
         struct vec3 eye = fitted(&r->view.fit, p);
         struct angles a;
         a = gaze_to_angles(mat3_apply_transposed(&r->view.fit.head, vec3_scale(eye, -1)));
-        pitch[side] = (float)deg_from_rad(a.pitch_rad) - r->person.primary_deg;
+        pitch[side] = (float)deg_from_rad(a.pitch_rad) - EYE_PRIMARY_DEG;
         yaw[side] = (float)deg_from_rad(a.yaw_rad);
     }
     e = lids_weights(kit, &still, pitch, yaw, was);

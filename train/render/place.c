@@ -6,6 +6,10 @@
 
 // The turning eye's front stands this far before the head's own ball (cm).
 #define EYE_FORWARD_CM 0.02f
+// In 1,222 portraits of people who mostly look into the lens the iris stands 0.018 over the middle of the lids, in
+// widths of the eye, give or take 0.012; this makes it so in renders of such a look. The model's own balls stand
+// anywhere within 1.2 mm (one standard deviation), which would be six degrees of gaze.
+#define SEAT_OVER_LIDS 0.037f
 
 static const uint16_t upper_lid[2][EYE_LID_POINTS] = {{33, 246, 161, 160, 159, 158, 157, 173, 133},
                                                       {263, 466, 388, 387, 386, 385, 384, 398, 362}};
@@ -42,6 +46,22 @@ static v3 face_origin(const struct renderer *r)
     return v3_mul(v3_add(v3_add(right, left), v3_add(mesh_point(r, 61), mesh_point(r, 291))), 0.25f);
 }
 
+void render_seat_eyes(struct renderer *r, const v3 *vertex)
+{
+    const int32_t *mp = r->setup->head->kit->mp;
+    const float above = (float)rad_from_deg((double)EYE_PRIMARY_DEG);
+
+    for (int side = 0; side < 2; side++) {
+        const uint16_t *upper = upper_lid[side], *lower = lower_lid[side];
+        v3 high = v3_mix(vertex[mp[upper[3]]], vertex[mp[upper[5]]], 0.5f);
+        v3 low = v3_mix(vertex[mp[lower[3]]], vertex[mp[lower[5]]], 0.5f), middle = v3_mix(high, low, 0.5f);
+        float width = v3_length(v3_sub(vertex[mp[upper[0]]], vertex[mp[upper[8]]]));
+        float z = r->shape.ball_centre[side].z + r->shape.ball_radius[side] + EYE_FORWARD_CM - r->person.ball_radius;
+        // seen from where the eye at rest looks, iris and ball's centre are in one line
+        r->seat_y[side] = middle.y + (SEAT_OVER_LIDS * width + (z - middle.z) * sinf(above)) / cosf(above);
+    }
+}
+
 v3 render_ball_centre(const struct renderer *r, int side)
 {
     const struct person *p = &r->person;
@@ -49,7 +69,7 @@ v3 render_ball_centre(const struct renderer *r, int side)
 
     c.z += r->shape.ball_radius[side] + EYE_FORWARD_CM - p->ball_radius;
     c.x += side ? p->temporal_shift[1] : -p->temporal_shift[0];
-    c.y += p->vertical_shift[side] - person_primary_drop(p->primary_deg);
+    c.y = r->seat_y[side] + p->vertical_shift[side];
     return c;
 }
 
@@ -83,7 +103,7 @@ static void eye_angles(const struct renderer *r, const struct labels *l, float p
 {
     for (int side = 0; side < 2; side++) {
         struct angles a = gaze_to_angles(to_head_turn(r, l->sight[side]));
-        pitch[side] = (float)deg_from_rad(a.pitch_rad) - r->person.primary_deg;
+        pitch[side] = (float)deg_from_rad(a.pitch_rad) - EYE_PRIMARY_DEG;
         yaw[side] = (float)deg_from_rad(a.yaw_rad);
     }
 }

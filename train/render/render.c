@@ -106,13 +106,20 @@ static void grow_hair(struct renderer *r)
     }
 }
 
-void render_set_person(struct renderer *r, const struct person *person)
+// The model's own face for the person.
+static void make_person(struct renderer *r)
 {
-    r->person = *person;
     head_make_identity(r->setup->head, r->person.identity, &r->shape);
+    render_seat_eyes(r, r->shape.vertex);
     hood_shape(r->setup->head, &r->person, &r->shape);
     skin_paint(r->setup->atlas, &r->person, &r->skin);
     grow_hair(r);
+}
+
+void render_set_person(struct renderer *r, const struct person *person)
+{
+    r->person = *person;
+    make_person(r);
     r->has_person = true;
 }
 
@@ -142,11 +149,8 @@ static void take_person(struct renderer *r, uint32_t id)
     r->is_photo = false;
     if (wants_photo(r->setup, id))
         take_photo(r, id);
-    if (r->is_photo)
-        return;
-    head_make_identity(r->setup->head, r->person.identity, &r->shape);
-    skin_paint(r->setup->atlas, &r->person, &r->skin);
-    grow_hair(r);
+    if (!r->is_photo)
+        make_person(r);
 }
 
 static void find_visible(const struct renderer *r, struct labels *l)

@@ -35,6 +35,7 @@ struct renderer {
     float to_camera[9]; // FaceKit axes -> camera frame
     struct vec3 shift_mm;
     struct eye eye[2];
+    float seat_y[2]; // height of the balls' seats, FaceKit frame, cm
     struct glasses glasses;
     struct raster raster, extra; // both of side * RENDER_OVERSAMPLING
     v3 *big;                     // radiance of the big picture where something is drawn
@@ -48,6 +49,8 @@ void render_set_person(struct renderer *r, const struct person *person);
 int render_place(struct renderer *r, struct labels *l);
 // FaceKit coordinates (cm) to the camera frame (mm).
 v3 render_to_camera(const struct renderer *r, v3 p);
+// Finds the height at which the turning eyes sit between the lids of `vertex`, which are at rest.
+void render_seat_eyes(struct renderer *r, const v3 *vertex);
 // Centre of the turning eye, FaceKit frame, cm.
 v3 render_ball_centre(const struct renderer *r, int side);
 // Fills camera[] and screen[] of the drawn vertices, with hair.

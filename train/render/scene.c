@@ -6,13 +6,11 @@
 #define STREAM_SCENE  2
 #define STREAM_TARGET 3
 
-#define EYE_YAW_MAX_DEG 36.0
-// from the primary position, which is about 3 degrees up in the model's frame (struct person)
-#define PRIMARY_DEG        3.0
-#define EYE_PITCH_UP_DEG   (22.0 + PRIMARY_DEG)
-#define EYE_PITCH_DOWN_DEG (27.0 - PRIMARY_DEG)
-// People hold their heads lower before a camera than the model's: heads fitted to portraits have a median of -8.6.
-#define HEAD_PITCH_DEG -5.0
+#define EYE_YAW_MAX_DEG    36.0
+#define EYE_PITCH_UP_DEG   (22.0 + (double)EYE_PRIMARY_DEG)
+#define EYE_PITCH_DOWN_DEG (27.0 - (double)EYE_PRIMARY_DEG)
+// People hold their heads lower before a camera than the model's.
+#define HEAD_PITCH_DEG -(double)EYE_PRIMARY_DEG
 
 struct mat3 scene_look_rotation(struct vec3 point_mm)
 {
@@ -157,8 +155,8 @@ struct vec3 scene_draw_target(uint64_t seed, uint64_t index, const struct mat3 *
     } else { // anywhere the eyes turn
         int wide = rng_chance(&rng, 0.25f);
         a.yaw_rad = rad_from_deg(wide ? (double)rng_uniform(&rng, -36, 36) : 15 * (double)rng_normal(&rng));
-        a.pitch_rad =
-            rad_from_deg(wide ? (double)rng_uniform(&rng, -24, 25) : PRIMARY_DEG + 11 * (double)rng_normal(&rng));
+        a.pitch_rad = rad_from_deg(wide ? (double)rng_uniform(&rng, -20, 32)
+                                        : (double)EYE_PRIMARY_DEG + 11 * (double)rng_normal(&rng));
         direction = mat3_apply(head, gaze_from_angles(a));
         reach = (double)rng_log_uniform(&rng, 250, 3000);
     }
