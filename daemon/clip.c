@@ -7,14 +7,17 @@
 
 #define MAX_SIDE_PX 8192
 
-// Offset behind the JPEG that starts at `at` (its SOI), or 0 if it is broken or the data end before it does. One that
-// is cut short ends where the next begins: it is left to the decoder to complain, and the next stays whole.
+#define BROKEN 0        // jpeg_end: no picture begins here
+#define CUT    SIZE_MAX // jpeg_end: the data end before the picture does
+
+// Offset behind the JPEG that starts at `at` (its SOI), or BROKEN or CUT. One that is cut short by the next ends where
+// that begins: it is left to the decoder to complain, and the next stays whole.
 static size_t jpeg_end(const uint8_t *d, size_t size, size_t at)
 {
     size_t i = at + 2;
     while (i + 4 <= size) {
         if (d[i] != 0xff)
-            return 0;
+            return BROKEN;
         uint8_t marker = d[i + 1];
         if (marker == 0xff) { // fill byte
             i++;
@@ -23,50 +26,54 @@ static size_t jpeg_end(const uint8_t *d, size_t size, size_t at)
         if (marker == 0xd9)
             return i + 2;
         if (marker == 0xd8)
-            return i > at + 2 ? i : 0;
+            return i > at + 2 ? i : BROKEN;
         if (marker == 0x01 || (marker >= 0xd0 && marker <= 0xd7)) {
             i += 2;
             continue;
         }
         size_t length = (size_t)d[i + 2] << 8 | d[i + 3];
-        if (length < 2 || i + 2 + length > size)
-            return 0;
+        if (length < 2)
+            return BROKEN;
         i += 2 + length;
         if (marker != 0xda)
             continue;
         // Entropy-coded data ends at a marker that is neither a stuffed byte nor a restart.
         for (;;) {
-            const uint8_t *p = memchr(d + i, 0xff, size - i);
+            const uint8_t *p = i < size ? memchr(d + i, 0xff, size - i) : NULL;
             if (!p || (size_t)(p - d) + 1 >= size)
-                return 0;
+                return CUT;
             i = (size_t)(p - d);
             if (d[i + 1] != 0 && (d[i + 1] & 0xf8) != 0xd0 && d[i + 1] != 0xff)
                 break;
             i += d[i + 1] == 0xff ? 1 : 2;
         }
     }
-    return i + 2 <= size && d[i] == 0xff && d[i + 1] == 0xd9 ? i + 2 : 0;
+    return i + 2 <= size && d[i] == 0xff && d[i + 1] == 0xd9 ? i + 2 : CUT;
 }
 
-bool clip_next_jpeg(const uint8_t *data, size_t size, size_t *offset, size_t *ret_start, size_t *ret_size)
+enum clip_found clip_next_jpeg(const uint8_t *data, size_t size, size_t *offset, size_t *ret_start, size_t *ret_size)
 {
-    for (size_t i = *offset; i + 4 <= size; i++) {
+    size_t i = *offset;
+    for (; i + 3 <= size; i++) {
         const uint8_t *p = memchr(data + i, 0xff, size - i);
-        if (!p)
+        i = p ? (size_t)(p - data) : size;
+        if (i + 3 > size)
             break;
-        i = (size_t)(p - data);
-        if (i + 4 > size || data[i + 1] != 0xd8 || data[i + 2] != 0xff)
+        if (data[i + 1] != 0xd8 || data[i + 2] != 0xff)
             continue;
         size_t end = jpeg_end(data, size, i);
-        if (!end)
+        if (end == BROKEN)
             continue;
+        *offset = i;
+        if (end == CUT)
+            return CLIP_CUT;
         *ret_start = i;
         *ret_size = end - i;
         *offset = end;
-        return true;
+        return CLIP_FRAME;
     }
-    *offset = size;
-    return false;
+    *offset = i;
+    return CLIP_NONE;
 }
 
 // A positive decimal number of at most 9 digits up to a delimiter; 0 if it is none.
@@ -102,7 +109,7 @@ static size_t y4m_frame_bytes(const char *tag, size_t length, size_t w, size_t h
 int clip_parse_y4m(const uint8_t *data, size_t size, struct y4m *ret_y4m)
 {
     static const char magic[] = "YUV4MPEG2 ";
-    size_t room = size < 1024 ? size : 1024;
+    size_t room = size < CLIP_Y4M_HEADER_MAX ? size : CLIP_Y4M_HEADER_MAX;
     const char *text = (const char *)data;
     const char *end = room > 10 ? memchr(text, '\n', room) : NULL;
     if (!end || memcmp(text, magic, sizeof(magic) - 1) != 0)
@@ -141,19 +148,9 @@ int clip_parse_y4m(const uint8_t *data, size_t size, struct y4m *ret_y4m)
     return 0;
 }
 
-bool clip_next_y4m(const struct y4m *y4m, const uint8_t *data, size_t size, size_t *offset, size_t *ret_luma)
+size_t clip_y4m_line(const uint8_t *data, size_t size)
 {
-    size_t at = *offset < y4m->first ? y4m->first : *offset;
-    if (at + 6 > size || memcmp(data + at, "FRAME", 5) != 0)
-        return false;
-    size_t room = size - at < 256 ? size - at : 256;
-    const uint8_t *line_end = memchr(data + at, '\n', room);
-    if (!line_end)
-        return false;
-    size_t luma = (size_t)(line_end - data) + 1;
-    if (y4m->frame_bytes > size - luma)
-        return false;
-    *ret_luma = luma;
-    *offset = luma + y4m->frame_bytes;
-    return true;
+    size_t room = size < CLIP_Y4M_LINE_MAX ? size : CLIP_Y4M_LINE_MAX;
+    const uint8_t *end = room > 5 && !memcmp(data, "FRAME", 5) ? memchr(data, '\n', room) : NULL;
+    return end ? (size_t)(end - data) + 1 : 0;
 }

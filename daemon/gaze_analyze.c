@@ -192,6 +192,8 @@ static int next_frame(struct source *source, struct frame *ret_frame, char *mess
             return -ETIMEDOUT;
         }
     }
+    if (r < 0 && source->why[0])
+        snprintf(message, SOURCE_MESSAGE_SIZE, "%s", source->why);
     return r;
 }
 

@@ -57,6 +57,9 @@ struct source {
     const struct source_ops *ops;
     struct source_info info;
     int fd; // readable when a frame may be ready; -1 = always
+    // What was wrong with the last frame that was counted as bad, or why the last source_next failed, if there is more
+    // to say than the status does; else empty.
+    char why[SOURCE_MESSAGE_SIZE];
 };
 
 // spec: "v4l2" (the first capture device), "v4l2:/dev/videoN", "file:PATH" (JPEG, PNG, a folder of them, MJPEG, Y4M),
@@ -82,8 +85,9 @@ static inline void source_stop(struct source *s)
 {
     s->ops->stop(s);
 }
-// The newest frame. -EAGAIN none yet; -ENODEV the camera is gone; -ENODATA the end of a file that does not loop; -EIO
-// and others: restart the stream.
+// The newest frame. -EAGAIN none yet; -ENODEV the camera is gone; -ENODATA the end of a file that does not loop;
+// -ESTALE a clip that was cut short while it played: it is at its end, or is opened anew; -EIO and others: restart the
+// stream.
 static inline int source_next(struct source *s, int64_t now_ns, struct frame *ret_frame)
 {
     return s->ops->next(s, now_ns, ret_frame);

@@ -3,41 +3,31 @@
 
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/eventfd.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
-#include "daemon/clip.h"
-#include "vision/png.h"
-
-enum file_kind { KIND_PICTURES, KIND_MJPEG, KIND_Y4M };
-
-struct mapping {
-    const uint8_t *data;
-    size_t size;
-};
+#include "daemon/clip_file.h"
+#include "daemon/file_bytes.h"
+#include "vision/image_file.h"
 
 struct file_source {
     struct source base;
-    enum file_kind kind;
     bool loop, fast, started;
     double fps;
     int64_t start_ns;
-    uint64_t taken;     // frames given or passed over since the start
-    uint64_t frames;    // in the file
-    struct mapping map; // the clip, or the picture that is out
-    struct y4m y4m;
-    size_t *offset; // of each frame of a clip
-    size_t *bytes;
-    char **path;          // of each picture
+    uint64_t taken;        // frames given or passed over since the start
+    uint64_t frames;       // in the file
+    struct clip_file clip; // if `path` is NULL
+    char **path;           // of each picture
+    uint8_t *picture;      // the bytes of the one that is out
+    size_t picture_room;
     struct image decoded; // of a PNG
 };
 
@@ -53,94 +43,9 @@ static int64_t monotonic_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-static void unmap(struct mapping *m)
+static bool is_png(const uint8_t *data, size_t size)
 {
-    if (m->data)
-        munmap((void *)(uintptr_t)m->data, m->size);
-    *m = (struct mapping){0};
-}
-
-static int map_file(const char *path, struct mapping *ret_map, char *message)
-{
-    int r = 0;
-    struct stat st = {0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
-    if (fd < 0 || fstat(fd, &st) < 0) {
-        r = -errno;
-        snprintf(message, SOURCE_MESSAGE_SIZE, "can't read %s: %s", path, strerror(errno));
-    } else if (!S_ISREG(st.st_mode)) {
-        r = -EINVAL;
-        snprintf(message, SOURCE_MESSAGE_SIZE, "%s is not a file", path);
-    } else if (st.st_size == 0) {
-        r = -EBADMSG;
-        snprintf(message, SOURCE_MESSAGE_SIZE, "%s is empty (0 bytes)", path);
-    } else if ((uint64_t)st.st_size > SOURCE_FILE_MAX_BYTES) {
-        r = -EFBIG;
-        snprintf(message, SOURCE_MESSAGE_SIZE, "%s is larger than 4 GiB", path);
-    }
-    if (r == 0) {
-        void *p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (p == MAP_FAILED) {
-            r = -errno;
-            snprintf(message, SOURCE_MESSAGE_SIZE, "can't map %s: %s", path, strerror(errno));
-        } else {
-            *ret_map = (struct mapping){p, (size_t)st.st_size};
-        }
-    }
-    if (fd >= 0)
-        close(fd);
-    return r;
-}
-
-static bool is_png(const struct mapping *m)
-{
-    return m->size > 8 && !memcmp(m->data, "\x89PNG\r\n\x1a\n", 8);
-}
-static bool is_jpeg(const struct mapping *m)
-{
-    return m->size > 3 && !memcmp(m->data, "\xff\xd8\xff", 3);
-}
-
-// Finds the frames of the mapped clip.
-static int index_clip(struct file_source *f, const char *path, char *message)
-{
-    size_t at = 0, start, bytes, room = 0;
-    if (f->kind == KIND_Y4M) {
-        int r = clip_parse_y4m(f->map.data, f->map.size, &f->y4m);
-        if (r < 0) {
-            snprintf(message, SOURCE_MESSAGE_SIZE, "%s: %s", path,
-                     r == -EOPNOTSUPP ? "only 8-bit Y4M of 4:2:0, 4:2:2, 4:4:4 or mono can be read"
-                                      : "broken Y4M header");
-            return r;
-        }
-        if (f->y4m.fps > 0 && f->y4m.fps <= 1000)
-            f->fps = f->y4m.fps;
-    }
-    while (f->frames < SOURCE_FILE_MAX_FRAMES) {
-        if (f->kind == KIND_Y4M ? !clip_next_y4m(&f->y4m, f->map.data, f->map.size, &at, &start)
-                                : !clip_next_jpeg(f->map.data, f->map.size, &at, &start, &bytes))
-            break;
-        if (f->kind == KIND_Y4M)
-            bytes = (size_t)f->y4m.width * (size_t)f->y4m.height;
-        if (f->frames == room) {
-            room = room ? 2 * room : 256;
-            size_t *o = reallocarray(f->offset, room, sizeof(*o));
-            if (!o)
-                return -ENOMEM;
-            f->offset = o;
-            size_t *b = reallocarray(f->bytes, room, sizeof(*b));
-            if (!b)
-                return -ENOMEM;
-            f->bytes = b;
-        }
-        f->offset[f->frames] = start;
-        f->bytes[f->frames++] = bytes;
-    }
-    if (f->frames == 0) {
-        snprintf(message, SOURCE_MESSAGE_SIZE, "%s holds no whole frame: it is truncated or damaged", path);
-        return -EBADMSG;
-    }
-    return 0;
+    return size > 8 && !memcmp(data, "\x89PNG\r\n\x1a\n", 8);
 }
 
 static int wanted_name(const struct dirent *e)
@@ -154,13 +59,14 @@ static int list_folder(struct file_source *f, const char *path, char *message)
     struct dirent **names;
     int n = scandir(path, &names, wanted_name, alphasort);
     if (n < 0) {
-        snprintf(message, SOURCE_MESSAGE_SIZE, "can't read folder %s: %s", path, strerror(errno));
-        return -errno;
+        int r = -errno;
+        snprintf(message, SOURCE_MESSAGE_SIZE, "can't read folder %s: %s", path, strerror(-r));
+        return r;
     }
     int r = 0;
     f->path = calloc((size_t)n + 1, sizeof(*f->path));
     for (int i = 0; i < n; i++) {
-        if (f->path && r == 0 && f->frames < SOURCE_FILE_MAX_FRAMES) {
+        if (f->path && r == 0 && f->frames < CLIP_FILE_MAX_FRAMES) {
             if (asprintf(&f->path[f->frames], "%s/%s", path, names[i]->d_name) < 0) {
                 f->path[f->frames] = NULL;
                 r = -ENOMEM;
@@ -180,34 +86,40 @@ static int list_folder(struct file_source *f, const char *path, char *message)
     return r;
 }
 
-// What kind of file it is, by its first bytes; the frames it has.
+// A clip, or a list of pictures: by what it begins with.
 static int identify(struct file_source *f, const char *path, char *message)
 {
     struct stat st;
     if (stat(path, &st) < 0) {
-        snprintf(message, SOURCE_MESSAGE_SIZE, "can't open %s: %s", path, strerror(errno));
-        return -errno;
+        int r = -errno;
+        snprintf(message, SOURCE_MESSAGE_SIZE, "can't open %s: %s", path, strerror(-r));
+        return r;
     }
-    f->kind = KIND_PICTURES;
     if (S_ISDIR(st.st_mode))
         return list_folder(f, path, message);
 
-    int r = map_file(path, &f->map, message);
+    uint8_t head[16];
+    uint64_t size;
+    int fd, r = file_bytes_open(path, CLIP_FILE_MAX_BYTES, &fd, &size, message);
     if (r < 0)
         return r;
-    if (f->map.size > 9 && !memcmp(f->map.data, "YUV4MPEG2", 9)) {
-        f->kind = KIND_Y4M;
-        return index_clip(f, path, message);
+    int64_t n = file_bytes_read(fd, 0, head, sizeof(head));
+    if (n > 0 && clip_file_is_clip(head, (size_t)n)) {
+        r = clip_file_open(fd, size, path, &f->clip, message);
+        if (r < 0)
+            return r;
+        if (f->clip.is_y4m && f->clip.y4m.fps > 0 && f->clip.y4m.fps <= 1000)
+            f->fps = f->clip.y4m.fps;
+        f->frames = f->clip.count;
+        return 0;
     }
-    if (is_jpeg(&f->map)) {
-        f->kind = KIND_MJPEG; // a lone JPEG is a clip of one frame
-        return index_clip(f, path, message);
-    }
-    if (!is_png(&f->map)) {
+    close(fd);
+    if (n < 0)
+        return (int)n;
+    if (!is_png(head, (size_t)n)) {
         snprintf(message, SOURCE_MESSAGE_SIZE, "%s is neither JPEG, PNG, MJPEG nor Y4M", path);
         return -EBADMSG;
     }
-    unmap(&f->map);
     f->path = calloc(2, sizeof(*f->path));
     if (!f->path || !(f->path[0] = strdup(path)))
         return -ENOMEM;
@@ -242,23 +154,44 @@ static void file_stop(struct source *s)
         timerfd_settime(s->fd, 0, &off, NULL);
 }
 
-static int load_picture(struct file_source *f, uint64_t index, struct frame *frame)
+// The bytes of a picture into f->picture. Returns how many or a negative status.
+static int64_t read_picture(struct file_source *f, const char *path, char *message)
 {
-    char message[SOURCE_MESSAGE_SIZE];
-    unmap(&f->map);
-    image_free(&f->decoded);
-    int r = map_file(f->path[index], &f->map, message);
+    int fd;
+    uint64_t size;
+    int r = file_bytes_open(path, IMAGE_FILE_MAX_BYTES, &fd, &size, message);
     if (r < 0)
         return r;
-    if (!is_png(&f->map)) { // whatever it is, the decoder will say
+    if (size > f->picture_room) {
+        free(f->picture);
+        f->picture = malloc(size);
+        f->picture_room = f->picture ? size : 0;
+    }
+    int64_t n = f->picture ? file_bytes_read(fd, 0, f->picture, size) : -ENOMEM;
+    close(fd);
+    if (n < 0)
+        snprintf(message, SOURCE_MESSAGE_SIZE, "can't read %s: %s", path, strerror((int)-n));
+    return n;
+}
+
+static int load_picture(struct file_source *f, const char *path, struct frame *frame)
+{
+    char why[IMAGE_MESSAGE_SIZE] = "";
+    image_free(&f->decoded);
+    int64_t n = read_picture(f, path, f->base.why);
+    if (n < 0)
+        return (int)n;
+    if (!is_png(f->picture, (size_t)n)) { // whatever it is, the decoder will say
         frame->format = FRAME_JPEG;
-        frame->data = f->map.data;
-        frame->size = f->map.size;
+        frame->data = f->picture;
+        frame->size = (size_t)n;
         return 0;
     }
-    r = png_decode(f->map.data, f->map.size, 3, &f->decoded, message);
-    if (r < 0)
+    int r = png_decode(f->picture, (size_t)n, 3, &f->decoded, why);
+    if (r < 0) {
+        snprintf(f->base.why, SOURCE_MESSAGE_SIZE, "%.120s: %.110s", path, why);
         return r;
+    }
     frame->format = FRAME_RGB24;
     frame->width = f->decoded.width;
     frame->height = f->decoded.height;
@@ -268,11 +201,32 @@ static int load_picture(struct file_source *f, uint64_t index, struct frame *fra
     return 0;
 }
 
+static int load_clip_frame(struct file_source *f, uint64_t index, struct frame *frame)
+{
+    struct clip_file *c = &f->clip;
+    int r = clip_file_read(c, index);
+    if (r < 0) {
+        snprintf(f->base.why, SOURCE_MESSAGE_SIZE, "frame %llu of %llu can't be read: %s",
+                 (unsigned long long)index + 1, (unsigned long long)f->frames,
+                 r == -ESTALE ? "the file was cut short while it played" : strerror(-r));
+        return r;
+    }
+    frame->format = c->is_y4m ? FRAME_GREY : FRAME_JPEG;
+    frame->data = c->data;
+    frame->size = c->frames[index].bytes;
+    if (c->is_y4m) {
+        frame->width = frame->stride = c->y4m.width;
+        frame->height = c->y4m.height;
+    }
+    return 0;
+}
+
 static int file_next(struct source *s, int64_t now_ns, struct frame *ret_frame)
 {
     struct file_source *f = of(s);
     if (!f->started)
         return -EAGAIN;
+    s->why[0] = 0;
     uint64_t number = f->taken;
     int64_t due_ns = now_ns;
     if (!f->fast) {
@@ -297,21 +251,13 @@ static int file_next(struct source *s, int64_t now_ns, struct frame *ret_frame)
 
     uint64_t index = number % f->frames;
     struct frame frame = {.capture_ns = due_ns, .sequence = number + 1};
-    if (f->kind == KIND_PICTURES) {
-        int r = load_picture(f, index, &frame);
-        if (r < 0) {
-            s->info.bad++;
-            return r == -ENOMEM ? r : -EAGAIN;
-        }
-    } else {
-        frame.format = f->kind == KIND_Y4M ? FRAME_GREY : FRAME_JPEG;
-        frame.data = f->map.data + f->offset[index];
-        frame.size = f->bytes[index];
-        if (f->kind == KIND_Y4M) {
-            frame.width = frame.stride = f->y4m.width;
-            frame.height = f->y4m.height;
-        }
+    int r = f->path ? load_picture(f, f->path[index], &frame) : load_clip_frame(f, index, &frame);
+    if (r < 0 && f->path && r != -ENOMEM) { // the next picture may be a good one
+        s->info.bad++;
+        r = -EAGAIN;
     }
+    if (r < 0)
+        return r;
     *ret_frame = frame;
     return 0;
 }
@@ -323,13 +269,12 @@ static void file_close(struct source *s)
     struct file_source *f = of(s);
     if (s->fd >= 0)
         close(s->fd);
-    unmap(&f->map);
+    clip_file_close(&f->clip);
     image_free(&f->decoded);
     for (uint64_t i = 0; f->path && i < f->frames; i++)
         free(f->path[i]);
     free(f->path);
-    free(f->offset);
-    free(f->bytes);
+    free(f->picture);
     free(f);
 }
 
@@ -350,6 +295,7 @@ int source_file_open(const char *path, const struct source_settings *settings, s
     struct source *s = &f->base;
     s->ops = &file_ops;
     s->fd = -1;
+    f->clip.fd = -1;
     f->loop = settings && settings->loop;
     f->fast = settings && settings->fast;
     f->fps = 30;
@@ -373,10 +319,7 @@ int source_file_open(const char *path, const struct source_settings *settings, s
     const char *slash = strrchr(path, '/');
     snprintf(s->info.name, sizeof(s->info.name), "file:%.*s", SOURCE_NAME_SIZE - 6,
              slash && slash[1] ? slash + 1 : path);
-    snprintf(s->info.format, sizeof(s->info.format), "%s",
-             f->kind == KIND_Y4M     ? "Y4M"
-             : f->kind == KIND_MJPEG ? "MJPG"
-                                     : "FILES");
+    snprintf(s->info.format, sizeof(s->info.format), "%s", f->path ? "FILES" : f->clip.is_y4m ? "Y4M" : "MJPG");
     s->info.fps = f->fps;
     s->info.frames = f->frames;
     *ret_source = s;

@@ -1,6 +1,6 @@
 # gazed-worker: camera sources, the pipeline, and gaze-analyze, which runs the same networks on pictures
-source_src := daemon/source.c daemon/source_file.c daemon/source_v4l2.c daemon/clip.c daemon/v4l2_negotiate.c \
-	daemon/v4l2_rank.c daemon/v4l2_sys.c
+source_src := daemon/source.c daemon/source_file.c daemon/clip_file.c daemon/clip.c daemon/file_bytes.c \
+	daemon/source_v4l2.c daemon/v4l2_negotiate.c daemon/v4l2_rank.c daemon/v4l2_sys.c
 pipeline_src := daemon/grey.c daemon/pipeline.c daemon/overlay.c daemon/camera_watch.c
 worker_src := daemon/worker.c daemon/load_beat.c daemon/worker_device.c daemon/worker_record.c daemon/gazed_link.c
 

@@ -193,14 +193,110 @@ static void framing_survives_every_cut_and_garbage(void **state)
         int found = 0;
         uint8_t *exact = malloc(cut ? cut : 1); // so that reading past the end is seen by the sanitizer
         memcpy(exact, two, cut);
-        while (clip_next_jpeg(exact, cut, &offset, &start, &size)) {
-            assert_int_equal(size, picture_size);
-            found++;
+        enum clip_found what;
+        while ((what = clip_next_jpeg(exact, cut, &offset, &start, &size)) != CLIP_NONE) {
+            assert_true(start + size <= cut || what == CLIP_CUT);
+            assert_true(what == CLIP_CUT || size == picture_size);
+            found += what == CLIP_FRAME;
+            offset += what == CLIP_CUT;
         }
         assert_int_equal(found, cut >= 2 * picture_size + 7 ? 2 : cut >= picture_size + 7 ? 1 : 0);
         free(exact);
     }
     free(two);
+}
+
+// A JPEG of `size` bytes: segments of noise without any meaning. Returns the byte behind it.
+static uint8_t *put_jpeg(uint8_t *p, size_t size)
+{
+    uint8_t *end = p + size;
+    *p++ = 0xff;
+    *p++ = 0xd8;
+    while (p + 2 < end) {
+        size_t n = (size_t)(end - p) - 4 < 60000 ? (size_t)(end - p) - 4 : 50000; // the last is no shorter than 4 bytes
+        *p++ = 0xff;
+        *p++ = 0xe1;
+        *p++ = (uint8_t)(n >> 8);
+        *p++ = (uint8_t)n;
+        for (size_t i = 2; i < n; i++)
+            *p++ = (uint8_t)(i % 3 == 0 ? 0xff : i % 3 == 1 ? 0xd8 : 0xff); // looks like pictures: is none
+    }
+    *p++ = 0xff;
+    *p++ = 0xd9;
+    return p;
+}
+
+// Frames lie across the reader's windows in every way, and one is larger than a window.
+static void large_clips_are_read_frame_by_frame(void **state)
+{
+    static const size_t sizes[] = {500000, 300000, 248574, 4, 2, 1048576, 3000000, 70000, 900000, 1148576, 65000};
+    enum { COUNT = sizeof(sizes) / sizeof(sizes[0]) };
+    size_t total = 0;
+    for (int i = 0; i < COUNT; i++)
+        total += sizes[i] + 6;
+    uint8_t *clip = malloc(total), *p = clip;
+    size_t start[COUNT + 1];
+    for (int i = 0; i < COUNT; i++) {
+        start[i] = (size_t)(p - clip);
+        p = put_jpeg(p, sizes[i] < 16 ? 16 : sizes[i]);
+    }
+    start[COUNT] = (size_t)(p - clip);
+    assert_true(start[COUNT] <= total + 64);
+    put("large.mjpeg", clip, start[COUNT], 1);
+    struct source_settings settings = {.fast = true};
+    struct source *s;
+    struct frame f = {0};
+    assert_int_equal(open_file("large.mjpeg", &settings, &s), 0);
+    assert_int_equal(s->info.frames, COUNT);
+    assert_int_equal(source_start(s, message), 0);
+    for (int i = 0; i < COUNT; i++) {
+        assert_int_equal(source_next(s, now_ns(), &f), 0);
+        assert_int_equal(f.size, start[i + 1] - start[i]);
+        assert_memory_equal(f.data, clip + start[i], f.size);
+        source_release(s, &f);
+    }
+    assert_int_equal(source_next(s, now_ns(), &f), -ENODATA);
+    source_close(s);
+    free(clip);
+}
+
+static void a_clip_cut_short_while_it_plays_is_told(void **state)
+{
+    static const char header[] = "YUV4MPEG2 W64 H64 Cmono\n";
+    uint8_t y4m[3 * (6 + 64 * 64) + sizeof(header)], *p = y4m;
+    p = (uint8_t *)memcpy(p, header, sizeof(header) - 1) + sizeof(header) - 1;
+    for (int i = 0; i < 3; i++, p += 64 * 64)
+        p = (uint8_t *)memcpy(p, "FRAME\n", 6) + 6;
+    for (int kind = 0; kind < 2; kind++) {
+        const char *name = kind ? "shrinks.y4m" : "shrinks.mjpeg";
+        size_t frame_bytes = kind ? 6 + 64 * 64 : picture_size;
+        if (kind)
+            put(name, y4m, (size_t)(p - y4m), 1);
+        else
+            put(name, picture, picture_size, 3);
+        struct source_settings settings = {.fast = true, .loop = true};
+        struct source *s;
+        struct frame f = {0};
+        assert_int_equal(open_file(name, &settings, &s), 0);
+        assert_int_equal(s->info.frames, 3);
+        assert_int_equal(source_start(s, message), 0);
+        assert_int_equal(source_next(s, now_ns(), &f), 0);
+        source_release(s, &f);
+        assert_int_equal(truncate(at(name), (off_t)(frame_bytes * 2)), 0); // in the second frame of the Y4M
+        int r = source_next(s, now_ns(), &f);
+        assert_int_equal(r, kind ? -ESTALE : 0);
+        if (r == 0)
+            assert_memory_equal(f.data, picture, picture_size);
+        assert_int_equal(source_next(s, now_ns(), &f), -ESTALE);
+        assert_non_null(strstr(s->why, "frame 3 of 3 can't be read: the file was cut short"));
+        assert_int_equal(source_next(s, now_ns(), &f), 0); // the first is still there
+        assert_string_equal(s->why, "");
+        assert_int_equal(truncate(at(name), 0), 0);
+        assert_int_equal(source_next(s, now_ns(), &f), -ESTALE);
+        source_close(s);
+        assert_int_equal(open_file(name, &settings, &s), -EBADMSG);
+        assert_non_null(strstr(message, "is empty"));
+    }
 }
 
 static void folders_are_sorted_and_broken_pictures_passed_over(void **state)
@@ -234,6 +330,11 @@ static void folders_are_sorted_and_broken_pictures_passed_over(void **state)
     }
     assert_int_equal(got, 3);
     assert_int_equal(s->info.bad, 1);
+    source_stop(s);
+    assert_int_equal(source_start(s, message), 0);
+    assert_int_equal(source_next(s, now_ns(), &f), 0);
+    assert_int_equal(source_next(s, now_ns(), &f), -EAGAIN);
+    assert_non_null(strstr(s->why, "aa.jpg is empty (0 bytes)"));
     source_close(s);
 }
 
@@ -270,6 +371,8 @@ int main(void)
         cmocka_unit_test(pacing_keeps_the_rate_and_drops_late_frames),
         cmocka_unit_test(y4m_luma_comes_out),
         cmocka_unit_test(framing_survives_every_cut_and_garbage),
+        cmocka_unit_test(large_clips_are_read_frame_by_frame),
+        cmocka_unit_test(a_clip_cut_short_while_it_plays_is_told),
         cmocka_unit_test(folders_are_sorted_and_broken_pictures_passed_over),
         cmocka_unit_test(what_is_no_picture_is_told),
     };
