@@ -7,13 +7,17 @@ static int64_t stall_ns(double fps)
     return periods > CAMERA_STALL_MIN_NS ? periods : CAMERA_STALL_MIN_NS;
 }
 
-static enum camera_action wait_then_open(struct camera_watch *w, int64_t now_ns)
+static int64_t bounded(int64_t v, int64_t low, int64_t high)
 {
-    if (w->pause_ns < CAMERA_RETRY_FIRST_NS)
-        w->pause_ns = CAMERA_RETRY_FIRST_NS;
+    return v < low ? low : v > high ? high : v;
+}
+
+static enum camera_action wait_then_open(struct camera_watch *w, int64_t max_ns, int64_t now_ns)
+{
+    int64_t pause_ns = bounded(w->pause_ns, CAMERA_RETRY_FIRST_NS, max_ns);
     w->phase = CAMERA_WAITING;
-    w->retry_ns = now_ns + w->pause_ns;
-    w->pause_ns = 2 * w->pause_ns < CAMERA_RETRY_MAX_NS ? 2 * w->pause_ns : CAMERA_RETRY_MAX_NS;
+    w->retry_ns = now_ns + pause_ns;
+    w->pause_ns = 2 * pause_ns;
     return CAMERA_DO_CLOSE;
 }
 
@@ -52,7 +56,13 @@ enum camera_action camera_watch_step(struct camera_watch *w, enum camera_event e
         w->alive_ns = now_ns;
         return CAMERA_DO_NOTHING;
     case CAMERA_FAILED:
-        return w->phase == CAMERA_OFF ? CAMERA_DO_NOTHING : wait_then_open(w, now_ns);
+    case CAMERA_USELESS:
+        if (w->phase == CAMERA_OFF)
+            return CAMERA_DO_NOTHING;
+        return wait_then_open(w, event == CAMERA_FAILED ? CAMERA_RETRY_MAX_NS : CAMERA_USELESS_MAX_NS, now_ns);
+    case CAMERA_DAMAGED:
+        w->alive_ns = now_ns;
+        return CAMERA_DO_NOTHING;
     case CAMERA_FRAME:
         w->alive_ns = now_ns;
         w->restarted = false;

@@ -2,7 +2,8 @@
 //
 // A stream that stalls (5 periods, at least 1 s) is restarted; if that brings no frame the camera is opened anew. A
 // camera that can't be opened is tried again after a pause that doubles from 0.1 to 1 s, so that it is back within 2 s
-// of its return; a change of devices (udev) is tried at once.
+// of its return; a change of devices (udev) is tried at once. What opens but gives nothing that can be read is left
+// alone for longer and longer, up to half a minute.
 #pragma once
 
 #include <stdbool.h>
@@ -10,6 +11,7 @@
 
 #define CAMERA_RETRY_FIRST_NS INT64_C(100000000)
 #define CAMERA_RETRY_MAX_NS   INT64_C(1000000000)
+#define CAMERA_USELESS_MAX_NS INT64_C(30000000000)
 #define CAMERA_STALL_MIN_NS   INT64_C(1000000000)
 #define CAMERA_STALL_PERIODS  5
 
@@ -23,6 +25,8 @@ enum camera_event {
     CAMERA_OPENED,   // DO_OPEN or DO_RESTART succeeded
     CAMERA_FAILED,   // DO_OPEN or DO_RESTART failed, or reading did
     CAMERA_FRAME,    // a frame came
+    CAMERA_DAMAGED,  // one came that can't be read: the stream lives, but is no better for it
+    CAMERA_USELESS,  // none of a file's frames can be read
     CAMERA_END,      // a file is at its end
 };
 

@@ -44,6 +44,8 @@ struct worker {
     struct wire_msg msg; // the record that is being sent; large
     struct wire_wstatus status;
     uint64_t frames, bad, dropped_before; // dropped_before: by sources that are closed
+    uint64_t bad_run;                     // damaged frames since the last good one, or since the source was opened
+    bool useless; // the file had nothing but damaged frames: it is told, and tried again quietly
     int64_t beat_ns, bad_told_ns;
     bool camera_wanted; // said before the networks were there
     int link_status;    // < 0: gazed is gone, or asked us to end (-ESHUTDOWN)
@@ -129,6 +131,7 @@ static int open_source(struct worker *w, char *message)
                                        .loop = w->config.loop,
                                        .fast = w->config.fast};
     close_source(w);
+    w->bad_run = 0;
     int r = source_open(w->config.source, &settings, &w->source, message);
     if (r < 0)
         return r;
@@ -141,6 +144,27 @@ static int open_source(struct worker *w, char *message)
 static enum camera_action feed(struct worker *w, enum camera_event event)
 {
     return camera_watch_step(&w->watch, event, w->source ? w->source->info.fps : 0, now_ns());
+}
+
+static void tell_waiting(struct worker *w, const char *why)
+{
+    char text[SOURCE_MESSAGE_SIZE + 32];
+    snprintf(text, sizeof(text), "waiting for camera: %s", why);
+    if (w->status.state != WIRE_WAITING_FOR_CAMERA || strncmp(w->status.text, text, WIRE_TEXT_MAX - 1) != 0)
+        log_warning("%s", text);
+    describe_source(w);
+    send_status(w, WIRE_WAITING_FOR_CAMERA, text);
+}
+
+static void tell_running(struct worker *w)
+{
+    const struct source_info *i = &w->source->info;
+    if (i->width)
+        log_info("%s: %s %dx%d, %.1f frames/s", i->name, i->format, i->width, i->height, i->fps);
+    else
+        log_info("%s: %s, %.1f frames/s", i->name, i->format, i->fps);
+    describe_source(w);
+    send_status(w, WIRE_RUNNING, "");
 }
 
 // Does what the camera's state machine says until it says nothing more.
@@ -162,23 +186,14 @@ static void do_camera(struct worker *w, enum camera_action action)
                 send_status(w, WIRE_PAUSED, "camera closed: nobody is subscribed");
             else if (w->watch.phase == CAMERA_ENDED)
                 send_status(w, WIRE_PAUSED, "the file is at its end");
+            w->useless = w->useless && w->watch.phase == CAMERA_WAITING;
             break;
         }
         if (r < 0) {
-            char text[SOURCE_MESSAGE_SIZE + 32];
-            snprintf(text, sizeof(text), "waiting for camera: %s", message);
-            if (w->status.state != WIRE_WAITING_FOR_CAMERA || strncmp(w->status.text, text, WIRE_TEXT_MAX - 1) != 0)
-                log_warning("%s", text);
-            describe_source(w);
-            send_status(w, WIRE_WAITING_FOR_CAMERA, text);
-        } else if (action == CAMERA_DO_OPEN) {
-            const struct source_info *i = &w->source->info;
-            if (i->width)
-                log_info("%s: %s %dx%d, %.1f frames/s", i->name, i->format, i->width, i->height, i->fps);
-            else
-                log_info("%s: %s, %.1f frames/s", i->name, i->format, i->fps);
-            describe_source(w);
-            send_status(w, WIRE_RUNNING, "");
+            w->useless = false;
+            tell_waiting(w, message);
+        } else if (action == CAMERA_DO_OPEN && !w->useless) {
+            tell_running(w);
         }
         action = feed(w, r < 0 ? CAMERA_FAILED : CAMERA_OPENED);
     }
@@ -189,23 +204,36 @@ static void do_camera(struct worker *w, enum camera_action action)
 static void tell_bad_frame(struct worker *w, const char *why)
 {
     w->bad++;
-    if (w->bad_told_ns && now_ns() - w->bad_told_ns < BAD_FRAME_LOG_NS)
+    w->bad_run++;
+    if (w->useless || (w->bad_told_ns && now_ns() - w->bad_told_ns < BAD_FRAME_LOG_NS))
         return;
     w->bad_told_ns = now_ns();
     log_warning("%s: damaged frame (%llu so far): %s", w->source->info.name, (unsigned long long)w->bad, why);
 }
 
-static int analyse(struct worker *w, const struct frame *frame)
+// Gives a file up for a while that is shown again and again and has no frame that can be read.
+static void give_up_useless(struct worker *w, const char *why)
+{
+    const struct source_info *i = &w->source->info;
+    char text[SOURCE_MESSAGE_SIZE];
+    if (!w->config.loop || i->frames == 0 || w->bad_run < i->frames)
+        return;
+    snprintf(text, sizeof(text), "%s: none of its %llu frames can be read: %.120s", i->name,
+             (unsigned long long)i->frames, why);
+    if (!w->useless)
+        tell_waiting(w, text);
+    w->useless = true;
+    do_camera(w, feed(w, CAMERA_USELESS));
+}
+
+// Sends what a frame holds. 1; 0 if it can't be read, `why` says why; the status of a device that fails.
+static int analyse(struct worker *w, const struct frame *frame, char why[IMAGE_MESSAGE_SIZE])
 {
     struct image image;
-    char message[IMAGE_MESSAGE_SIZE];
     const struct pipeline_face *faces;
-    int r = grey_from_frame(&w->grey, frame, &image, message);
-    if (r < 0) {
-        tell_bad_frame(w, message);
+    if (grey_from_frame(&w->grey, frame, &image, why) < 0)
         return 0;
-    }
-    r = pipeline_frame(w->pipeline, &image, frame->capture_ns, &faces);
+    int r = pipeline_frame(w->pipeline, &image, frame->capture_ns, &faces);
     if (r < 0) {
         log_error("the device failed: %s", strerror(-r));
         return r;
@@ -228,33 +256,60 @@ static int analyse(struct worker *w, const struct frame *frame)
     result->device_kind = (uint8_t)w->device.kind;
     wire_set_text(result->device, sizeof(result->device), npu_dev_get_info(w->device.dev)->id);
     send_msg(w);
-    return 0;
+    return 1;
+}
+
+// Reading failed for good: with -ENODATA and, where a file is not shown again, -ESTALE it is at its end.
+static void end_stream(struct worker *w, int status)
+{
+    const char *why = status == -ENODEV ? "it was unplugged" : w->source->why[0] ? w->source->why : strerror(-status);
+    if (status == -ENODATA) {
+        do_camera(w, feed(w, CAMERA_END));
+    } else if (status == -ESTALE && !w->config.loop) {
+        log_warning("%s: %s", w->source->info.name, why);
+        do_camera(w, feed(w, CAMERA_END));
+    } else {
+        char text[SOURCE_MESSAGE_SIZE];
+        snprintf(text, sizeof(text), "%.60s: %.170s", w->source->info.name, why);
+        tell_waiting(w, text);
+        do_camera(w, feed(w, CAMERA_FAILED));
+    }
 }
 
 static int take_frame(struct worker *w)
 {
     struct frame frame;
+    char why[SOURCE_MESSAGE_SIZE] = "the source could not read it";
     uint64_t bad_before = w->source->info.bad;
     int r = source_next(w->source, now_ns(), &frame);
-    if (w->source->info.bad > bad_before)
-        tell_bad_frame(w, "the source could not read it");
+    if (w->source->info.bad > bad_before) {
+        if (w->source->why[0])
+            snprintf(why, sizeof(why), "%s", w->source->why);
+        tell_bad_frame(w, why);
+        if (w->source->info.frames) // a camera that has only these counts as stalled
+            feed(w, CAMERA_DAMAGED);
+        if (r == -EAGAIN)
+            give_up_useless(w, why);
+    }
     if (r == -EAGAIN)
         return 0;
-    if (r == -ENODATA) {
-        do_camera(w, feed(w, CAMERA_END));
-        return 0;
-    }
     if (r < 0) {
-        log_warning("%s: %s", w->source->info.name, r == -ENODEV ? "the camera is gone" : strerror(-r));
-        describe_source(w);
-        send_status(w, WIRE_WAITING_FOR_CAMERA, r == -ENODEV ? "waiting for camera: it was unplugged" : strerror(-r));
-        do_camera(w, feed(w, CAMERA_FAILED));
+        end_stream(w, r);
         return 0;
     }
-    feed(w, CAMERA_FRAME);
-    r = analyse(w, &frame);
+    r = analyse(w, &frame, why);
     source_release(w->source, &frame);
-    return r;
+    feed(w, r > 0 ? CAMERA_FRAME : CAMERA_DAMAGED);
+    if (r > 0) {
+        w->bad_run = 0;
+        if (w->useless)
+            tell_running(w);
+        w->useless = false;
+    } else if (r == 0) {
+        tell_bad_frame(w, why);
+        give_up_useless(w, why);
+    }
+    return r < 0 ? r : 0;
 }
 
 // ---- control ----

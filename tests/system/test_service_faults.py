@@ -11,7 +11,7 @@ sys.path[:0] = [os.path.dirname(__file__)]
 
 from gazed_fixture import run_gazed, wait_for  # noqa: E402
 from service_fixture import (CENTRE, SCRATCH, Service, jpeg, make_models, png, program, results, spots,  # noqa: E402
-                             status_with, write)
+                             status_with, write, y4m)
 from tap import equal, run  # noqa: E402
 
 ONE = jpeg(spots(CENTRE))
@@ -78,6 +78,62 @@ def damaged_pictures_in_a_folder():
         results(c, 3)
         assert "file:mixed: damaged frame (1 so far)" in g.log(), g.log()
         equal(c.status().worker_restarts, 0)
+
+
+def a_clip_cut_short_while_it_plays():
+    """The same worker goes on with what is left, waits while nothing is, and plays what comes back."""
+    for name, data in (("shrinks.mjpeg", ONE * 40), ("shrinks.y4m", y4m([spots(CENTRE)] * 40))):
+        path = write(name, data)
+        with Service(f"file:{path}", "--fps=100") as g, g.connect() as c:
+            c.subscribe()
+            results(c, 3, 60)
+            pid = c.status().worker_pid
+            os.truncate(path, len(data) * 3 // 10)  # 12 of 40 frames
+            assert wait_for(lambda: "the file was cut short while it played" in g.log(), 5), g.log()
+            results(c, 30)
+            os.truncate(path, 0)
+            s = status_with(c, lambda s: s.state == "waiting-for-camera")
+            assert wait_for(lambda: "is empty (0 bytes)" in c.status().text, 5), c.status()
+            with open(path, "r+b") as f:
+                f.write(data)
+            results(c, 3)
+            s = status_with(c, lambda s: s.state == "running")
+            equal((s.worker_pid, s.worker_restarts), (pid, 0))
+            assert g.log().count("warning") <= 6, g.log()
+
+
+def a_clip_cut_short_that_is_shown_once():
+    path = write("once.mjpeg", ONE * 100)
+    with Service(f"file:{path}", "--fps=50", "--loop=no") as g, g.connect() as c:
+        c.subscribe()
+        results(c, 3, 60)
+        os.truncate(path, len(ONE) * 2)
+        s = status_with(c, lambda s: s.state == "paused")
+        equal((s.text, s.worker_restarts), ("the file is at its end", 0))
+        assert "of 100 can't be read: the file was cut short while it played" in g.log(), g.log()
+
+
+def nothing_but_damaged_pictures():
+    """Told once, and tried again less and less; mended, results come."""
+    write("useless/1.png", png(spots(CENTRE))[:300])
+    write("useless/2.jpg", b"")
+    bad = write("useless/3.jpg", b"\xff\xd8\xffthis is no picture")
+    with Service(f"file:{os.path.dirname(bad)}", "--fps=20") as g, g.connect() as c:
+        c.subscribe()
+        s = status_with(c, lambda s: s.state == "waiting-for-camera", 60)
+        assert s.text.startswith("waiting for camera: file:useless: none of its 3 frames can be read: "), s.text
+        begin, log = time.monotonic(), g.log()
+        while time.monotonic() - begin < 4:  # the state stays, though it is tried several times
+            equal(c.status().state, "waiting-for-camera")
+            time.sleep(0.05)
+        equal(g.log(), log)
+        counts = [log.count(w) for w in ("gazed-worker: warning: waiting", "damaged frame", "no frame for too long")]
+        equal(counts, [1, 1, 0])
+        with open(bad, "wb") as f:
+            f.write(ONE)
+        results(c, 2, 15)
+        s = status_with(c, lambda s: s.state == "running")
+        equal((s.worker_restarts, s.text), (0, ""))
 
 
 def a_source_that_is_no_picture():
@@ -175,6 +231,7 @@ def a_garbage_client():
         equal(c.status().worker_restarts, 0)
 
 
-run([damaged_frames_in_a_clip, damaged_pictures_in_a_folder, a_source_that_is_no_picture, a_source_that_appears_later,
-     no_camera_at_all, a_missing_model, a_model_with_a_wrong_shape, a_model_that_is_cut_short_or_no_model,
-     an_unknown_key, a_garbage_client])
+run([damaged_frames_in_a_clip, damaged_pictures_in_a_folder, a_clip_cut_short_while_it_plays,
+     a_clip_cut_short_that_is_shown_once, nothing_but_damaged_pictures, a_source_that_is_no_picture,
+     a_source_that_appears_later, no_camera_at_all, a_missing_model, a_model_with_a_wrong_shape,
+     a_model_that_is_cut_short_or_no_model, an_unknown_key, a_garbage_client])

@@ -78,6 +78,43 @@ static void pauses_double_up_to_a_second_and_plugging_ends_them(void **state)
     assert_int_equal(camera_watch_step(&w, CAMERA_PLUGGED, 30, now + 1), CAMERA_DO_OPEN);
 }
 
+// Damaged frames keep a stream alive, but a restart has not helped for them, nor are pauses short again.
+static void damaged_frames_are_a_sign_of_life_only(void **state)
+{
+    PLAY(30, {0, CAMERA_WANTED, CAMERA_DO_OPEN}, {0, CAMERA_OPENED, CAMERA_DO_NOTHING},
+         {1000, CAMERA_TICK, CAMERA_DO_RESTART}, {1000, CAMERA_OPENED, CAMERA_DO_NOTHING},
+         {1500, CAMERA_DAMAGED, CAMERA_DO_NOTHING}, {2400, CAMERA_TICK, CAMERA_DO_NOTHING},
+         {2500, CAMERA_TICK, CAMERA_DO_OPEN});
+}
+
+static void a_useless_file_is_tried_less_and_less(void **state)
+{
+    struct camera_watch w = {0};
+    int64_t now = 0, pause = 0, before = 0;
+    assert_int_equal(camera_watch_step(&w, CAMERA_USELESS, 30, now), CAMERA_DO_NOTHING);
+    assert_int_equal(camera_watch_step(&w, CAMERA_WANTED, 30, now), CAMERA_DO_OPEN);
+    for (int i = 0; i < 12; i++) {
+        camera_watch_step(&w, CAMERA_OPENED, 30, now);
+        camera_watch_step(&w, CAMERA_DAMAGED, 30, now);
+        assert_int_equal(camera_watch_step(&w, CAMERA_USELESS, 30, now), CAMERA_DO_CLOSE);
+        pause = camera_watch_deadline_ns(&w, 30) - now;
+        assert_true(i == 0 ? pause == CAMERA_RETRY_FIRST_NS
+                           : pause == (2 * before < CAMERA_USELESS_MAX_NS ? 2 * before : CAMERA_USELESS_MAX_NS));
+        before = pause;
+        now += pause;
+        assert_int_equal(camera_watch_step(&w, CAMERA_TICK, 30, now), CAMERA_DO_OPEN);
+    }
+    assert_int_equal(pause, CAMERA_USELESS_MAX_NS);
+    // One that can't be opened any more is looked for as often as ever.
+    camera_watch_step(&w, CAMERA_FAILED, 30, now);
+    assert_int_equal(camera_watch_deadline_ns(&w, 30) - now, CAMERA_RETRY_MAX_NS);
+    // And one good frame makes all good.
+    camera_watch_step(&w, CAMERA_OPENED, 30, now);
+    camera_watch_step(&w, CAMERA_FRAME, 30, now);
+    camera_watch_step(&w, CAMERA_USELESS, 30, now);
+    assert_int_equal(camera_watch_deadline_ns(&w, 30) - now, CAMERA_RETRY_FIRST_NS);
+}
+
 static void a_file_at_its_end_rests_until_wanted_anew(void **state)
 {
     PLAY(30, {0, CAMERA_WANTED, CAMERA_DO_OPEN}, {0, CAMERA_OPENED, CAMERA_DO_NOTHING},
@@ -94,6 +131,8 @@ int main(void)
         cmocka_unit_test(a_frame_after_the_restart_makes_it_good_again),
         cmocka_unit_test(slow_cameras_get_five_periods),
         cmocka_unit_test(pauses_double_up_to_a_second_and_plugging_ends_them),
+        cmocka_unit_test(damaged_frames_are_a_sign_of_life_only),
+        cmocka_unit_test(a_useless_file_is_tried_less_and_less),
         cmocka_unit_test(a_file_at_its_end_rests_until_wanted_anew),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
