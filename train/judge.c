@@ -1,4 +1,4 @@
-// Data to judge on, and the networks run over it.
+// The networks run over what judges them.
 #include "train/judge.h"
 
 #include <errno.h>
@@ -20,38 +20,6 @@ double judge_quantile(double *values, int count, double share)
     double at = share * (count - 1);
     int low = (int)at, high = low + 1 < count ? low + 1 : low;
     return values[low] + (at - low) * (values[high] - values[low]);
-}
-
-// Appends the samples of `from` to `to`, which takes over their pictures.
-static int move(struct face_set *from, struct face_set *to)
-{
-    for (int i = 0; i < from->count; i++) {
-        struct face_sample *s = face_set_append(to);
-        if (!s)
-            return -ENOMEM;
-        *s = from->samples[i];
-        memset(&from->samples[i].image, 0, sizeof(from->samples[i].image));
-    }
-    return 0;
-}
-
-int judge_load_sets(const struct task_settings *settings, struct face_set *real, struct face_set *rendered,
-                    struct face_set *judged_real, struct face_set *judged_rendered, char *message)
-{
-    int r = 0;
-    for (int i = 0; r >= 0 && i < settings->folder_count; i++) {
-        struct face_set one = {0};
-        r = face_set_add(&one, settings->folders[i], FACE_SET_TEACHES, settings->limit, message);
-        bool photographs = one.count && one.samples[0].real;
-        if (r >= 0)
-            r = move(&one, photographs ? real : rendered);
-        face_set_clear(&one);
-        if (r >= 0 && photographs)
-            r = face_set_add(judged_real, settings->folders[i], FACE_SET_JUDGES, 0, message);
-    }
-    if (r >= 0 && settings->judge_folder)
-        r = face_set_add(judged_rendered, settings->judge_folder, FACE_SET_ALL, 0, message);
-    return r;
 }
 
 int judge_find_all(npu_dev *dev, const char *path, const struct face_set *set, const struct box *boxes,

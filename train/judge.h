@@ -6,11 +6,6 @@
 #include "models/landmarks.h"
 #include "train/task.h"
 
-// Reads the folders of `settings` into photographs and renders, what may teach apart from what judges: photographs by
-// fold, renders of judge_folder. A folder's kind is found out by what it holds.
-int judge_load_sets(const struct task_settings *settings, struct face_set *real, struct face_set *rendered,
-                    struct face_set *judged_real, struct face_set *judged_rendered, char *message);
-
 // Landmarks of every sample, first look and second: from `boxes` (one a sample; w = 0: no face, its score stays 0), or
 // from the labels' boxes. *ret_found is malloc'ed, set->count long, the caller's.
 int judge_find_all(npu_dev *dev, const char *path, const struct face_set *set, const struct box *boxes,

@@ -1,14 +1,12 @@
 // Training of face_finder: composed scenes and whole pictures; targets drawn into maps for each level.
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "models/face_finder.h"
 #include "train/augment.h"
 #include "train/judge.h"
 #include "train/scene.h"
 #include "train/task.h"
+#include "train/task_data.h"
 
 #define WIDTH_PX     256
 #define HEIGHT_PX    192
@@ -31,38 +29,6 @@ static const struct task_input inputs[INPUTS] = {
     [IN_GEOMETRY32] = {"geometry32", 3, {HEIGHT_PX / 32, WIDTH_PX / 32, GEOMETRY}},
 };
 
-struct data {
-    struct face_set real, rendered, judged_real, judged_rendered;
-};
-
-static void close_data(void *user)
-{
-    struct data *d = user;
-    if (!d)
-        return;
-    face_set_clear(&d->real);
-    face_set_clear(&d->rendered);
-    face_set_clear(&d->judged_real);
-    face_set_clear(&d->judged_rendered);
-    free(d);
-}
-
-static int open_data(const struct task_settings *settings, void **ret_data, char *message)
-{
-    struct data *d = calloc(1, sizeof(*d));
-    if (!d)
-        return -ENOMEM;
-    int r = judge_load_sets(settings, &d->real, &d->rendered, &d->judged_real, &d->judged_rendered, message);
-    if (r >= 0 && !d->real.count && !d->rendered.count)
-        r = -ENODATA;
-    if (r < 0) {
-        close_data(d);
-        return r;
-    }
-    *ret_data = d;
-    return 0;
-}
-
 static void mirror_scene(struct image *scene, struct scene_face *faces, int count)
 {
     static const int swap[5] = {1, 0, 2, 4, 3};
@@ -75,7 +41,7 @@ static void mirror_scene(struct image *scene, struct scene_face *faces, int coun
     }
 }
 
-static int draw_scene(struct rng *rng, const struct data *d, struct image *scene, struct scene_face *faces)
+static int draw_scene(struct rng *rng, const struct task_data *d, struct image *scene, struct scene_face *faces)
 {
     bool whole = rng_chance(rng, 0.3f), none = rng_chance(rng, 0.1f);
     struct scene_spec spec = {WIDTH_PX, HEIGHT_PX, 11, 150, none ? 0 : 1, none ? 0 : SCENE_MAX_FACES};
@@ -128,7 +94,7 @@ static void put_face(const struct scene_face *f, const struct face_finder_level 
 
 static int fill(void *user, struct rng *rng, float *const *in)
 {
-    struct data *d = user;
+    struct task_data *d = user;
     struct scene_face faces[SCENE_MAX_FACES];
     struct image scene;
     int r = image_alloc(WIDTH_PX, HEIGHT_PX, 1, &scene);
@@ -191,7 +157,7 @@ static void build_deployed(struct net *net)
 
 static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret, char *message)
 {
-    struct data *d = user;
+    struct task_data *d = user;
     return judge_face_finder(dev, path, &d->judged_real, 60, ret, NULL, NULL, message);
 }
 
@@ -202,8 +168,8 @@ const struct task task_face_finder = {
     .batch = 12,
     .lr = 2e-3f,
     .weight_decay = 1e-3f,
-    .open = open_data,
-    .close = close_data,
+    .open = task_data_open,
+    .close = task_data_close,
     .fill = fill,
     .build = build,
     .build_deployed = build_deployed,

@@ -1,6 +1,7 @@
 // Training of gaze_vit on renders: strips cut with the corner and pose errors that the product makes.
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +10,7 @@
 #include "train/augment.h"
 #include "train/judge.h"
 #include "train/task.h"
+#include "train/task_data.h"
 #include "vision/warp.h"
 
 #define CORNER_JITTER   0.015f // of the distance between the outer corners
@@ -27,7 +29,7 @@ static const struct task_input inputs[INPUTS] = {
 };
 
 struct data {
-    struct face_set real, rendered, judged_real, judged_rendered;
+    struct task_data faces;
     struct face_landmarks *found, *found_real, *found_rendered; // what landmarks says of rendered and judged, or NULL
 };
 
@@ -36,10 +38,7 @@ static void close_data(void *user)
     struct data *d = user;
     if (!d)
         return;
-    face_set_clear(&d->real);
-    face_set_clear(&d->rendered);
-    face_set_clear(&d->judged_real);
-    face_set_clear(&d->judged_rendered);
+    task_data_clear(&d->faces);
     free(d->found);
     free(d->found_real);
     free(d->found_rendered);
@@ -70,15 +69,17 @@ static int open_data(const struct task_settings *settings, void **ret_data, char
     struct data *d = calloc(1, sizeof(*d));
     if (!d)
         return -ENOMEM;
-    int r = judge_load_sets(settings, &d->real, &d->rendered, &d->judged_real, &d->judged_rendered, message);
-    if (r >= 0 && !d->rendered.count)
+    int r = task_data_load(settings, &d->faces, message);
+    if (r >= 0 && !d->faces.rendered.count) {
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "gaze_vit learns from renders: one --data must be gaze-render's");
         r = -ENODATA;
+    }
     if (r >= 0 && settings->landmarks)
-        r = find(settings, &d->rendered, &d->found, message);
+        r = find(settings, &d->faces.rendered, &d->found, message);
     if (r >= 0 && settings->landmarks)
-        r = find(settings, &d->judged_real, &d->found_real, message);
+        r = find(settings, &d->faces.judged_real, &d->found_real, message);
     if (r >= 0 && settings->landmarks)
-        r = find(settings, &d->judged_rendered, &d->found_rendered, message);
+        r = find(settings, &d->faces.judged_rendered, &d->found_rendered, message);
     if (r < 0) {
         close_data(d);
         return r;
@@ -97,7 +98,7 @@ static struct mat3 random_turn(struct rng *rng, float sd_rad)
 // The face as the product would see it: its own result plus a little, or the truth plus errors of its size.
 static struct face_landmarks draw_found(struct rng *rng, const struct data *d, int index)
 {
-    const struct face_sample *s = &d->rendered.samples[index];
+    const struct face_sample *s = &d->faces.rendered.samples[index];
     struct face_landmarks f = {.head = s->head};
     bool own = d->found && d->found[index].score > 0.5f && rng_chance(rng, FOUND_SHARE);
     if (own)
@@ -135,8 +136,8 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     // The renders are spoilt already: this is for variety.
     static const struct augment_strength strength = {0.5f, 0.5f, 0.7f, 0.7f};
-    int index = rng_below(rng, d->rendered.count);
-    const struct face_sample *s = &d->rendered.samples[index];
+    int index = rng_below(rng, d->faces.rendered.count);
+    const struct face_sample *s = &d->faces.rendered.samples[index];
     struct face_landmarks f = draw_found(rng, d, index);
     struct eye_strip strip;
     int r = gaze_vit_strip(&s->camera, f.points, &strip);
@@ -204,15 +205,15 @@ static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret
 {
     struct data *d = user;
     struct gaze_estimate *gaze = NULL;
-    int r = judge_gaze_all(dev, path, &d->judged_rendered, d->found_rendered, &gaze, message);
+    int r = judge_gaze_all(dev, path, &d->faces.judged_rendered, d->found_rendered, &gaze, message);
     if (r >= 0)
-        judge_gaze_rendered(&d->judged_rendered, gaze, ret);
+        judge_gaze_rendered(&d->faces.judged_rendered, gaze, ret);
     free(gaze);
     gaze = NULL;
     if (r >= 0 && d->found_real) {
-        r = judge_gaze_all(dev, path, &d->judged_real, d->found_real, &gaze, message);
+        r = judge_gaze_all(dev, path, &d->faces.judged_real, d->found_real, &gaze, message);
         if (r >= 0)
-            judge_gaze_real(&d->judged_real, gaze, ret);
+            judge_gaze_real(&d->faces.judged_real, gaze, ret);
         free(gaze);
     }
     return r;
@@ -241,14 +242,14 @@ static int stretch_head(npu_plan *deployed, const double scale[2], const double 
 static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
 {
     struct data *d = user;
-    int n = d->rendered.count < CALIBRATE_FACES ? d->rendered.count : CALIBRATE_FACES;
+    int n = d->faces.rendered.count < CALIBRATE_FACES ? d->faces.rendered.count : CALIBRATE_FACES;
     struct face_set some = {.samples = calloc((size_t)n + 1, sizeof(*some.samples)), .count = n};
     struct face_landmarks *found = calloc((size_t)n + 1, sizeof(*found));
     struct gaze_estimate *gaze = NULL;
     int r = some.samples && found ? 0 : -ENOMEM;
     for (int i = 0; r >= 0 && i < n; i++) { // spread over all folders; the pictures stay the data's
-        int from = (int)((int64_t)i * d->rendered.count / n);
-        some.samples[i] = d->rendered.samples[from];
+        int from = (int)((int64_t)i * d->faces.rendered.count / n);
+        some.samples[i] = d->faces.rendered.samples[from];
         if (d->found)
             found[i] = d->found[from];
     }

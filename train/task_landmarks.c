@@ -1,14 +1,13 @@
 // Training of landmarks: crops as the product makes them, from boxes and from points, on photographs and renders.
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "models/landmarks.h"
 #include "train/augment.h"
 #include "train/judge.h"
 #include "train/mirror.h"
 #include "train/task.h"
+#include "train/task_data.h"
 #include "vision/image.h"
 #include "vision/warp.h"
 
@@ -40,38 +39,6 @@ static const struct task_input inputs[INPUTS] = {
     [IN_BLINK_WEIGHT] = {"blink_weight", 1, {1}},
     [IN_FACE] = {"face_target", 1, {1}},
 };
-
-struct data {
-    struct face_set real, rendered, judged_real, judged_rendered;
-};
-
-static void close_data(void *user)
-{
-    struct data *d = user;
-    if (!d)
-        return;
-    face_set_clear(&d->real);
-    face_set_clear(&d->rendered);
-    face_set_clear(&d->judged_real);
-    face_set_clear(&d->judged_rendered);
-    free(d);
-}
-
-static int open_data(const struct task_settings *settings, void **ret_data, char *message)
-{
-    struct data *d = calloc(1, sizeof(*d));
-    if (!d)
-        return -ENOMEM;
-    int r = judge_load_sets(settings, &d->real, &d->rendered, &d->judged_real, &d->judged_rendered, message);
-    if (r >= 0 && !d->real.count && !d->rendered.count)
-        r = -ENODATA;
-    if (r < 0) {
-        close_data(d);
-        return r;
-    }
-    *ret_data = d;
-    return 0;
-}
 
 // Draws the crop: round the box or the points, moved, scaled and turned a little as a finder or an earlier frame would.
 static struct face_crop draw_crop(struct rng *rng, const struct face_sample *s)
@@ -141,7 +108,7 @@ static void put_pose(const struct face_sample *s, const struct mat3 *turn, bool 
 
 static int fill(void *user, struct rng *rng, float *const *in)
 {
-    struct data *d = user;
+    struct task_data *d = user;
     bool real = d->real.count && (!d->rendered.count || rng_chance(rng, REAL_SHARE));
     const struct face_set *set = real ? &d->real : &d->rendered;
     const struct face_sample *s = &set->samples[rng_below(rng, set->count)];
@@ -206,7 +173,7 @@ static void build_deployed(struct net *net)
 
 static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret, char *message)
 {
-    struct data *d = user;
+    struct task_data *d = user;
     struct face_landmarks *found = NULL;
     int r = judge_find_all(dev, path, &d->judged_real, NULL, &found, message);
     if (r >= 0)
@@ -228,8 +195,8 @@ const struct task task_landmarks = {
     .batch = 32,
     .lr = 2e-3f,
     .weight_decay = 1e-3f,
-    .open = open_data,
-    .close = close_data,
+    .open = task_data_open,
+    .close = task_data_close,
     .fill = fill,
     .build = build,
     .build_deployed = build_deployed,
