@@ -94,6 +94,9 @@ static int read_lines(const struct reader *reader, FILE *file, struct face_set *
         } else if (wanted(reader, line)) {
             struct face_sample *s = face_set_append(set);
             r = s ? read_one(reader, line, row, s) : -ENOMEM;
+            if (r == -EBADMSG && !*reader->message)
+                snprintf(reader->message, FACE_SET_MESSAGE_SIZE, "%s.jsonl, line %d: has no id, or no box of 4 numbers",
+                         reader->name, row + 1);
         }
         cJSON_Delete(line);
     }

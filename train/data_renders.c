@@ -96,42 +96,79 @@ static int read_labels(const cJSON *line, struct face_sample *s)
     return 0;
 }
 
+// The pictures of the samples from number `from` on.
+struct file_names {
+    char **name;
+    int from, count, room;
+};
+
+static int add_name(struct file_names *files, const char *name)
+{
+    if (files->count == files->room) {
+        int room = files->room ? 2 * files->room : 256;
+        char **grown = realloc(files->name, (size_t)room * sizeof(*grown));
+        if (!grown)
+            return -ENOMEM;
+        files->name = grown;
+        files->room = room;
+    }
+    files->name[files->count] = strdup(name);
+    return files->name[files->count] ? (files->count++, 0) : -ENOMEM;
+}
+
+static void clear_names(struct file_names *files)
+{
+    for (int i = 0; i < files->count; i++)
+        free(files->name[i]);
+    free(files->name);
+}
+
+// The id that a picture's name gives its sample.
+static void name_sample(struct face_sample *s, const char *file)
+{
+    const char *slash = strrchr(file, '/'), *name = slash ? slash + 1 : file, *dot = strrchr(name, '.');
+    size_t n = dot && dot > name ? (size_t)(dot - name) : strlen(name);
+    snprintf(s->id, sizeof(s->id), "%.*s", (int)(n < sizeof(s->id) ? n : sizeof(s->id) - 1), name);
+}
+
 struct decode_job {
     struct face_set *set;
+    const struct file_names *files;
     const char *folder;
-    int end;
     atomic_int next, status;
+    atomic_flag told; // the message is written: by the first that fails
     char *message;
 };
 
-static int decode_one(struct decode_job *job, struct face_sample *s)
+static int decode_one(struct decode_job *job, int index)
 {
     char path[PATH_MAX], why[IMAGE_MESSAGE_SIZE] = "";
-    if (snprintf(path, sizeof(path), "%s/%s", job->folder, s->id) >= PATH_MAX)
-        return -ENAMETOOLONG;
-    int r = image_load(path, 1, &s->image, why);
-    if (r < 0)
-        snprintf(job->message, FACE_SET_MESSAGE_SIZE, "%.150s: %.200s", path, why);
+    int r = -ENAMETOOLONG;
+    if (snprintf(path, sizeof(path), "%s/%s", job->folder, job->files->name[index]) < PATH_MAX)
+        r = image_load(path, 1, &job->set->samples[job->files->from + index].image, why);
+    if (r < 0 && !atomic_flag_test_and_set(&job->told))
+        snprintf(job->message, FACE_SET_MESSAGE_SIZE, "%.150s: %.200s", path, *why ? why : strerror(-r));
     return r;
 }
 
 static void *decode(void *arg)
 {
     struct decode_job *job = arg;
-    for (int i; job->status >= 0 && (i = atomic_fetch_add(&job->next, 1)) < job->end;) {
-        int r = decode_one(job, &job->set->samples[i]);
+    for (int i; job->status >= 0 && (i = atomic_fetch_add(&job->next, 1)) < job->files->count;) {
+        int r = decode_one(job, i);
         if (r < 0)
             job->status = r;
     }
     return NULL;
 }
 
-static int decode_all(struct face_set *set, int from, const char *folder, int threads, char *message)
+static int decode_all(struct face_set *set, const struct file_names *files, const char *folder, int threads,
+                      char *message)
 {
-    struct decode_job job = {.set = set, .folder = folder, .end = set->count, .message = message};
+    struct decode_job job = {
+        .set = set, .files = files, .folder = folder, .told = ATOMIC_FLAG_INIT, .message = message};
     pthread_t thread[MAX_THREADS];
     int started = 0;
-    job.next = from;
     threads = threads < 1 ? 1 : threads > MAX_THREADS ? MAX_THREADS : threads;
     while (started < threads - 1 && pthread_create(&thread[started], NULL, decode, &job) == 0)
         started++;
@@ -141,7 +178,7 @@ static int decode_all(struct face_set *set, int from, const char *folder, int th
     return job.status;
 }
 
-static int read_lines(FILE *file, struct face_set *set, int limit, char *message)
+static int read_lines(FILE *file, struct face_set *set, int limit, struct file_names *files, char *message)
 {
     char *text = NULL;
     size_t room = 0;
@@ -150,10 +187,14 @@ static int read_lines(FILE *file, struct face_set *set, int limit, char *message
         cJSON *line = cJSON_Parse(text);
         struct face_sample *s = face_set_append(set);
         r = !s ? -ENOMEM : line ? read_labels(line, s) : -EBADMSG;
-        if (r >= 0)
-            snprintf(s->id, sizeof(s->id), "%.23s", member(line, "file")->valuestring);
-        else
-            snprintf(message, FACE_SET_MESSAGE_SIZE, "labels.jsonl, line %d: %s", row + 1, strerror(-r));
+        if (r >= 0) {
+            const char *name = member(line, "file")->valuestring;
+            name_sample(s, name);
+            r = add_name(files, name);
+        }
+        if (r < 0)
+            snprintf(message, FACE_SET_MESSAGE_SIZE, "labels.jsonl, line %d: %s", row + 1,
+                     r == -EBADMSG ? "not a line that gaze-render wrote" : strerror(-r));
         cJSON_Delete(line);
     }
     free(text);
@@ -163,16 +204,21 @@ static int read_lines(FILE *file, struct face_set *set, int limit, char *message
 int face_set_add_renders(struct face_set *set, const char *folder, int limit, int threads, char *message)
 {
     char path[PATH_MAX];
-    int from = set->count;
-    if (snprintf(path, sizeof(path), "%s/labels.jsonl", folder) >= PATH_MAX)
+    struct file_names files = {.from = set->count};
+    if (snprintf(path, sizeof(path), "%s/labels.jsonl", folder) >= PATH_MAX) {
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s...: %s", folder, strerror(ENAMETOOLONG));
         return -ENAMETOOLONG;
+    }
     FILE *file = fopen(path, "re");
     if (!file) {
         int r = -errno;
         snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", path, strerror(-r));
         return r;
     }
-    int r = read_lines(file, set, limit, message);
+    int r = read_lines(file, set, limit, &files, message);
     fclose(file);
-    return r < 0 ? r : decode_all(set, from, folder, threads, message);
+    if (r >= 0)
+        r = decode_all(set, &files, folder, threads, message);
+    clear_names(&files);
+    return r;
 }

@@ -17,7 +17,7 @@ enum face_set_fold {
 };
 
 struct face_sample {
-    char id[24];        // portrait's id, or the render's file name without its end
+    char id[24];        // portrait's id, or the render's file name without folder and end (.jpg)
     struct image image; // grey
     struct camera camera;
     struct box box; // bounding box of the MediaPipe mesh, pixels

@@ -17,6 +17,7 @@
 #include "train/mirror.h"
 #include "train/scene.h"
 #include "train/trainer.h"
+#include "vision/png.h"
 
 static npu_ctx *ctx;
 static npu_dev *dev;
@@ -261,6 +262,68 @@ static void portraits_are_held_out_by_fold(void **state)
     assert_non_null(strstr(message, "/nonexistent"));
 }
 
+static void put_numbers(FILE *f, const char *name, const char *number, int count)
+{
+    fprintf(f, "\"%s\":[", name);
+    for (int i = 0; i < count; i++)
+        fprintf(f, "%s%s", i ? "," : "", number);
+    fputs("],", f);
+}
+
+// A line as gaze-render writes it.
+static void put_render(FILE *f, const char *file)
+{
+    fprintf(f, "{\"file\":\"%s\",\"identity\":7,\"camera\":{\"fx\":300,\"fy\":300,\"cx\":8,\"cy\":8},", file);
+    put_numbers(f, "box", "4", 4);
+    put_numbers(f, "landmarks", "[1,2]", FACE_LANDMARKS);
+    put_numbers(f, "iris", "[3,4]", FACE_IRIS);
+    put_numbers(f, "landmarks_visible", "1", FACE_LANDMARKS);
+    put_numbers(f, "face_origin_mm", "100", 3);
+    fputs("\"head\":{\"R\":[1,0,0,0,1,0,0,0,1]},\"gaze\":{\"vector\":[0,0,-1]},\"blink\":{\"right\":0,\"left\":1}}\n",
+          f);
+}
+
+static void renders_are_known_by_their_files_names(void **state)
+{
+    char folder[] = "/tmp/test_train_XXXXXX", path[64], message[FACE_SET_MESSAGE_SIZE] = "";
+    struct face_set set = {0};
+    struct image image;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(image_alloc(16, 16, 3, &image), 0);
+    memset(image.data, 90, (size_t)image.stride * 16);
+    snprintf(path, sizeof(path), "%s/a.b.000007.png", folder);
+    assert_int_equal(png_write(&image, path), 0);
+    image_free(&image);
+    snprintf(path, sizeof(path), "%s/labels.jsonl", folder);
+    FILE *f = fopen(path, "we");
+    assert_non_null(f);
+    put_render(f, "a.b.000007.png");
+    put_render(f, "absent-and-long-000000012345.jpg");
+    fclose(f);
+    assert_int_equal(face_set_add(&set, folder, FACE_SET_ALL, 1, message), 0);
+    assert_int_equal(set.count, 1);
+    assert_string_equal(set.samples[0].id, "a.b.000007");
+    assert_int_equal(set.samples[0].image.width, 16);
+    assert_int_equal(set.samples[0].identity, 7);
+    assert_int_equal(face_set_add(&set, folder, FACE_SET_ALL, 0, message), -ENOENT); // appends; all but one are there
+    assert_non_null(strstr(message, "absent-and-long-000000012345.jpg: "));
+    assert_int_equal(set.count, 3);
+    assert_string_equal(set.samples[1].id, "a.b.000007");
+    assert_string_equal(set.samples[2].id, "absent-and-long-0000000");
+    face_set_clear(&set);
+    f = fopen(path, "ae");
+    assert_non_null(f);
+    fputs("{\"file\":\"x.jpg\"}\n", f);
+    fclose(f);
+    assert_int_equal(face_set_add(&set, folder, FACE_SET_ALL, 0, message), -EBADMSG);
+    assert_non_null(strstr(message, "labels.jsonl, line 3"));
+    face_set_clear(&set);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/a.b.000007.png", folder);
+    unlink(path);
+    rmdir(folder);
+}
+
 // A picture that is dark but for a white face box.
 static void make_face(struct face_set *set)
 {
@@ -341,6 +404,7 @@ int main(void)
         cmocka_unit_test(a_failed_sample_ends_the_batch),
         cmocka_unit_test(mirrored_points_are_a_mirror),
         cmocka_unit_test(portraits_are_held_out_by_fold),
+        cmocka_unit_test(renders_are_known_by_their_files_names),
         cmocka_unit_test(scenes_have_faces_where_they_say),
         cmocka_unit_test(augmented_patches_stay_in_range_and_repeat),
         cmocka_unit_test(quantiles),
