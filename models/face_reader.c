@@ -2,15 +2,15 @@
 #include "models/face_reader.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "models/face_parts.h"
+
 #define LOST_SCORE         0.4f  // a crop that looks less like a face than this is none
 #define SAME_FACE_IOU      0.35f // of a found and a followed face
 #define DUPLICATE_IOU      0.5f  // two followed faces that have run into one
-#define PART_SHARE         0.6f  // of a box's area inside a likelier one: it is an eye or a mouth of that face
 #define PRIOR_SIGMA_RAD    0.03  // of the network's rotation against the landmarks: measured best of 0.03 and 0.06
 #define STEADY_POINT_SHARE 0.05f // of the interocular distance: a point this uncertain counts half
 
@@ -182,33 +182,6 @@ static int find(struct face_reader *reader, const struct image *frame, const str
     return count;
 }
 
-static bool is_part_of(const struct face_reading *part, const struct face_reading *whole)
-{
-    const struct box *a = &part->box, *b = &whole->box;
-    float w = fminf(a->x + a->w, b->x + b->w) - fmaxf(a->x, b->x);
-    float h = fminf(a->y + a->h, b->y + b->h) - fmaxf(a->y, b->y);
-    return w > 0 && h > 0 && a->w * a->h < b->w * b->h && part->score <= whole->score &&
-           w * h > PART_SHARE * a->w * a->h;
-}
-
-// Leaves out parts of faces that were taken for faces, also those that have been followed for a while. Returns the new
-// count.
-static int drop_parts(struct face_reading *faces, int count, int *from)
-{
-    bool part[FACE_READER_MAX_FACES] = {false};
-    for (int i = 0; i < count; i++)
-        for (int k = 0; k < count; k++)
-            part[i] = part[i] || (k != i && is_part_of(&faces[i], &faces[k]));
-    int kept = 0;
-    for (int i = 0; i < count; i++) {
-        if (part[i])
-            continue;
-        faces[kept] = faces[i];
-        from[kept++] = from[i];
-    }
-    return kept;
-}
-
 int face_reader_pose(const struct camera *camera, const struct face_landmarks *l, struct pnp_result *ret_pose)
 {
     float steady_px = STEADY_POINT_SHARE * (float)face_interocular_px(l->points);
@@ -278,7 +251,7 @@ int face_reader_read(struct face_reader *reader, const struct image *frame, cons
         times->searches++;
         lap(&times->search_ns, &mark_ns);
     }
-    count = drop_parts(faces, count, from);
+    count = face_parts_drop(faces, count, from); // also those that have been followed for a while
     int kept = 0;
     for (int i = 0; i < count && kept < max; i++) {
         if (find_pose(camera, &faces[i]) < 0)

@@ -1,6 +1,7 @@
 # models: each network as a graph builder, and its way from frames to results
 $(O)/lib/libmodels.a: $(call objs,models/net.c models/model_file.c models/face_finder_net.c models/face_finder.c \
-    models/landmarks_net.c models/landmarks.c models/face_crop.c models/gaze_vit_net.c models/gaze_vit.c models/face_reader.c)
+    models/landmarks_net.c models/landmarks.c models/face_crop.c models/gaze_vit_net.c models/gaze_vit.c \
+    models/face_reader.c models/face_parts.c)
 
 TEST_PROGS += $(O)/tests/test_models
 $(O)/tests/test_models: $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a

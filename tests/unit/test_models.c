@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "models/face_finder.h"
+#include "models/face_parts.h"
 #include "models/gaze_vit.h"
 #include "models/landmarks.h"
 #include "models/model_file.h"
@@ -172,6 +173,59 @@ static void a_gaze_into_the_lens_is_zero_in_the_strip(void **state)
     assert_true(input[1] > 0.2f);        // still turned
 }
 
+struct part_case {
+    struct {
+        struct box box;
+        float score;
+    } faces[4];
+    int count;
+    int kept[4], kept_count;
+};
+
+static void parts_of_faces_are_left_out(void **state)
+{
+    static const struct part_case cases[] = {
+        {.count = 0},
+        {{{{0, 0, 100, 120}, 0.99f}}, 1, {0}, 1},
+        // An eye in a face, before and behind it in the list.
+        {{{{20, 30, 25, 25}, 0.98f}, {{0, 0, 100, 120}, 0.99f}}, 2, {1}, 1},
+        {{{{0, 0, 100, 120}, 0.99f}, {{20, 30, 25, 25}, 0.98f}}, 2, {0}, 1},
+        // As sure as the face: a part. Surer than it: both stay, for the large one may be the mistake.
+        {{{{0, 0, 100, 120}, 0.98f}, {{20, 30, 25, 25}, 0.98f}}, 2, {0}, 1},
+        {{{{0, 0, 100, 120}, 0.98f}, {{20, 30, 25, 25}, 0.99f}}, 2, {0, 1}, 2},
+        // A neighbour, and one that stands half before another: 58 % and 62 % of the small one's width.
+        {{{{0, 0, 100, 100}, 0.99f}, {{100, 0, 50, 50}, 0.98f}}, 2, {0, 1}, 2},
+        {{{{0, 0, 100, 100}, 0.99f}, {{71, 0, 50, 50}, 0.98f}}, 2, {0, 1}, 2},
+        {{{{0, 0, 100, 100}, 0.99f}, {{69, 0, 50, 50}, 0.98f}}, 2, {0}, 1},
+        {{{{0, 0, 100, 100}, 0.99f}, {{-19, -1, 50, 50}, 0.98f}}, 2, {0}, 1},
+        // Two of one size, whatever they share, are no parts of each other.
+        {{{{0, 0, 50, 50}, 0.99f}, {{0, 0, 50, 50}, 0.98f}}, 2, {0, 1}, 2},
+        // A part of a part goes too; the others keep their order.
+        {{{{200, 0, 90, 90}, 0.97f}, {{10, 10, 10, 10}, 0.97f}, {{5, 5, 40, 40}, 0.98f}, {{0, 0, 100, 100}, 0.99f}},
+         4,
+         {0, 3},
+         2},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct part_case *c = &cases[i];
+        struct face_reading faces[4] = {0};
+        int from[4];
+        for (int k = 0; k < c->count; k++) {
+            faces[k].box = c->faces[k].box;
+            faces[k].score = c->faces[k].score;
+            from[k] = 10 + k;
+        }
+        int kept = face_parts_drop(faces, c->count, from);
+        if (kept != c->kept_count)
+            print_message("# case %zu: %d faces, not %d\n", i, kept, c->kept_count);
+        assert_int_equal(kept, c->kept_count);
+        for (int k = 0; k < kept; k++) {
+            assert_int_equal(from[k], 10 + c->kept[k]);
+            assert_memory_equal(&faces[k].box, &c->faces[c->kept[k]].box, sizeof(struct box));
+        }
+    }
+}
+
 static void missing_and_wrong_weights_are_told(void **state)
 {
     struct landmarks *l = NULL;
@@ -222,6 +276,7 @@ int main(void)
         cmocka_unit_test(finder_decodes_a_cell),
         cmocka_unit_test(crops_of_box_and_points_agree_and_level_the_face),
         cmocka_unit_test(a_gaze_into_the_lens_is_zero_in_the_strip),
+        cmocka_unit_test(parts_of_faces_are_left_out),
         cmocka_unit_test(missing_and_wrong_weights_are_told),
     };
     return cmocka_run_group_tests(tests, open_ref, close_ref);
