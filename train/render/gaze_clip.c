@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "train/render/clip_stage.h"
+#include "train/render/number_options.h"
 #include "vision/jpeg.h"
 
 #define EXIT_USAGE 2
@@ -34,34 +35,6 @@ static const char usage_text[] =
     "  --quality Q        of the JPEGs, 1 to 100 (default 80)\n"
     "  --faces N          people in the picture; only 1 can be drawn\n"
     "  --help, --version\n";
-
-static int parse_number(const char *option, const char *text, double low, double high, double *ret_value)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (*text == '\0' || *end != '\0' || !(value >= low && value <= high)) {
-        fprintf(stderr, "gaze-clip: --%s %s: not a number from %.10g to %.10g\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
-
-static int parse_whole(const char *option, const char *text, long long low, long long high, long long *ret_value)
-{
-    char *end;
-    long long value;
-
-    errno = 0;
-    value = strtoll(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno || value < low || value > high) {
-        fprintf(stderr, "gaze-clip: --%s %s: not a whole number from %lld to %lld\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
 
 static int parse_size(const char *text, struct options *o)
 {
@@ -98,19 +71,19 @@ static int parse_value(struct options *o, int key, const char *text)
         o->truth = text;
         return 0;
     case 'n':
-        return parse_whole("frames", text, 1, FRAMES_MAX, &o->frames);
+        return whole_number_option("frames", text, 1, FRAMES_MAX, &o->frames);
     case 'f':
-        return parse_number("fps", text, 1, 240, &o->fps);
+        return number_option("fps", text, 1, 240, &o->fps);
     case 's':
         return parse_size(text, o);
     case 'r':
-        return parse_whole("seed", text, 0, INT64_MAX, &o->seed);
+        return whole_number_option("seed", text, 0, INT64_MAX, &o->seed);
     case 'v':
-        return parse_number("hfov", text, 20, 120, &o->hfov_deg);
+        return number_option("hfov", text, 20, 120, &o->hfov_deg);
     case 'q':
-        return parse_whole("quality", text, 1, 100, &o->quality);
+        return whole_number_option("quality", text, 1, 100, &o->quality);
     case 'p':
-        return parse_whole("faces", text, 1, 1, &o->faces);
+        return whole_number_option("faces", text, 1, 1, &o->faces);
     default:
         return -EINVAL;
     }

@@ -10,7 +10,8 @@ $(foreach f,$(RENDER_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-er
 
 $(O)/lib/librender.a: $(call objs,$(RENDER_SRC))
 PROGS += $(O)/bin/gaze-render
-$(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c train/render/render_options.c) $(O)/lib/librender.a $(O)/lib/libvision.a
+$(O)/bin/gaze-render: $(call objs,train/render/gaze_render.c train/render/render_options.c \
+	train/render/number_options.c) $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_gaze-render = -lcjson $(VISION_LIBS)
 
 TEST_PROGS += $(O)/tests/test_render $(O)/tests/test_render_photo
@@ -26,7 +27,7 @@ $(foreach f,$(CLIP_SRC),$(eval CFLAGS_$(subst /,_,$(f:.c=)) = -O3 -fno-math-errn
 
 $(O)/lib/libclip.a: $(call objs,$(CLIP_SRC))
 PROGS += $(O)/bin/gaze-clip
-$(O)/bin/gaze-clip: $(call objs,train/render/gaze_clip.c) $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a
+$(O)/bin/gaze-clip: $(call objs,train/render/gaze_clip.c train/render/number_options.c) $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a
 LIBS_gaze-clip = -lcjson $(VISION_LIBS)
 TEST_PROGS += $(O)/tests/test_clip
 $(O)/tests/test_clip: $(O)/lib/libclip.a $(O)/lib/librender.a $(O)/lib/libvision.a

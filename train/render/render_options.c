@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "train/render/number_options.h"
 
 #define COUNT_MAX    10000000
 #define PER_IDENTITY 8
@@ -34,34 +35,6 @@ static const char usage_text[] =
     "  --sheet FILE.png   a contact sheet of the first 48 pictures\n"
     "  --marks            draw boxes, landmarks and gaze into the contact sheet\n"
     "  --help, --version\n";
-
-static int parse_number(const char *option, const char *text, double low, double high, double *ret_value)
-{
-    char *end;
-    double value = strtod(text, &end);
-
-    if (*text == '\0' || *end != '\0' || !(value >= low && value <= high)) {
-        fprintf(stderr, "gaze-render: --%s %s: not a number from %.10g to %.10g\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
-
-static int parse_whole(const char *option, const char *text, long long low, long long high, long long *ret_value)
-{
-    char *end;
-    long long value;
-
-    errno = 0;
-    value = strtoll(text, &end, 10);
-    if (*text == '\0' || *end != '\0' || errno || value < low || value > high) {
-        fprintf(stderr, "gaze-render: --%s %s: not a whole number from %lld to %lld\n", option, text, low, high);
-        return -EINVAL;
-    }
-    *ret_value = value;
-    return 0;
-}
 
 static int parse_mode(const char *text, enum render_mode *ret_mode)
 {
@@ -148,25 +121,25 @@ static int parse_value(struct render_options *o, int key, const char *text)
     case KEY_MODE:
         return parse_mode(text, &o->mode);
     case KEY_COUNT:
-        return parse_whole("count", text, 1, COUNT_MAX, &o->count);
+        return whole_number_option("count", text, 1, COUNT_MAX, &o->count);
     case KEY_START:
-        return parse_whole("start", text, 0, INT64_MAX / 2, &o->start);
+        return whole_number_option("start", text, 0, INT64_MAX / 2, &o->start);
     case KEY_SIZE:
-        return parse_whole("size", text, RENDER_SIDE_MIN, RENDER_SIDE_MAX, &o->size);
+        return whole_number_option("size", text, RENDER_SIDE_MIN, RENDER_SIDE_MAX, &o->size);
     case KEY_JOBS:
-        return parse_whole("jobs", text, 1, RENDER_JOBS_MAX, &o->jobs);
+        return whole_number_option("jobs", text, 1, RENDER_JOBS_MAX, &o->jobs);
     case KEY_IDENTITIES:
-        return parse_whole("identities", text, 1, UINT32_MAX, &o->identities);
+        return whole_number_option("identities", text, 1, UINT32_MAX, &o->identities);
     case KEY_PER_IDENTITY:
-        return parse_whole("per-identity", text, 1, 100000, &o->per_identity);
+        return whole_number_option("per-identity", text, 1, 100000, &o->per_identity);
     case KEY_MAX_YAW:
-        return parse_number("max-yaw", text, 0, 75, &o->limits.max_yaw_deg);
+        return number_option("max-yaw", text, 0, 75, &o->limits.max_yaw_deg);
     case KEY_MAX_PITCH:
-        return parse_number("max-pitch", text, 0, 60, &o->limits.max_pitch_deg);
+        return number_option("max-pitch", text, 0, 60, &o->limits.max_pitch_deg);
     case KEY_MAX_ROLL:
-        return parse_number("max-roll", text, 0, 60, &o->limits.max_roll_deg);
+        return number_option("max-roll", text, 0, 60, &o->limits.max_roll_deg);
     case KEY_SEED:
-        r = parse_whole("seed", text, 0, INT64_MAX, &seed);
+        r = whole_number_option("seed", text, 0, INT64_MAX, &seed);
         if (r == 0)
             o->seed = (uint64_t)seed;
         return r;
