@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "libnpu/dev.h"
+#include "libnpu/dev/null.h"
 #include "libnpu/discover.h"
 
 int npu_ctx_fail(struct npu_ctx *c, int r, const char *fmt, ...)
@@ -48,7 +49,7 @@ static char *default_cache_dir(void)
     return NULL;
 }
 
-/* OpenCL devices, then nodes that none of them stands for, then ref. */
+/* OpenCL devices, then nodes that none of them stands for, then ref, then null if the environment asks for it. */
 static int find_devices(npu_ctx *c)
 {
     struct cl_found *cl = calloc(NPU_MAX_DEVICES, sizeof *cl);
@@ -60,15 +61,17 @@ static int find_devices(npu_ctx *c)
         free(node);
         return -ENOMEM;
     }
-    n_cl = npu_find_cl(cl, NPU_MAX_DEVICES - 1, c->error, sizeof c->error);
+    n_cl = npu_find_cl(cl, NPU_MAX_DEVICES - 2, c->error, sizeof c->error);
     n_nodes = npu_find_nodes(node, NPU_MAX_DEVICES);
     npu_join_nodes(cl, n_cl, node, n_nodes);
     for (int i = 0; i < n_cl; i++)
         c->device[c->n_devices++] = cl[i].info;
-    for (int i = 0; i < n_nodes && c->n_devices < NPU_MAX_DEVICES - 1; i++)
+    for (int i = 0; i < n_nodes && c->n_devices < NPU_MAX_DEVICES - 2; i++)
         if (!node[i].joined)
             c->device[c->n_devices++] = node[i].info;
     npu_dev_ref_info(&c->device[c->n_devices++]);
+    if (getenv("NPU_NULL"))
+        npu_dev_null_info(getenv("NPU_NULL"), &c->device[c->n_devices++]);
     snprintf(c->cl_why, sizeof c->cl_why, "%.159s", c->error);
     free(cl);
     free(node);
@@ -143,14 +146,30 @@ static int no_device(npu_ctx *c, const char *which)
                         c->cl_why);
 }
 
+/* "null" and "null:OPTIONS" are there if they are called by name. */
+static bool is_null(const char *which)
+{
+    return which && strncmp(which, "null", 4) == 0 && (which[4] == '\0' || which[4] == ':');
+}
+
+static int open_found(npu_ctx *c, const struct npu_dev_info *i, npu_dev **ret_dev)
+{
+    const char *options = getenv("NPU_NULL");
+
+    if (strcmp(i->id, "null") == 0)
+        return npu_dev_null_open(c, options ? options : "", ret_dev);
+    return strcmp(i->id, "ref") == 0 ? npu_dev_ref_open(c, i, ret_dev) : npu_dev_cl_open(c, i, ret_dev);
+}
+
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev)
 {
     const struct npu_dev_info *i = choose(c, which && strcmp(which, "auto") != 0 ? which : NULL);
     int r;
 
-    if (!i)
-        return no_device(c, which ? which : "auto");
-    r = i->kind == NPU_KIND_REF ? npu_dev_ref_open(c, i, ret_dev) : npu_dev_cl_open(c, i, ret_dev);
+    if (is_null(which))
+        r = npu_dev_null_open(c, which[4] ? which + 5 : getenv("NPU_NULL") ? getenv("NPU_NULL") : "", ret_dev);
+    else
+        r = i ? open_found(c, i, ret_dev) : no_device(c, which ? which : "auto");
     if (r == 0)
         c->n_open++;
     return r;

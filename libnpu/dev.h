@@ -38,5 +38,6 @@ struct npu_dev {
 /* A device that runs the C references, one after the other, in npu_plan_submit itself. */
 int npu_dev_ref_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
 void npu_dev_ref_info(struct npu_dev_info *ret_info);
+extern const struct npu_dev_ops npu_dev_ref_ops;
 
 #endif

@@ -148,7 +148,7 @@ static void ref_close(struct npu_dev *d)
     free(d);
 }
 
-static const struct npu_dev_ops ref_ops = {
+const struct npu_dev_ops npu_dev_ref_ops = {
     .name = "ref",
     .plan_lower = ref_lower,
     .plan_build = ref_build,
@@ -180,8 +180,8 @@ int npu_dev_ref_open(struct npu_ctx *c, const struct npu_dev_info *info, struct 
     struct npu_dev *d = calloc(1, sizeof *d);
 
     if (!d)
-        return -ENOMEM;
-    d->ops = &ref_ops;
+        return npu_ctx_fail(c, -ENOMEM, "ref: out of memory");
+    d->ops = &npu_dev_ref_ops;
     d->ctx = c;
     d->info = *info;
     d->traits = (struct npu_traits){.kind = NPU_KIND_REF, .compute_units = 1, .vec_f32 = 1, .max_work_group = 1};
