@@ -74,3 +74,5 @@ fuzz-safetensors:
 	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors
 
 TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py
+
+include libnpu/sim/module.mk

@@ -1,0 +1,192 @@
+/* exec_vector.c - the vector unit: d = act(a op b) and reductions along the innermost axis, in f32.
+ *
+ * Where all operands are i32 and the operation is mov, add, sub, max or min, it is done in integers, which wrap.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "libnpu/sim/machine.h"
+
+enum { CHUNK = 512, SUM_LANES = 16 };
+
+static float activate(enum sim_act act, float x)
+{
+    switch (act) {
+    case SIM_ACT_RELU:
+        return x > 0.0f ? x : 0.0f;
+    case SIM_ACT_RELU6:
+        return x > 0.0f ? fminf(x, 6.0f) : 0.0f;
+    case SIM_ACT_GELU:
+        return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
+    case SIM_ACT_SIGMOID:
+        return 1.0f / (1.0f + expf(-x));
+    case SIM_ACT_TANH:
+        return tanhf(x);
+    default:
+        return x;
+    }
+}
+
+/* NaN wins a maximum and a minimum. */
+static float greater(float a, float b)
+{
+    return a > b || isnan(a) ? a : b;
+}
+
+static float less(float a, float b)
+{
+    return a < b || isnan(a) ? a : b;
+}
+
+#define EACH(expr)                                                                                                     \
+    for (uint32_t k = 0; k < n; k++)                                                                                   \
+        a[k] = (expr);                                                                                                 \
+    break
+
+static void compute(const struct sim_insn *i, float *a, const float *b, uint32_t n)
+{
+    const enum sim_act act = sim_insn_act(i);
+
+    switch (i->op) {
+    case SIM_OP_ADD:
+        EACH(a[k] + b[k]);
+    case SIM_OP_SUB:
+        EACH(a[k] - b[k]);
+    case SIM_OP_MUL:
+        EACH(a[k] * b[k]);
+    case SIM_OP_DIV:
+        EACH(a[k] / b[k]);
+    case SIM_OP_MAX:
+        EACH(greater(a[k], b[k]));
+    case SIM_OP_MIN:
+        EACH(less(a[k], b[k]));
+    case SIM_OP_CMP:
+        EACH(a[k] > b[k] ? 1.0f : 0.0f);
+    case SIM_OP_REQUANT:
+        EACH(a[k] * b[k] + i->vec.imm);
+    case SIM_OP_ABS:
+        EACH(fabsf(a[k]));
+    case SIM_OP_EXP:
+        EACH(expf(a[k]));
+    case SIM_OP_LOG:
+        EACH(logf(a[k]));
+    case SIM_OP_RSQRT:
+        EACH(1.0f / sqrtf(a[k]));
+    case SIM_OP_RECIP:
+        EACH(1.0f / a[k]);
+    default:
+        break;
+    }
+    for (uint32_t k = 0; act != SIM_ACT_NONE && k < n; k++)
+        a[k] = activate(act, a[k]);
+}
+
+static int elementwise_row(struct sim_machine *m, const struct sim_insn *i, int64_t d, int64_t at, int64_t bt)
+{
+    const struct sim_vector *t = &i->vec;
+    const int64_t ds = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[0])),
+                  as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1])),
+                  bs = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[2]));
+    const bool imm = i->flags & SIM_B_IMM, has_b = sim_op_has_b(i->op);
+    float a[CHUNK], b[CHUNK];
+    int r = 0;
+
+    for (uint32_t k = 0; imm && k < CHUNK; k++)
+        b[k] = t->imm;
+    for (uint32_t k = 0; k < t->n0 && r == 0; k += CHUNK) {
+        const uint32_t n = t->n0 - k < CHUNK ? t->n0 - k : CHUNK;
+
+        r = sim_fetch(m, i->type[1], at + (int64_t)k * t->as[0] * as, t->as[0], n, a);
+        if (r == 0 && has_b && !imm)
+            r = sim_fetch(m, i->type[2], bt + (int64_t)k * t->bs[0] * bs, t->bs[0], n, b);
+        if (r < 0)
+            break;
+        compute(i, a, b, n);
+        r = sim_put(m, i->type[0], d + k * ds, n, a);
+    }
+    return r;
+}
+
+/* A sum is made in 16 lanes, element k in lane k mod 16; then the lanes are added, the first to the last. */
+static int reduce_row(struct sim_machine *m, const struct sim_insn *i, int64_t d, int64_t at)
+{
+    const struct sim_vector *t = &i->vec;
+    const int64_t as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1]));
+    float lane[SUM_LANES] = {0}, a[CHUNK], top = -INFINITY, sum = 0;
+    int r = 0;
+
+    for (uint32_t k = 0; k < t->n0 && r == 0; k += CHUNK) {
+        const uint32_t n = t->n0 - k < CHUNK ? t->n0 - k : CHUNK;
+
+        r = sim_fetch(m, i->type[1], at + (int64_t)k * t->as[0] * as, t->as[0], n, a);
+        for (uint32_t e = 0; r == 0 && e < n; e++) {
+            lane[e % SUM_LANES] += a[e];
+            top = greater(a[e], top);
+        }
+    }
+    if (r < 0)
+        return r;
+    for (int k = 0; k < SUM_LANES; k++)
+        sum += lane[k];
+    sum = activate(sim_insn_act(i), i->op == SIM_OP_RSUM ? sum : top);
+    return sim_put(m, i->type[0], d, 1, &sum);
+}
+
+static bool is_integer(const struct sim_insn *i)
+{
+    const bool b = sim_op_has_b(i->op) && !(i->flags & SIM_B_IMM);
+
+    if (i->op > SIM_OP_MIN || i->op == SIM_OP_MUL || i->op == SIM_OP_DIV || i->flags)
+        return false;
+    return i->type[0] % 16 == NPU_I32 && i->type[1] % 16 == NPU_I32 && (!b || i->type[2] % 16 == NPU_I32);
+}
+
+static int integer_row(struct sim_machine *m, const struct sim_insn *i, int64_t d, int64_t at, int64_t bt)
+{
+    const struct sim_vector *t = &i->vec;
+    const bool has_b = sim_op_has_b(i->op);
+
+    for (int64_t k = 0; k < t->n0; k++) {
+        int r = 0;
+        const uint8_t *pa = sim_access(m, SIM_PLACE_MEM(i->type[1]), at + k * t->as[0] * 4, 4, false, &r);
+        const uint8_t *pb =
+            pa && has_b ? sim_access(m, SIM_PLACE_MEM(i->type[2]), bt + k * t->bs[0] * 4, 4, false, &r) : pa;
+        uint8_t *pd = pb ? sim_access(m, SIM_PLACE_MEM(i->type[0]), d + k * 4, 4, true, &r) : NULL;
+        uint32_t a, b, y;
+
+        if (!pd)
+            return r;
+        memcpy(&a, pa, 4);
+        memcpy(&b, pb, 4);
+        y = i->op == SIM_OP_ADD   ? a + b
+            : i->op == SIM_OP_SUB ? a - b
+            : i->op == SIM_OP_MAX ? ((int32_t)a > (int32_t)b ? a : b)
+            : i->op == SIM_OP_MIN ? ((int32_t)a < (int32_t)b ? a : b)
+                                  : a;
+        memcpy(pd, &y, 4);
+    }
+    return 0;
+}
+
+int sim_exec_vector(struct sim_machine *m, const struct sim_insn *i)
+{
+    const struct sim_vector *t = &i->vec;
+    const int64_t ds = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[0])),
+                  as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1])),
+                  bs = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[2]));
+    const bool reduces = sim_op_reduces(i->op), integer = is_integer(i);
+
+    for (int64_t i2 = 0; i2 < t->n2; i2++)
+        for (int64_t i1 = 0; i1 < t->n1; i1++) {
+            const int64_t d = t->d + (i1 * t->ds[0] + i2 * t->ds[1]) * ds,
+                          a = t->a + (i1 * t->as[1] + i2 * t->as[2]) * as,
+                          b = t->b + (i1 * t->bs[1] + i2 * t->bs[2]) * bs;
+            int r = reduces   ? reduce_row(m, i, d, a)
+                    : integer ? integer_row(m, i, d, a, b)
+                              : elementwise_row(m, i, d, a, b);
+
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
