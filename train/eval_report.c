@@ -79,12 +79,58 @@ int eval_write_markdown(const struct figures *const *parts, int count, FILE *f)
     return ferror(f) ? -EIO : 0;
 }
 
+int eval_write_sweep(const struct judge_sweep *sweep, FILE *f)
+{
+    int chosen = judge_sweep_choose(sweep);
+    fprintf(
+        f,
+        "| threshold | found %% | false boxes per 100 | scenes: recall %% | precision %% |\n|---|---|---|---|---|\n");
+    for (int i = 0; i < sweep->count; i++) {
+        const struct judge_tally *p = &sweep->photographs[i], *s = &sweep->scenes[i];
+        fprintf(f, "| %g%s | %.2f | %.2f | %.2f | %.2f |\n", (double)p->threshold, i == chosen ? " (chosen)" : "",
+                judge_found_percent(p), judge_false_per_100(p), judge_found_percent(s), judge_precision_percent(s));
+    }
+    if (chosen < 0)
+        fputs("No threshold finds 99 % of the faces in photographs and 95 % of those in scenes.\n", f);
+    return ferror(f) ? -EIO : 0;
+}
+
 int eval_write_file(const struct figures *const *parts, int count, const char *path, eval_write_fn *write)
 {
     FILE *f = fopen(path, "we");
     if (!f)
         return -errno;
     int r = write(parts, count, f);
+    return fclose(f) < 0 ? -errno : r;
+}
+
+int eval_write_faces(const struct face_set *set, const struct face_landmarks *found, const struct gaze_estimate *gaze,
+                     const char *path)
+{
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return -errno;
+    for (int i = 0; i < set->count; i++) {
+        const struct face_sample *s = &set->samples[i];
+        double error = judge_gaze_error(s, &gaze[i]);
+        fprintf(f, "{\"id\":\"%s\",\"found\":%s", s->id, found[i].score > 0 ? "true" : "false");
+        if (error >= 0) {
+            struct angles label = gaze_to_angles(s->gaze), out = gaze_to_angles(gaze[i].gaze);
+            fprintf(f, ",\"gaze_error_deg\":%.3f,\"label_deg\":[%.3f,%.3f],\"gaze_deg\":[%.3f,%.3f],\"sigma_deg\":%.3f",
+                    deg_from_rad(error), deg_from_rad(label.yaw_rad), deg_from_rad(label.pitch_rad),
+                    deg_from_rad(out.yaw_rad), deg_from_rad(out.pitch_rad), deg_from_rad((double)gaze[i].sigma_rad));
+            struct head_angles given = head_angles_from_rotation(&s->head),
+                               head = head_angles_from_rotation(&found[i].head);
+            fprintf(f, ",\"head_label_deg\":[%.3f,%.3f,%.3f],\"head_deg\":[%.3f,%.3f,%.3f]",
+                    deg_from_rad(given.yaw_rad), deg_from_rad(given.pitch_rad), deg_from_rad(given.roll_rad),
+                    deg_from_rad(head.yaw_rad), deg_from_rad(head.pitch_rad), deg_from_rad(head.roll_rad));
+            fprintf(f, ",\"head_error_deg\":%.3f,\"px_per_strip_px\":%.3f,\"blink\":[%.3f,%.3f]",
+                    deg_from_rad(rotation_distance(&found[i].head, &s->head)), (double)gaze[i].frame_px_per_strip_px,
+                    (double)s->blink[0], (double)s->blink[1]);
+        }
+        fputs("}\n", f);
+    }
+    int r = ferror(f) ? -EIO : 0;
     return fclose(f) < 0 ? -errno : r;
 }
 

@@ -14,11 +14,14 @@ static const char usage[] =
     "usage: gaze-eval --models DIR [--data DIR] [--renders DIR] [options]\n"
     "  --models DIR    weights of face_finder, landmarks and gaze_vit\n"
     "  --data DIR      the portraits; those that are held out of training are taken\n"
+    "  --fold teaches  the portraits that teach instead: only what tells which threshold to choose\n"
     "  --renders DIR   what gaze-render wrote with a seed that was not trained on\n"
     "  --limit N       renders at most                  --scenes N   composed scenes, default 300\n"
     "  --device D      as npu-info lists them; default auto\n"
     "  --json FILE     all figures                      --markdown FILE   the same as a table\n"
-    "  --worst FILE    a PNG of the 16 worst renders    --misses   list missed faces and false boxes\n";
+    "  --worst FILE    a PNG of the 16 worst renders    --faces FILE      a JSON line for every render\n"
+    "  --threshold T   of face_finder's score, 0 to 1  --sweep      what other thresholds would give\n"
+    "  --misses        list missed faces and false boxes\n";
 
 enum {
     OPT_MODELS = 256,
@@ -30,6 +33,10 @@ enum {
     OPT_JSON,
     OPT_MARKDOWN,
     OPT_WORST,
+    OPT_FACES,
+    OPT_FOLD,
+    OPT_THRESHOLD,
+    OPT_SWEEP,
     OPT_MISSES
 };
 
@@ -43,6 +50,10 @@ static const struct option options[] = {
     {"json", required_argument, NULL, OPT_JSON},
     {"markdown", required_argument, NULL, OPT_MARKDOWN},
     {"worst", required_argument, NULL, OPT_WORST},
+    {"faces", required_argument, NULL, OPT_FACES},
+    {"fold", required_argument, NULL, OPT_FOLD},
+    {"threshold", required_argument, NULL, OPT_THRESHOLD},
+    {"sweep", no_argument, NULL, OPT_SWEEP},
     {"misses", no_argument, NULL, OPT_MISSES},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -50,10 +61,15 @@ static const struct option options[] = {
 };
 
 struct settings {
-    const char *models, *data, *renders, *device, *json, *markdown, *worst;
+    const char *models, *data, *renders, *device, *json, *markdown, *worst, *faces;
+    enum face_set_fold fold;
+    float threshold; // 0: the product's, or for a sweep its lowest
     int limit, scenes;
-    bool misses;
+    bool misses, sweep;
 };
+
+static const float sweep_thresholds[] = {0.8f,  0.85f,  0.9f,  0.93f,  0.95f, 0.96f, 0.965f,
+                                         0.97f, 0.975f, 0.98f, 0.985f, 0.99f, 0.995f};
 
 static bool count(const char *text, int *ret)
 {
@@ -64,6 +80,29 @@ static bool count(const char *text, int *ret)
         return false;
     }
     *ret = (int)v;
+    return true;
+}
+
+static bool fold(const char *text, enum face_set_fold *ret)
+{
+    bool teaches = !strcmp(text, "teaches");
+    if (!teaches && strcmp(text, "judges") != 0) {
+        fprintf(stderr, "gaze-eval: --fold is teaches or judges, not '%s'\n", text);
+        return false;
+    }
+    *ret = teaches ? FACE_SET_TEACHES : FACE_SET_JUDGES;
+    return true;
+}
+
+static bool share(const char *text, float *ret)
+{
+    char *end;
+    float v = strtof(text, &end);
+    if (end == text || *end || !(v > 0 && v < 1)) {
+        fprintf(stderr, "gaze-eval: '%s' is not a number between 0 and 1\n", text);
+        return false;
+    }
+    *ret = v;
     return true;
 }
 
@@ -94,6 +133,16 @@ static bool apply(struct settings *s, int option, const char *value)
         return true;
     case OPT_WORST:
         s->worst = value;
+        return true;
+    case OPT_FACES:
+        s->faces = value;
+        return true;
+    case OPT_FOLD:
+        return fold(value, &s->fold);
+    case OPT_THRESHOLD:
+        return share(value, &s->threshold);
+    case OPT_SWEEP:
+        s->sweep = true;
         return true;
     case OPT_MISSES:
         s->misses = true;
@@ -130,27 +179,45 @@ static int split(const struct judge_reading *readings, int count, struct face_la
     return 0;
 }
 
+// The thresholds from the reader's own on.
+static struct judge_sweep make_sweep(float lowest)
+{
+    struct judge_sweep sweep = {0};
+    for (size_t i = 0; i < sizeof(sweep_thresholds) / sizeof(*sweep_thresholds); i++)
+        if (sweep_thresholds[i] >= lowest) {
+            sweep.photographs[sweep.count].threshold = sweep_thresholds[i];
+            sweep.scenes[sweep.count++].threshold = sweep_thresholds[i];
+        }
+    return sweep;
+}
+
 static int photographs(const struct settings *s, struct face_reader *reader, struct figures *figures, char *message)
 {
+    bool teaches = s->fold == FACE_SET_TEACHES;
     struct face_set set = {0};
+    struct judge_sweep sweep = s->sweep ? make_sweep(s->threshold) : (struct judge_sweep){0};
     struct judge_misses misses = {0};
     struct judge_reading *readings = NULL;
     struct face_landmarks *found = NULL;
     struct gaze_estimate *gaze = NULL;
-    int r = face_set_add(&set, s->data, FACE_SET_JUDGES, 0, message);
+    int r = face_set_add(&set, s->data, s->fold, 0, message);
     if (r >= 0 && !(misses.list = calloc((size_t)set.count + 1, sizeof(*misses.list))))
         r = -ENOMEM;
     if (r >= 0)
-        r = judge_read_all(reader, "real", &set, figures, &readings, &misses);
+        r = judge_read_all(reader, teaches ? "taught" : "real", &set, figures, &readings, &misses, &sweep);
     if (r >= 0)
-        r = judge_read_scenes(reader, &set, s->scenes, figures);
+        r = judge_read_scenes(reader, teaches ? "taught_scenes" : "scenes", &set, s->scenes, figures, &sweep);
+    if (r >= 0 && s->misses)
+        list_misses(&misses);
+    if (r >= 0 && s->sweep) {
+        figures->count = 0; // they are those of the lowest threshold
+        r = eval_write_sweep(&sweep, stdout);
+    }
     if (r >= 0)
         r = split(readings, set.count, &found, &gaze);
-    if (r >= 0) {
+    if (r >= 0 && !s->sweep && !teaches) { // what it has learned from does not tell how good a network is
         judge_landmarks("real", &set, found, figures);
         judge_gaze_real(&set, gaze, figures);
-        if (s->misses)
-            list_misses(&misses);
     }
     free(misses.list);
     free(readings);
@@ -168,7 +235,7 @@ static int renders(const struct settings *s, struct face_reader *reader, struct 
     struct gaze_estimate *gaze = NULL;
     int r = face_set_add(&set, s->renders, FACE_SET_ALL, s->limit, message);
     if (r >= 0)
-        r = judge_read_all(reader, "rendered", &set, figures, &readings, NULL);
+        r = judge_read_all(reader, "rendered", &set, figures, &readings, NULL, NULL);
     if (r >= 0)
         r = split(readings, set.count, &found, &gaze);
     if (r >= 0) {
@@ -177,6 +244,8 @@ static int renders(const struct settings *s, struct face_reader *reader, struct 
     }
     if (r >= 0 && s->worst)
         r = eval_write_worst(&set, gaze, s->worst);
+    if (r >= 0 && s->faces && (r = eval_write_faces(&set, found, gaze, s->faces)) < 0)
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->faces, strerror(-r));
     free(readings);
     free(found);
     free(gaze);
@@ -188,7 +257,8 @@ static int evaluate(const struct settings *s, npu_dev *dev, char *message)
 {
     struct figures real = {0}, rendered = {0};
     struct face_reader *reader = NULL;
-    int r = face_reader_open(dev, s->models, NULL, &reader, message);
+    const struct face_finder_options finder = {.score_threshold = s->threshold};
+    int r = face_reader_open(dev, s->models, &finder, &reader, message);
     if (r >= 0 && s->data)
         r = photographs(s, reader, &real, message);
     if (r >= 0 && s->renders)
@@ -197,7 +267,8 @@ static int evaluate(const struct settings *s, npu_dev *dev, char *message)
     if (r < 0)
         return r;
     const struct figures *const parts[2] = {&real, &rendered};
-    eval_write_markdown(parts, 2, stdout);
+    if (real.count || rendered.count)
+        eval_write_markdown(parts, 2, stdout);
     if (s->json && (r = eval_write_file(parts, 2, s->json, eval_write_json)) < 0)
         snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->json, strerror(-r));
     if (r >= 0 && s->markdown && (r = eval_write_file(parts, 2, s->markdown, eval_write_markdown)) < 0)
@@ -224,7 +295,7 @@ static int run(const struct settings *s)
 
 int main(int argc, char **argv)
 {
-    struct settings s = {.device = "auto", .scenes = 300};
+    struct settings s = {.device = "auto", .scenes = 300, .fold = FACE_SET_JUDGES};
     for (int option; (option = getopt_long(argc, argv, "hV", options, NULL)) != -1;) {
         if (option == 'h' || option == 'V') {
             printf("%s", option == 'h' ? usage : "gaze-eval " GAZED_VERSION "\n");
@@ -239,5 +310,11 @@ int main(int argc, char **argv)
         fprintf(stderr, "%sgaze-eval: --models and one of --data and --renders are needed\n", usage);
         return 2;
     }
+    if (s.sweep && !s.data) {
+        fprintf(stderr, "gaze-eval: --sweep reads photographs and scenes of them: give --data\n");
+        return 2;
+    }
+    if (s.sweep && s.threshold == 0)
+        s.threshold = sweep_thresholds[0];
     return run(&s);
 }

@@ -12,15 +12,33 @@
 #define SCENE_STREAM 0x7363656e // "scen"
 #define MATCH_IOU    0.5f
 
-struct tally {
-    int faces, found, boxes;
-};
+#define LEAST_FOUND_PERCENT  99 // of the faces in photographs: the finder's goals
+#define LEAST_RECALL_PERCENT 95 // of those in scenes
+
+double judge_found_percent(const struct judge_tally *t)
+{
+    return 100.0 * t->found / (t->faces ? t->faces : 1);
+}
+
+double judge_precision_percent(const struct judge_tally *t)
+{
+    return 100.0 * t->found / (t->boxes ? t->boxes : 1);
+}
+
+double judge_false_per_100(const struct judge_tally *t)
+{
+    return 100.0 * (t->boxes - t->found) / (t->pictures ? t->pictures : 1);
+}
 
 // Matches readings (any order) to faces, each to the best that is left; ret_best[i] is the reading of face i or -1.
 static void match(const struct face_reading *readings, int count, const struct box *faces, int face_count,
-                  struct tally *tally, int *ret_best)
+                  struct judge_tally *tally, int *ret_best)
 {
     bool used[FACE_READER_MAX_FACES] = {0};
+    for (int k = 0; k < count; k++) {
+        used[k] = readings[k].score < tally->threshold;
+        tally->boxes += !used[k];
+    }
     for (int i = 0; i < face_count; i++) {
         float best = MATCH_IOU;
         ret_best[i] = -1;
@@ -36,8 +54,32 @@ static void match(const struct face_reading *readings, int count, const struct b
             tally->found++;
         }
     }
+    tally->pictures++;
     tally->faces += face_count;
-    tally->boxes += count;
+}
+
+static void match_all(const struct face_reading *readings, int count, const struct box *faces, int face_count,
+                      struct judge_tally *tallies, int tally_count)
+{
+    int best[SCENE_MAX_FACES];
+    for (int i = 0; i < tally_count; i++)
+        match(readings, count, faces, face_count, &tallies[i], best);
+}
+
+int judge_sweep_choose(const struct judge_sweep *sweep)
+{
+    int chosen = -1, fewest = 0;
+    for (int i = 0; i < sweep->count; i++) {
+        const struct judge_tally *p = &sweep->photographs[i], *s = &sweep->scenes[i];
+        int wrong = p->boxes - p->found + s->boxes - s->found;
+        if (judge_found_percent(p) < LEAST_FOUND_PERCENT || (s->faces && judge_found_percent(s) < LEAST_RECALL_PERCENT))
+            continue;
+        if (chosen < 0 || wrong < fewest || (wrong == fewest && p->threshold < sweep->photographs[chosen].threshold)) {
+            chosen = i;
+            fewest = wrong;
+        }
+    }
+    return chosen;
 }
 
 static void note_miss(struct judge_misses *misses, const struct face_sample *s, const struct face_reading *readings,
@@ -61,22 +103,18 @@ static void keep(const struct face_reading *reading, struct judge_reading *out)
         out->gaze.sigma_rad = -1;
 }
 
-static void report(const char *prefix, const struct tally *t, int pictures, struct figures *ret)
+static void report(const char *prefix, const char *name, double value, struct figures *ret)
 {
-    char name[48];
-    snprintf(name, sizeof(name), "%s.pictures", prefix);
-    figures_add(ret, name, pictures);
-    snprintf(name, sizeof(name), "%s.faces_found_percent", prefix);
-    figures_add(ret, name, 100.0 * t->found / (t->faces ? t->faces : 1));
-    snprintf(name, sizeof(name), "%s.false_boxes_per_100", prefix);
-    figures_add(ret, name, 100.0 * (t->boxes - t->found) / (pictures ? pictures : 1));
+    char full[48];
+    snprintf(full, sizeof(full), "%s.%s", prefix, name);
+    figures_add(ret, full, value);
 }
 
 int judge_read_all(struct face_reader *reader, const char *prefix, const struct face_set *set, struct figures *ret,
-                   struct judge_reading **ret_readings, struct judge_misses *misses)
+                   struct judge_reading **ret_readings, struct judge_misses *misses, struct judge_sweep *sweep)
 {
     struct judge_reading *out = calloc((size_t)set->count + 1, sizeof(*out));
-    struct tally tally = {0};
+    struct judge_tally tally = {0};
     if (!out)
         return -ENOMEM;
     for (int i = 0; i < set->count; i++) {
@@ -88,21 +126,26 @@ int judge_read_all(struct face_reader *reader, const char *prefix, const struct 
             return n;
         }
         match(readings, n, &s->box, 1, &tally, &best);
+        if (sweep)
+            match_all(readings, n, &s->box, 1, sweep->photographs, sweep->count);
         note_miss(misses, s, readings, n, best);
         out[i].gaze.sigma_rad = -1;
         if (best >= 0)
             keep(&readings[best], &out[i]);
     }
-    report(prefix, &tally, set->count, ret);
+    report(prefix, "pictures", set->count, ret);
+    report(prefix, "faces_found_percent", judge_found_percent(&tally), ret);
+    report(prefix, "false_boxes_per_100", judge_false_per_100(&tally), ret);
     *ret_readings = out;
     return 0;
 }
 
-int judge_read_scenes(struct face_reader *reader, const struct face_set *set, int scenes, struct figures *ret)
+int judge_read_scenes(struct face_reader *reader, const char *prefix, const struct face_set *set, int scenes,
+                      struct figures *ret, struct judge_sweep *sweep)
 {
     static const struct scene_spec spec = {640, 480, 37, 346, 1, SCENE_MAX_FACES}; // heights: widths are 0.87 of them
     struct face_set none = {0};
-    struct tally tally = {0};
+    struct judge_tally tally = {0};
     struct camera camera;
     struct image scene;
     int r = camera_from_hfov(spec.width_px, spec.height_px, rad_from_deg(CAMERA_DEFAULT_HFOV_DEG), &camera);
@@ -117,14 +160,17 @@ int judge_read_scenes(struct face_reader *reader, const struct face_set *set, in
         for (int k = 0; k < n; k++)
             boxes[k] = faces[k].box;
         r = n < 0 ? n : face_reader_read(reader, &scene, &camera, true, readings, 0, FACE_READER_MAX_FACES, NULL);
-        if (r >= 0)
-            match(readings, r, boxes, n, &tally, best);
+        if (r < 0)
+            break;
+        match(readings, r, boxes, n, &tally, best);
+        if (sweep)
+            match_all(readings, r, boxes, n, sweep->scenes, sweep->count);
     }
     image_free(&scene);
     if (r < 0)
         return r;
-    figures_add(ret, "scenes.faces", tally.faces);
-    figures_add(ret, "scenes.recall_percent", 100.0 * tally.found / (tally.faces ? tally.faces : 1));
-    figures_add(ret, "scenes.precision_percent", 100.0 * tally.found / (tally.boxes ? tally.boxes : 1));
+    report(prefix, "faces", tally.faces, ret);
+    report(prefix, "recall_percent", judge_found_percent(&tally), ret);
+    report(prefix, "precision_percent", judge_precision_percent(&tally), ret);
     return 0;
 }

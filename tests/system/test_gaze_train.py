@@ -39,6 +39,11 @@ def arguments():
     check(r.returncode == 1 and "/nonexistent" in r.stderr, "gaze-train names the missing folder", r.stderr)
     r = run("gaze-eval", "--models", "/nonexistent")
     check(r.returncode == 2, "gaze-eval without pictures says what is needed", r.stderr)
+    for option, value in (("--fold", "both"), ("--threshold", "1.5"), ("--scenes", "few")):
+        r = run("gaze-eval", "--models", "/nonexistent", "--data", "/nonexistent", option, value)
+        check(r.returncode == 2 and value in r.stderr, f"gaze-eval refuses a bad {option}", r.stderr)
+    r = run("gaze-eval", "--models", "/nonexistent", "--renders", "/nonexistent", "--sweep")
+    check(r.returncode == 2 and "--data" in r.stderr, "gaze-eval says what a sweep needs", r.stderr)
     r = run("gaze-eval", "--models", "/nonexistent", "--renders", "/nonexistent", "--device", "ref")
     check(r.returncode == 1 and "face_finder" in r.stderr, "gaze-eval names the missing weights", r.stderr)
 

@@ -385,6 +385,40 @@ static void augmented_patches_stay_in_range_and_repeat(void **state)
     assert_true(changed > 30);
 }
 
+struct sweep_case {
+    int chosen, count;
+    struct {
+        float threshold;
+        int found, boxes, scene_found, scene_boxes; // of 200 faces in photographs, 100 in scenes
+    } point[3];
+};
+
+static void the_sweep_takes_the_fewest_false_boxes(void **state)
+{
+    static const struct sweep_case cases[] = {
+        {.chosen = -1, .count = 0},
+        {0, 1, {{0.9f, 198, 230, 95, 120}}},
+        {-1, 1, {{0.9f, 197, 197, 95, 95}}}, // 98.5 % found
+        {-1, 1, {{0.9f, 198, 198, 94, 94}}}, // 94 % of the scenes'
+        {1, 3, {{0.8f, 200, 204, 100, 101}, {0.9f, 199, 200, 98, 99}, {0.95f, 197, 197, 96, 96}}},
+        {1, 3, {{0.8f, 200, 204, 100, 101}, {0.9f, 199, 199, 98, 98}, {0.95f, 198, 198, 96, 96}}}, // alike: the lower
+        {2, 3, {{0.8f, 200, 200, 100, 103}, {0.9f, 199, 201, 98, 99}, {0.95f, 198, 198, 96, 98}}}, // both count
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct judge_sweep sweep = {.count = cases[i].count};
+        for (int k = 0; k < sweep.count; k++) {
+            sweep.photographs[k] = (struct judge_tally){cases[i].point[k].threshold, 200, 200, cases[i].point[k].found,
+                                                        cases[i].point[k].boxes};
+            sweep.scenes[k] = (struct judge_tally){cases[i].point[k].threshold, 30, 100, cases[i].point[k].scene_found,
+                                                   cases[i].point[k].scene_boxes};
+        }
+        assert_int_equal(judge_sweep_choose(&sweep), cases[i].chosen);
+    }
+    const struct judge_tally none = {0}, some = {0.5f, 50, 60, 57, 59};
+    assert_true(judge_found_percent(&none) == 0 && judge_false_per_100(&none) == 0);
+    assert_true(judge_found_percent(&some) == 95 && judge_false_per_100(&some) == 4);
+}
+
 static void quantiles(void **state)
 {
     double v[] = {5, 1, 4, 2, 3};
@@ -407,6 +441,7 @@ int main(void)
         cmocka_unit_test(renders_are_known_by_their_files_names),
         cmocka_unit_test(scenes_have_faces_where_they_say),
         cmocka_unit_test(augmented_patches_stay_in_range_and_repeat),
+        cmocka_unit_test(the_sweep_takes_the_fewest_false_boxes),
         cmocka_unit_test(quantiles),
     };
     return cmocka_run_group_tests(tests, open_ref, close_ref);
