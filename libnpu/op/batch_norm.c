@@ -233,44 +233,57 @@ static int train_backward(npu_graph *g, const struct npu_node *n, const npu_val 
     return add_grads(g, n, n->out[1], n->out[2], gout[0], false, gin);
 }
 
-/* Rows of a part so that there are about 64 parts. */
-static int64_t part_rows(int64_t rows)
+/* Two sums for each column of x: in parts of `len` rows first, about 64 of them, then of all. */
+struct column_parts {
+    int64_t rows, cols, len, count; /* count 0: no rows; cols 0: nothing to do */
+    int buf;                        /* scratch: [count, 2, cols] f32 */
+};
+
+static int make_parts(const struct npu_node *n, struct npu_lower *l, struct column_parts *ret_parts)
 {
-    return rows > 64 * 64 ? op_ceil_div(rows, 64) : 64;
+    struct npu_shape s = npu_lower_type(l, n->in[0]).shape;
+    struct column_parts p = {.rows = op_rows(&s), .cols = op_last(&s)};
+
+    p.len = p.rows > 64 * 64 ? op_ceil_div(p.rows, 64) : 64;
+    p.count = op_ceil_div(p.rows, p.len);
+    if (p.cols)
+        p.buf = npu_lower_scratch(l, (size_t)((p.count ? p.count : 1) * 2 * p.cols) * sizeof(float));
+    if (p.buf < 0)
+        return p.buf;
+    *ret_parts = p;
+    return 0;
+}
+
+static void part_args(struct npu_launch *k, const struct column_parts *p)
+{
+    const int64_t v[] = {p->rows, p->cols, p->count, p->len};
+
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        npu_launch_i32(k, v[i]);
 }
 
 static int train_lower(const struct npu_node *n, struct npu_lower *l)
 {
-    struct npu_shape s = npu_lower_type(l, n->in[0]).shape;
-    int64_t c = op_last(&s), rows = op_rows(&s), len = part_rows(rows), parts = rows ? op_ceil_div(rows, len) : 0;
+    struct column_parts p;
     struct npu_launch *k;
-    int buf;
+    int r = make_parts(n, l, &p);
 
-    if (!c)
-        return 0;
-    buf = npu_lower_scratch(l, (size_t)((parts ? parts : 1) * 2 * c) * sizeof(float));
-    if (buf < 0)
-        return buf;
-    if (parts) {
+    if (r < 0 || !p.cols)
+        return r;
+    if (p.count) {
         k = op_launch(l, "batch_norm", "batch_norm_stats");
         npu_launch_val(k, n->in[0]);
-        npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
-        npu_launch_i32(k, rows);
-        npu_launch_i32(k, c);
-        npu_launch_i32(k, parts);
-        npu_launch_i32(k, len);
-        op_launch_cols(l, k, parts, c, len);
+        npu_launch_buf(k, NPU_ARG_SCRATCH, p.buf);
+        part_args(k, &p);
+        op_launch_cols(l, k, p.count, p.cols, p.len);
     }
     k = op_launch(l, "batch_norm", "batch_norm_merge");
     npu_launch_val(k, n->out[1]);
     npu_launch_val(k, n->out[2]);
-    npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
-    npu_launch_i32(k, rows);
-    npu_launch_i32(k, c);
-    npu_launch_i32(k, parts);
-    npu_launch_i32(k, len);
-    op_launch_tiles(l, k, 1, c);
-    if (parts)
+    npu_launch_buf(k, NPU_ARG_SCRATCH, p.buf);
+    part_args(k, &p);
+    op_launch_tiles(l, k, 1, p.cols);
+    if (p.count)
         apply_launch(l, n, n->out[1], n->out[2]);
     return 0;
 }
@@ -361,36 +374,29 @@ static int grad_ref(const struct npu_ref_call *k)
 static int grad_lower(const struct npu_node *n, struct npu_lower *l)
 {
     const struct batch_norm_attr *a = NPU_ATTR(struct batch_norm_attr, n);
-    struct npu_shape s = npu_lower_type(l, n->in[0]).shape;
-    int64_t c = op_last(&s), rows = op_rows(&s), len = part_rows(rows), parts = rows ? op_ceil_div(rows, len) : 0;
+    struct column_parts p;
     struct npu_launch *k;
-    int buf;
+    int r = make_parts(n, l, &p);
 
-    if (!c)
-        return 0;
-    buf = npu_lower_scratch(l, (size_t)((parts ? parts : 1) * 2 * c) * sizeof(float));
-    if (buf < 0)
-        return buf;
-    if (parts) {
+    if (r < 0 || !p.cols)
+        return r;
+    if (p.count) {
         k = op_launch(l, "batch_norm", "batch_norm_grad_sums");
         for (int i = 0; i < 5; i++)
             npu_launch_val(k, n->in[i]);
-        npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
+        npu_launch_buf(k, NPU_ARG_SCRATCH, p.buf);
         npu_launch_f32(k, a->eps);
-        npu_launch_i32(k, rows);
-        npu_launch_i32(k, c);
-        npu_launch_i32(k, parts);
-        npu_launch_i32(k, len);
-        op_launch_cols(l, k, parts, c, len);
+        part_args(k, &p);
+        op_launch_cols(l, k, p.count, p.cols, p.len);
     }
     k = op_launch(l, "layer_norm", "layer_norm_sum");
     npu_launch_val(k, n->out[1]);
     npu_launch_val(k, n->out[2]);
-    npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
-    npu_launch_i32(k, parts);
-    npu_launch_i32(k, c);
-    op_launch_tiles(l, k, 1, c);
-    if (!parts)
+    npu_launch_buf(k, NPU_ARG_SCRATCH, p.buf);
+    npu_launch_i32(k, p.count);
+    npu_launch_i32(k, p.cols);
+    op_launch_tiles(l, k, 1, p.cols);
+    if (!p.count)
         return 0;
     k = op_launch(l, "batch_norm", "batch_norm_grad");
     for (int i = 0; i < 5; i++)
@@ -398,10 +404,10 @@ static int grad_lower(const struct npu_node *n, struct npu_lower *l)
     for (int i = 0; i < 3; i++)
         npu_launch_val(k, n->out[i]);
     npu_launch_f32(k, a->eps);
-    npu_launch_f32(k, a->frozen ? 0 : 1.0f / (float)rows);
-    npu_launch_i32(k, rows);
-    npu_launch_i32(k, c);
-    op_launch_tiles(l, k, rows, c);
+    npu_launch_f32(k, a->frozen ? 0 : 1.0f / (float)p.rows);
+    npu_launch_i32(k, p.rows);
+    npu_launch_i32(k, p.cols);
+    op_launch_tiles(l, k, p.rows, p.cols);
     return 0;
 }
 

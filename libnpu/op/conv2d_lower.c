@@ -41,6 +41,29 @@ static bool blocked(const struct npu_lower *l, const struct npu_conv2d_dims *d)
     return npu_mat_blocked(npu_lower_traits(l)) && fits_int32(d);
 }
 
+/* The kernel that reads src and w and makes dst: its values. */
+static struct npu_launch *start_gather(const struct npu_node *n, struct npu_lower *l, const char *entry,
+                                       const struct npu_mat_tile *tile, bool grad_x)
+{
+    struct npu_launch *k = start(l, entry, tile->name);
+
+    npu_launch_def(k, "-DW=%d%s", tile->w, grad_x ? " -DGRAD_X" : "");
+    npu_launch_val(k, n->in[0]);
+    npu_launch_val(k, n->in[1]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS]);
+    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL]);
+    npu_launch_val(k, n->out[0]);
+    return k;
+}
+
+static void window(struct npu_launch *k, const struct npu_conv2d_dims *d)
+{
+    const int64_t v[] = {d->kh, d->kw, d->stride, d->pad_top, d->pad_left};
+
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        npu_launch_i32(k, v[i]);
+}
+
 static int gather_cpu(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
 {
     const struct npu_traits *t = npu_lower_traits(l);
@@ -59,21 +82,11 @@ static int gather_cpu(const struct npu_node *n, struct npu_lower *l, const struc
         b.nb = npu_mat_ceil(b.nb, 2);
     if (!blocked(l, d) || kc * (tile.nr + tile.mr) > most)
         return -EOPNOTSUPP;
-    k = start(l, "conv2d_cpu", tile.name);
-    npu_launch_def(k, "-DW=%d%s", tile.w, grad_x ? " -DGRAD_X" : "");
-    npu_launch_val(k, n->in[0]);
-    npu_launch_val(k, n->in[1]);
-    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS]);
-    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL]);
-    npu_launch_val(k, n->out[0]);
+    k = start_gather(n, l, "conv2d_cpu", &tile, grad_x);
     npu_launch_i32(k, d->n);
     for (int i = 0; i < 6; i++)
         npu_launch_i32(k, v[1 + (grad_x ? (i + 3) % 6 : i)]);
-    npu_launch_i32(k, d->kh);
-    npu_launch_i32(k, d->kw);
-    npu_launch_i32(k, d->stride);
-    npu_launch_i32(k, d->pad_top);
-    npu_launch_i32(k, d->pad_left);
+    window(k, d);
     npu_launch_i32(k, depth);
     npu_launch_i32(k, cn);
     npu_launch_i32(k, phases);
@@ -202,23 +215,13 @@ static void gather_dw(const struct npu_node *n, struct npu_lower *l, const struc
     const struct npu_mat_tile tile = npu_mat_tile(npu_lower_traits(l));
     const int64_t all = d->n * (grad_x ? d->h : d->oh), rows = share_rows(l, all, 8);
     const int64_t v[] = {d->n, d->h, d->w, d->oh, d->ow};
-    struct npu_launch *k = start(l, "conv2d_dw_cpu", tile.name);
+    struct npu_launch *k = start_gather(n, l, "conv2d_dw_cpu", &tile, grad_x);
 
-    npu_launch_def(k, "-DW=%d%s", tile.w, grad_x ? " -DGRAD_X" : "");
-    npu_launch_val(k, n->in[0]);
-    npu_launch_val(k, n->in[1]);
-    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS]);
-    npu_launch_val(k, grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL]);
-    npu_launch_val(k, n->out[0]);
     npu_launch_i32(k, d->n);
     for (int i = 0; i < 4; i++)
         npu_launch_i32(k, v[1 + (grad_x ? (i + 2) % 4 : i)]);
     npu_launch_i32(k, d->cin);
-    npu_launch_i32(k, d->kh);
-    npu_launch_i32(k, d->kw);
-    npu_launch_i32(k, d->stride);
-    npu_launch_i32(k, d->pad_top);
-    npu_launch_i32(k, d->pad_left);
+    window(k, d);
     npu_launch_i32(k, rows);
     npu_launch_i32(k, NPU_ATTR(struct npu_conv2d_attr, n)->act);
     npu_launch_size(k, (size_t)npu_mat_ceil(all, rows), 0, 0);

@@ -2,6 +2,7 @@
  *
  * x [..., C], target [...] i32: a class or negative = ignored. out {loss, 1 / rows counted (0 if none)}.
  */
+#include "libnpu/op/loss.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
 
@@ -98,12 +99,7 @@ static int entropy_lower(const struct npu_node *n, struct npu_lower *l)
         npu_launch_i32(k, block);
         op_launch_items(l, k, parts);
     }
-    k = op_launch(l, "loss", "loss_sum");
-    npu_launch_val(k, n->out[0]);
-    npu_launch_val(k, n->out[1]);
-    npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
-    npu_launch_i32(k, parts);
-    npu_launch_size(k, 1, 0, 0);
+    op_loss_sum(l, n, buf, parts);
     return 0;
 }
 
@@ -149,10 +145,7 @@ const struct npu_op npu_op_cross_entropy = {
 static int entropy_grad_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out,
                               char *why, size_t size)
 {
-    if (n->n_in != 4)
-        return op_why(why, size, "needs 4 inputs, got %d", n->n_in);
-    if (op_need_f32(in, 2, "1 / rows", 0, NULL, why, size) ||
-        op_need_f32(in, 3, "the gradient of the loss", 0, NULL, why, size))
+    if (op_loss_grad_check(n, in, 4, "1 / rows", why, size))
         return -EINVAL;
     n->n_out = 1;
     out[0] = in[0];

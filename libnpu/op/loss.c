@@ -2,6 +2,7 @@
  *
  * in {x, target, weight or none}, out {loss, 1 / sum(w) (0 if that sum is 0)}; the second one serves the gradient.
  */
+#include "libnpu/op/loss.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
 
@@ -105,6 +106,17 @@ static int loss_backward(npu_graph *g, const struct npu_node *n, const npu_val *
     return gin[0] < 0 ? gin[0] : 0;
 }
 
+void op_loss_sum(struct npu_lower *l, const struct npu_node *n, int buf, int64_t parts)
+{
+    struct npu_launch *k = op_launch(l, "loss", "loss_sum");
+
+    npu_launch_val(k, n->out[0]);
+    npu_launch_val(k, n->out[1]);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
+    npu_launch_i32(k, parts);
+    npu_launch_size(k, 1, 0, 0);
+}
+
 static int loss_lower(const struct npu_node *n, struct npu_lower *l)
 {
     struct npu_tensor_type x = npu_lower_type(l, n->in[0]), w = npu_lower_type(l, n->in[2]);
@@ -127,12 +139,7 @@ static int loss_lower(const struct npu_node *n, struct npu_lower *l)
         op_bcast_args(k, &b);
         parts = op_launch_sums(l, k, b.rows, b.inner);
     }
-    k = op_launch(l, "loss", "loss_sum");
-    npu_launch_val(k, n->out[0]);
-    npu_launch_val(k, n->out[1]);
-    npu_launch_buf(k, NPU_ARG_SCRATCH, buf);
-    npu_launch_i32(k, parts);
-    npu_launch_size(k, 1, 0, 0);
+    op_loss_sum(l, n, buf, parts);
     return 0;
 }
 
@@ -215,13 +222,20 @@ LOSS(bce_logits, LOSS_BCE, false);
 
 /* ---- gradient: in {x, target, weight or none, 1 / sum(w), gradient of the loss} ---- */
 
+int op_loss_grad_check(const struct npu_node *n, const struct npu_tensor_type *in, int want, const char *weights,
+                       char *why, size_t size)
+{
+    if (n->n_in != want)
+        return op_why(why, size, "needs %d inputs, got %d", want, n->n_in);
+    if (op_need_f32(in, want - 2, weights, 0, NULL, why, size))
+        return -EINVAL;
+    return op_need_f32(in, want - 1, "the gradient of the loss", 0, NULL, why, size);
+}
+
 static int loss_grad_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
                            size_t size)
 {
-    if (n->n_in != 5)
-        return op_why(why, size, "needs 5 inputs, got %d", n->n_in);
-    if (op_need_f32(in, 3, "1 / sum of weights", 0, NULL, why, size) ||
-        op_need_f32(in, 4, "the gradient of the loss", 0, NULL, why, size))
+    if (op_loss_grad_check(n, in, 5, "1 / sum of weights", why, size))
         return -EINVAL;
     n->n_out = 1;
     out[0] = in[0];

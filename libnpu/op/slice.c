@@ -59,6 +59,22 @@ static int copy_launch(struct npu_lower *l, npu_val src, int64_t at, int64_t str
     return 0;
 }
 
+/* Of slice and pad: one input, whose axis gets another size. */
+static int axis_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
+                      size_t size)
+{
+    const struct slice_attr *a = NPU_ATTR(struct slice_attr, n);
+
+    if (n->n_in != 1)
+        return op_why(why, size, "needs 1 input, got %d", n->n_in);
+    if (a->axis < 0 || a->axis >= in[0].shape.rank)
+        return op_why(why, size, "axis %d of %s", a->axis, op_shape_text(&in[0].shape));
+    n->n_out = 1;
+    out[0] = in[0];
+    out[0].shape.dim[a->axis] = a->size;
+    return 0;
+}
+
 /* ---- slice ---- */
 
 static int slice_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
@@ -67,16 +83,11 @@ static int slice_shape(struct npu_node *n, const struct npu_tensor_type *in, str
     const struct slice_attr *a = NPU_ATTR(struct slice_attr, n);
     const struct npu_shape *s = &in[0].shape;
 
-    if (n->n_in != 1)
-        return op_why(why, size, "needs 1 input, got %d", n->n_in);
-    if (a->axis < 0 || a->axis >= s->rank)
-        return op_why(why, size, "axis %d of %s", a->axis, op_shape_text(s));
+    if (axis_shape(n, in, out, why, size))
+        return -EINVAL;
     if (a->start < 0 || a->size < 0 || a->size > s->dim[a->axis] || a->start > s->dim[a->axis] - a->size)
         return op_why(why, size, "%lld from %lld does not lie in axis %d of %s", (long long)a->size,
                       (long long)a->start, a->axis, op_shape_text(s));
-    n->n_out = 1;
-    out[0] = in[0];
-    out[0].shape.dim[a->axis] = a->size;
     return 0;
 }
 
@@ -150,16 +161,11 @@ static int pad_shape(struct npu_node *n, const struct npu_tensor_type *in, struc
     const struct slice_attr *a = NPU_ATTR(struct slice_attr, n);
     const struct npu_shape *s = &in[0].shape;
 
-    if (n->n_in != 1)
-        return op_why(why, size, "needs 1 input, got %d", n->n_in);
-    if (a->axis < 0 || a->axis >= s->rank)
-        return op_why(why, size, "axis %d of %s", a->axis, op_shape_text(s));
+    if (axis_shape(n, in, out, why, size))
+        return -EINVAL;
     if (a->start < 0 || a->size < s->dim[a->axis] || a->start > a->size - s->dim[a->axis])
         return op_why(why, size, "axis %d of %s after %lld zeros does not fit into %lld", a->axis, op_shape_text(s),
                       (long long)a->start, (long long)a->size);
-    n->n_out = 1;
-    out[0] = in[0];
-    out[0].shape.dim[a->axis] = a->size;
     return 0;
 }
 
