@@ -7,12 +7,13 @@ npu_ops += util unary binary expand reduce cast reshape permute slice
 npu_ops += layer_norm batch_norm loss cross_entropy sum_squares update
 npu_ops += pool resize softmax prelu gather
 npu_ops += mat matmul matmul_lower conv2d conv2d_ref conv2d_lower attention attention_lower
+npu_ops += quantise qconv2d qconv2d_lower
 
 npu_kernels := scale
 npu_kernels += unary binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += pool resize softmax prelu
-npu_kernels += tile gemm conv2d attention
+npu_kernels += tile gemm conv2d attention quantise qconv2d
 
 npu_srcs := autodiff ctx discover discover_nodes dtype explain graph json_scan json_text lower optim place plan plan_file plan_io safetensors safetensors_write
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/null dev/pool dev/ref
@@ -49,6 +50,7 @@ CFLAGS_libnpu_tier_amx_emulated = -O3
 CFLAGS_libnpu_op_matmul = -O3
 CFLAGS_libnpu_op_conv2d_ref = -O3
 CFLAGS_libnpu_op_attention = -O3
+CFLAGS_libnpu_op_qconv2d = -O3
 
 PROGS += $(O)/bin/npu-ops
 $(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a

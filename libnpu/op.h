@@ -94,6 +94,7 @@ struct npu_traits {
     size_t max_work_group;
     bool native;  /* native (C) launches run here */
     unsigned cpu; /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
+    bool int_dot; /* cl_khr_integer_dot_product is there and passed its self-test */
 };
 
 enum npu_arg_kind { NPU_ARG_VAL, NPU_ARG_SCRATCH, NPU_ARG_PACKED, NPU_ARG_I32, NPU_ARG_F32, NPU_ARG_LOCAL };
@@ -178,6 +179,7 @@ struct npu_op {
     /* Output 0 may be placed over any input of the same size that dies here: element i of the output depends on nothing
      * of that input but element i (no `restrict` on the pointers then). */
     bool elementwise;
+    bool exact; /* the device must give what the reference gives, bit by bit */
     bool no_fd; /* outputs are not differentiable everywhere the cases draw from: leave finite differences out */
     float tol_rel,
         tol_abs; /* device against reference, f32; 0 = 1e-5, 1e-5. bf16/f16 outputs get 2^-7 / 2^-10 on top */

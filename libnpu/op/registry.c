@@ -1,6 +1,7 @@
 /* registry.c - all operations, one a line. */
 #include "libnpu/op/mat.h"
 #include "libnpu/op/ops.h"
+#include "libnpu/op/quant.h"
 
 /* clang-format off */
 const struct npu_op *const npu_all_ops[] = {
@@ -58,6 +59,11 @@ const struct npu_op *const npu_all_ops[] = {
     &npu_op_conv2d_grad_w,
     &npu_op_attention,
     &npu_op_attention_grad,
+    &npu_op_quantise,
+    &npu_op_quantise_dynamic,
+    &npu_op_dequantise,
+    &npu_op_qmatmul,
+    &npu_op_qconv2d,
     NULL,
 };
 /* clang-format on */
