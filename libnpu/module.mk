@@ -3,14 +3,14 @@
 # One line an operation: libnpu/op/<op>.c, and its kernels/<file>.cl (or .clh, for #include) below.
 npu_ops := registry
 npu_ops += scale
-npu_ops += util unary binary expand reduce cast reshape permute slice
+npu_ops += util unary erf binary expand reduce cast reshape permute slice
 npu_ops += layer_norm batch_norm loss cross_entropy sum_squares update
 npu_ops += pool resize softmax prelu gather
 npu_ops += mat matmul matmul_lower conv2d conv2d_ref conv2d_lower attention attention_lower
 npu_ops += quantise qconv2d qconv2d_lower
 
 npu_kernels := scale
-npu_kernels += unary binary reduce copy
+npu_kernels += unary erf binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += pool resize softmax prelu
 npu_kernels += tile gemm conv2d attention quantise qconv2d

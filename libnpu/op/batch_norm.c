@@ -1,13 +1,9 @@
 /* batch_norm.c - y = (x - mean) / sqrt(var + eps) * gamma + beta for each channel (last axis), with given statistics or
  * with those of the batch, and the gradient of both.
  */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct batch_norm_attr {
-    float eps;
-    int frozen; /* gradient: mean and var are constants */
-};
 
 npu_val npu_batch_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, npu_val mean, npu_val var, float eps,
                        float momentum, bool train)

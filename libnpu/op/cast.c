@@ -1,10 +1,7 @@
 /* cast.c - another storage type: floats from anything, rounding to nearest even. */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct cast_attr {
-    int dtype;
-};
 
 npu_val npu_cast(npu_graph *g, npu_val x, enum npu_dtype t)
 {

@@ -1,11 +1,7 @@
 /* expand.c - a tensor repeated over broadcast dims and multiplied by a number: the gradient of a reduction. */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct expand_attr {
-    struct npu_shape shape;
-    float mul;
-};
 
 npu_val npu_expand_mul(npu_graph *g, npu_val x, const struct npu_shape *shape, float mul)
 {

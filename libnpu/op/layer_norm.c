@@ -2,12 +2,9 @@
  *
  * The gradient computes mean and variance again: a row is small, reading it once more costs less than keeping them.
  */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct layer_norm_attr {
-    float eps;
-};
 
 npu_val npu_layer_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, float eps)
 {

@@ -6,6 +6,7 @@
 #include "libnpu/op.h"
 
 extern const struct npu_op npu_op_relu, npu_op_relu6, npu_op_gelu, npu_op_sigmoid, npu_op_tanh, npu_op_exp, npu_op_abs;
+extern const struct npu_op npu_op_erf, npu_op_gelu_erf;
 extern const struct npu_op npu_op_unary_grad, npu_op_scale, npu_op_prelu, npu_op_prelu_grad;
 extern const struct npu_op npu_op_add, npu_op_sub, npu_op_mul, npu_op_reduce, npu_op_expand, npu_op_cast;
 extern const struct npu_op npu_op_reshape, npu_op_permute, npu_op_slice, npu_op_pad, npu_op_concat;

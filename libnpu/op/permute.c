@@ -1,11 +1,7 @@
 /* permute.c - axes in another order, copied. */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct permute_attr {
-    int order[NPU_MAX_DIMS];
-    int rank;
-};
 
 npu_val npu_permute(npu_graph *g, npu_val x, const int *order)
 {

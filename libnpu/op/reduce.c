@@ -1,12 +1,7 @@
 /* reduce.c - sum or mean over any axes; one node sums one run of neighbouring axes, more runs are chained in f32. */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct reduce_attr {
-    int from, to; /* axes [from, to) are summed away */
-    int mean;
-    int dtype;
-};
 
 /* x as [a, r, b] */
 struct reduce_view {

@@ -13,6 +13,8 @@ const struct npu_op *const npu_all_ops[] = {
     &npu_op_tanh,
     &npu_op_exp,
     &npu_op_abs,
+    &npu_op_erf,
+    &npu_op_gelu_erf,
     &npu_op_unary_grad,
     &npu_op_add,
     &npu_op_sub,

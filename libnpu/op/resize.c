@@ -3,13 +3,9 @@
  * Output pixel o lies at ((2 o + 1) in / out - 1) / 2 of the input. Places are computed in whole numbers, so that all
  * devices take the same pixels.
  */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct resize_attr {
-    int64_t h, w; /* of the result; of x in the gradient */
-    int bilinear;
-};
 
 npu_val npu_resize(npu_graph *g, npu_val x, int64_t h, int64_t w, enum npu_resize_mode m)
 {

@@ -1,9 +1,5 @@
 /* scale.c - y = mul * x + add. The pattern for element-wise operations. */
-#include "libnpu/op.h"
-
-struct scale_attr {
-    float mul, add;
-};
+#include "libnpu/op/attr.h"
 
 static int scale_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
                        size_t why_size)

@@ -1,11 +1,7 @@
 /* slice.c - part of one axis; pad, its gradient: zeros around on one axis; concat. All copy [outer, inner] blocks. */
+#include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-struct slice_attr {
-    int axis;
-    int64_t start, size; /* pad: zeros before, size of the result's axis */
-};
 
 npu_val npu_slice(npu_graph *g, npu_val x, int axis, int64_t start, int64_t size)
 {
