@@ -314,6 +314,7 @@ static int take_frame(struct worker *w)
 
 // ---- control ----
 
+// What gazed wants; before the networks are there, the camera has to wait.
 static void take_control(struct worker *w)
 {
     struct wire_control control;
@@ -321,8 +322,10 @@ static void take_control(struct worker *w)
     while ((r = gazed_link_receive(&w->link, &control)) == 1) {
         if (control.command == WIRE_CONTROL_QUIT)
             w->link_status = -ESHUTDOWN;
-        else if (control.command == WIRE_CONTROL_CAMERA)
+        else if (control.command == WIRE_CONTROL_CAMERA && w->pipeline)
             do_camera(w, feed(w, control.value ? CAMERA_WANTED : CAMERA_UNWANTED));
+        else if (control.command == WIRE_CONTROL_CAMERA)
+            w->camera_wanted = control.value != 0;
     }
     if (r < 0)
         w->link_status = r;
@@ -428,16 +431,7 @@ static void pass_time(struct worker *w, int64_t until_ns)
     while (now_ns() < until_ns && w->link_status >= 0 && !asked_to_end) {
         struct pollfd p = {.fd = LINK_FD, .events = POLLIN};
         poll(&p, 1, (int)(BEAT_PERIOD_NS / 1000000));
-        struct wire_control control;
-        int r;
-        while ((r = gazed_link_receive(&w->link, &control)) == 1) {
-            if (control.command == WIRE_CONTROL_QUIT)
-                w->link_status = -ESHUTDOWN;
-            else if (control.command == WIRE_CONTROL_CAMERA)
-                w->camera_wanted = control.value != 0;
-        }
-        if (r < 0)
-            w->link_status = r;
+        take_control(w);
         send_beat(w);
     }
 }
