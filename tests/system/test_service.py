@@ -136,8 +136,14 @@ def the_camera_is_open_while_somebody_watches():
 
 
 def holds(pid, path):
-    with open(f"/proc/{pid}/maps") as f:
-        return path in f.read()
+    """Whether a process has the file open."""
+    for fd in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            if os.path.samefile(f"/proc/{pid}/fd/{fd}", path):
+                return True
+        except FileNotFoundError:  # closed meanwhile
+            pass
+    return False
 
 
 def a_killed_worker_is_replaced():
