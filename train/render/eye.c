@@ -6,6 +6,7 @@
 
 #define CORNEA_INDEX 1.336f
 #define FRESNEL      0.028f
+#define LAMP         1.0f // lamps on the eye are as bright as they are: their images saturate
 
 void eye_init(struct eye *eye, const struct person *p, v3 ball_mm, v3 axis, float pupil_cm)
 {
@@ -95,7 +96,7 @@ static v3 reflect(v3 ray, v3 normal)
 static v3 shine(const struct eye *eye, v3 ray, v3 normal, float strength)
 {
     float graze = powf(1 - clampf(-v3_dot(ray, normal), 0, 1), 5);
-    return v3_mul(lighting_reflection(eye->lighting, reflect(ray, normal)),
+    return v3_mul(lighting_reflection(eye->lighting, reflect(ray, normal), LAMP),
                   eye->gain * strength * (FRESNEL + (1 - FRESNEL) * 0.5f * graze));
 }
 

@@ -4,6 +4,8 @@
 #define WRAP 0.15f
 // A vertex turned away further than this has no triangle that faces the camera.
 #define AWAY -0.5f
+// Small lamps are no brighter than this.
+#define LAMP_BRIGHTEST 660.0f
 
 static v3 warm(struct rng *rng, float strength)
 {
@@ -115,7 +117,7 @@ void lighting_shade(const struct lighting *l, const struct head *head, const v3 
     }
 }
 
-v3 lighting_reflection(const struct lighting *l, v3 direction)
+v3 lighting_reflection(const struct lighting *l, v3 direction, float lamp)
 {
     v3 sum = v3_mul(ambient_at(l, direction), 0.35f);
 
@@ -132,7 +134,7 @@ v3 lighting_reflection(const struct lighting *l, v3 direction)
         } else {
             inside = smoothstepf(1.2f * x->size, 0.8f * x->size, sqrtf(maxf(0, 2 - 2 * cosine)));
         }
-        sum = v3_mad(sum, x->colour, inside * clampf(0.03f / (x->size * x->size), 2, 20));
+        sum = v3_mad(sum, x->colour, inside * clampf(lamp / (x->size * x->size), 2, LAMP_BRIGHTEST * lamp));
     }
     return sum;
 }

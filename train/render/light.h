@@ -35,5 +35,6 @@ void lighting_shade(const struct lighting *l, const struct head *head, const v3 
                     const float to_camera[9], struct shade *ret_shade);
 // The diffuse light that falls on a surface of this normal (camera frame), nothing in the way.
 v3 lighting_irradiance(const struct lighting *l, v3 normal);
-// What a mirror shows in a direction (camera frame): lamps and windows over a dim sky.
-v3 lighting_reflection(const struct lighting *l, v3 direction);
+// What a mirror shows in a direction (camera frame): lamps and windows over a dim sky. lamp: 1 for lamps whose
+// brightness is their light spread over their size, less to dim them.
+v3 lighting_reflection(const struct lighting *l, v3 direction, float lamp);

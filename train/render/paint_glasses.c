@@ -3,6 +3,7 @@
 
 #define STREAM_GLASSES 5
 #define SCREEN_SHARE   0.35f
+#define LAMP           0.03f // lenses are coated, and eyes behind a lamp's image teach nothing
 #define LENS_MIRROR    0.07f
 
 // Marks pixels that only a frame covers.
@@ -70,7 +71,7 @@ static void paint_pixel(struct renderer *r, const struct lens_look *look, const 
     p = v3_unit(p);
     if (v3_dot(n, p) > 0)
         n = v3_mul(n, -1);
-    out = lighting_reflection(&r->scene.lighting, mirrored(p, n));
+    out = lighting_reflection(&r->scene.lighting, mirrored(p, n), LAMP);
     if (t < GLASSES_FRAME) {
         r->big[at] = v3_mad(v3_tint(r->person.frame, lighting_irradiance(&r->scene.lighting, n)), out, 0.06f);
         r->raster.triangle[at] = FRAME_TRIANGLE;
