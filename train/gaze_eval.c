@@ -242,8 +242,8 @@ static int renders(const struct settings *s, struct face_reader *reader, struct 
         judge_landmarks("rendered", &set, found, figures);
         judge_gaze_rendered(&set, gaze, figures);
     }
-    if (r >= 0 && s->worst)
-        r = eval_write_worst(&set, gaze, s->worst);
+    if (r >= 0 && s->worst && (r = eval_write_worst(&set, gaze, s->worst)) < 0)
+        snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->worst, strerror(-r));
     if (r >= 0 && s->faces && (r = eval_write_faces(&set, found, gaze, s->faces)) < 0)
         snprintf(message, FACE_SET_MESSAGE_SIZE, "%.300s: %s", s->faces, strerror(-r));
     free(readings);
