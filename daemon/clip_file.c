@@ -27,8 +27,8 @@ bool clip_file_is_clip(const uint8_t *head, size_t size)
 
 static int add_frame(struct clip_file *c, uint64_t offset, size_t bytes)
 {
-    if (c->count % 256 == 0) {
-        struct clip_frame *frames = reallocarray(c->frames, c->count + 256, sizeof(*frames));
+    if ((c->count & (c->count - 1)) == 0) { // 0 or a power of two: full
+        struct clip_frame *frames = reallocarray(c->frames, c->count ? 2 * c->count : 1, sizeof(*frames));
         if (!frames)
             return -ENOMEM;
         c->frames = frames;

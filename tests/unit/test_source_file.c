@@ -15,10 +15,9 @@
 
 #include <cmocka.h>
 
-#include "daemon/clip.h"
+#include "daemon/clip_file.h"
 #include "daemon/source.h"
-#include "vision/jpeg.h"
-#include "vision/png.h"
+#include "vision/image_file.h"
 
 static char folder[] = "/tmp/gazed-test-XXXXXX";
 static char message[SOURCE_MESSAGE_SIZE];
@@ -260,6 +259,61 @@ static void large_clips_are_read_frame_by_frame(void **state)
     free(clip);
 }
 
+static void put_at(const char *name, off_t offset, const void *data, size_t size)
+{
+    int fd = open(at(name), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, data, size, offset), size);
+    close(fd);
+}
+
+// Files with holes are large for nobody but their reader.
+static void limits_hold(void **state)
+{
+    static const uint8_t begin[] = {0xff, 0xd8, 0xff, 0xda, 0, 2}; // and then nothing but zeros
+    static const char header[] = "YUV4MPEG2 W1 H1 Cmono\n";
+    struct source_settings settings = {.fast = true};
+    struct source *s = NULL;
+    struct frame f = {0};
+
+    // A JPEG that is too long for one is none; the next is found.
+    put_at("long.mjpeg", 0, begin, sizeof(begin));
+    put_at("long.mjpeg", (off_t)CLIP_FILE_MAX_FRAME_BYTES + 1000, picture, picture_size);
+    assert_int_equal(open_file("long.mjpeg", &settings, &s), 0);
+    assert_int_equal(s->info.frames, 1);
+    assert_int_equal(source_start(s, message), 0);
+    assert_int_equal(source_next(s, now_ns(), &f), 0);
+    assert_int_equal(f.size, picture_size);
+    source_close(s);
+    assert_int_equal(unlink(at("long.mjpeg")), 0);
+
+    put_at("huge.mjpeg", 0, picture, picture_size);
+    assert_int_equal(truncate(at("huge.mjpeg"), (off_t)CLIP_FILE_MAX_BYTES + 1), 0);
+    assert_int_equal(open_file("huge.mjpeg", &settings, &s), -EFBIG);
+    assert_non_null(strstr(message, "larger than 4096 MiB"));
+    assert_int_equal(unlink(at("huge.mjpeg")), 0);
+
+    assert_int_equal(mkdir(at("large"), 0755), 0);
+    put_at("large/1.jpg", 0, picture, picture_size);
+    assert_int_equal(truncate(at("large/1.jpg"), IMAGE_FILE_MAX_BYTES + 1), 0);
+    assert_int_equal(open_file("large", &settings, &s), 0);
+    assert_int_equal(source_start(s, message), 0);
+    assert_int_equal(source_next(s, now_ns(), &f), -EAGAIN);
+    assert_non_null(strstr(s->why, "large/1.jpg is larger than 64 MiB"));
+    source_close(s);
+
+    size_t n = sizeof(header) - 1, frames = CLIP_FILE_MAX_FRAMES + 2;
+    char *clip = malloc(n + 7 * frames);
+    memcpy(clip, header, n);
+    for (size_t i = 0; i < frames; i++)
+        memcpy(clip + n + 7 * i, "FRAME\n.", 7);
+    put("many.y4m", clip, n + 7 * frames, 1);
+    free(clip);
+    assert_int_equal(open_file("many.y4m", &settings, &s), 0);
+    assert_int_equal(s->info.frames, CLIP_FILE_MAX_FRAMES);
+    source_close(s);
+}
+
 static void a_clip_cut_short_while_it_plays_is_told(void **state)
 {
     static const char header[] = "YUV4MPEG2 W64 H64 Cmono\n";
@@ -372,6 +426,7 @@ int main(void)
         cmocka_unit_test(y4m_luma_comes_out),
         cmocka_unit_test(framing_survives_every_cut_and_garbage),
         cmocka_unit_test(large_clips_are_read_frame_by_frame),
+        cmocka_unit_test(limits_hold),
         cmocka_unit_test(a_clip_cut_short_while_it_plays_is_told),
         cmocka_unit_test(folders_are_sorted_and_broken_pictures_passed_over),
         cmocka_unit_test(what_is_no_picture_is_told),
