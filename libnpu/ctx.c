@@ -6,6 +6,7 @@
 
 #include "libnpu/dev.h"
 #include "libnpu/dev/null.h"
+#include "libnpu/dev/sim.h"
 #include "libnpu/discover.h"
 
 int npu_ctx_fail(struct npu_ctx *c, int r, const char *fmt, ...)
@@ -146,10 +147,16 @@ static int no_device(npu_ctx *c, const char *which)
                         c->cl_why);
 }
 
-/* "null" and "null:OPTIONS" are there if they are called by name. */
-static bool is_null(const char *which)
+/* "null" and "null:OPTIONS", "sim" and "sim:OPTIONS" are there if they are called by name. Options: NULL if it is another
+ * name; those of the environment if there are none. */
+static const char *named_options(const char *which, const char *name, const char *variable)
 {
-    return which && strncmp(which, "null", 4) == 0 && (which[4] == '\0' || which[4] == ':');
+    const size_t n = strlen(name);
+    const char *options = getenv(variable);
+
+    if (!which || strncmp(which, name, n) != 0 || (which[n] && which[n] != ':'))
+        return NULL;
+    return which[n] ? which + n + 1 : options ? options : "";
 }
 
 static int open_found(npu_ctx *c, const struct npu_dev_info *i, npu_dev **ret_dev)
@@ -164,10 +171,14 @@ static int open_found(npu_ctx *c, const struct npu_dev_info *i, npu_dev **ret_de
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev)
 {
     const struct npu_dev_info *i = choose(c, which && strcmp(which, "auto") != 0 ? which : NULL);
+    const char *null_options = named_options(which, "null", "NPU_NULL"),
+               *sim_options = named_options(which, "sim", "NPU_SIM");
     int r;
 
-    if (is_null(which))
-        r = npu_dev_null_open(c, which[4] ? which + 5 : getenv("NPU_NULL") ? getenv("NPU_NULL") : "", ret_dev);
+    if (null_options)
+        r = npu_dev_null_open(c, null_options, ret_dev);
+    else if (sim_options)
+        r = npu_dev_sim_open(c, sim_options, ret_dev);
     else
         r = i ? open_found(c, i, ret_dev) : no_device(c, which ? which : "auto");
     if (r == 0)

@@ -75,7 +75,9 @@ int npu_ctx_device(const npu_ctx *c, int index, struct npu_dev_info *ret_info); 
 
 /* Opens a device by id ("ref", "cl0"), by kind ("npu", "gpu", "cpu", "cl": the first usable one of that kind or API) or
  * the best there is ("auto" or NULL: NPU, GPU, CPU, ref). "null" is ref with faults on demand, for tests:
- * "null:lost=3" (docs/LIBNPU.md). -ENODEV with npu_ctx_error() saying what was found and why not. */
+ * "null:lost=3" (docs/LIBNPU.md). "sim" is a simulated NPU; "sim:16x16,wm=64K" one of other measures
+ * (docs/NPU-ISA.md; NPU_SIM in the environment for "sim" alone). -ENODEV with npu_ctx_error() saying what was found and
+ * why not. */
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev);
 npu_dev *npu_dev_close(npu_dev *d); /* plans must be freed before; accepts and returns NULL */
 const struct npu_dev_info *npu_dev_get_info(const npu_dev *d);

@@ -94,6 +94,7 @@ struct npu_traits {
     size_t max_work_group;
     bool native;  /* native (C) launches run here */
     unsigned cpu; /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
+    float product_error; /* of a matrix product, as a share of its largest result; 0: that of f32 */
     bool int_dot; /* cl_khr_integer_dot_product is there and passed its self-test */
 };
 

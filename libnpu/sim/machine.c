@@ -102,6 +102,7 @@ static int blame(struct run *q, int index, int r)
     const unsigned u = i->op < SIM_OPS ? sim_insn_unit(i) : SIM_UNITS;
     char reason[200];
 
+    q->m->failed = index;
     snprintf(reason, sizeof reason, "%.199s", q->m->error);
     snprintf(q->m->error, sizeof q->m->error, "instruction %d (%s, unit %s): %s", index,
              i->op < SIM_OPS ? sim_ops[i->op].name : "?", u < SIM_UNITS ? sim_unit_names[u] : "controller", reason);
@@ -233,6 +234,7 @@ int sim_machine_run(struct sim_machine *m, const struct sim_program *p, uint64_t
     for (int u = 0; u < SIM_UNITS; u++)
         q.queue[u] = queues + (size_t)u * (size_t)m->config.ib;
     m->error[0] = '\0';
+    m->failed = -1;
     m->weight_dtype = NPU_DTYPES;
     m->weight_k = m->weight_n = 0;
     for (int k = SIM_WM; k < SIM_MEMS; k++)

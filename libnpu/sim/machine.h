@@ -19,6 +19,7 @@ struct sim_machine {
     uint32_t weight_k, weight_n;
     enum npu_dtype weight_dtype; /* NPU_DTYPES: none */
     char error[320];
+    int failed; /* the instruction that failed; -1 if none */
 };
 
 int sim_machine_new(const struct sim_config *c, uint64_t xm_bytes, struct sim_machine **ret_machine);

@@ -3,6 +3,8 @@
  */
 #include <stdlib.h>
 
+#include "libnpu/dev.h"
+#include "libnpu/op/mat.h"
 #include "libnpu/tool/ops.h"
 
 enum { GUARD = 256 };
@@ -40,6 +42,19 @@ static float storage_error(enum npu_dtype t)
     return t == NPU_BF16 ? 0x1p-7f : t == NPU_F16 ? 0x1p-10f : 0.0f;
 }
 
+/* What the device's products add to an absolute bound: a share of the largest result. In attention the error of the
+ * first product passes through an exponential into the second: four times as much. */
+static double product_error(const struct ops_case *c, const struct npu_plan *p, const float *r, int64_t n)
+{
+    double top = 0.0;
+
+    if (!c->op->flops)
+        return 0.0;
+    for (int64_t i = 0; i < n; i++)
+        top = fmax(top, fabs((double)r[i]));
+    return top * (double)p->dev->traits.product_error * (c->op == &npu_op_attention ? 4 : 1);
+}
+
 /* Compares one value; returns the worst error as a share of its bound, or a negative number with the reason in why. */
 static double compare(const struct ops_case *c, npu_plan *pd, npu_plan *pr, npu_val v, char *why, size_t size)
 {
@@ -49,10 +64,10 @@ static double compare(const struct ops_case *c, npu_plan *pd, npu_plan *pr, npu_
     float abs_bound = c->op->tol_abs > 0 ? c->op->tol_abs : 1e-5f;
     int64_t nd = 0, nr = 0, bad = -1;
     float *d = ops_read(pd, v, &nd), *r = ops_read(pr, v, &nr);
-    double worst = 0.0;
+    double worst = 0.0, product = r && d ? product_error(c, pd, r, nr) : 0.0;
 
     for (int64_t i = 0; d && r && i < nr && bad < 0; i++) {
-        double bound = exact ? 1e-300 : (double)abs_bound + (double)rel * fabs((double)r[i]),
+        double bound = exact ? 1e-300 : product + (double)abs_bound + (double)rel * fabs((double)r[i]),
                e = fabs((double)d[i] - r[i]);
 
         if (isinf(r[i]) && d[i] == r[i])
@@ -103,6 +118,8 @@ static void test_case(struct ops *o, const struct ops_case *c)
         worst = compare_all(c, pd, pr, why, sizeof why);
     if (worst >= 0)
         ops_report(o, OPS_PASS, c, "worst error %.2f of the bound", worst);
+    else if (r == -EOPNOTSUPP)
+        ops_report(o, OPS_SKIP, c, "%s", why);
     else
         ops_report(o, OPS_FAIL, c, "%s", why);
     npu_plan_free(pd);

@@ -1,0 +1,213 @@
+/* sim.c - the simulated NPU as a device: plans become programs (libnpu/sim/compile.h), runs go through the simulator.
+ *
+ * All banks of a plan lie one after the other in external memory. Steps of constants are a program of their own. Before
+ * each run memory that does not outlive one is poisoned, so that a value read before it is made is an error. Numbers:
+ * operands of matrix products are rounded to bf16, everything else is f32.
+ */
+#include "libnpu/dev/sim.h"
+
+#include <stdlib.h>
+
+#include "libnpu/sim/compile.h"
+
+struct sim_dev {
+    struct npu_dev dev;
+    struct sim_config config;
+};
+
+static int sim_lower(struct npu_plan *p)
+{
+    for (int s = 0; s < p->n_steps; s++) {
+        const struct npu_op *op = p->graph->node[p->step[s].node]->op;
+
+        if (!sim_compile_knows(op))
+            return npu_plan_fail(p, -EOPNOTSUPP, "the NPU has no instructions for operation %s", op->name);
+    }
+    return 0;
+}
+
+static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, npu_val v)
+{
+    const struct npu_value *val = npu_value_of(p->graph, v);
+    const struct npu_place at = npu_plan_place(p, v);
+
+    if (!val)
+        return (struct sim_tensor){0};
+    return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape};
+}
+
+static int compile_step(struct npu_plan *p, struct sim_plan *sp, int s)
+{
+    const struct npu_node *n = p->graph->node[p->step[s].node];
+    struct sim_program *program = p->step[s].constant ? &sp->setup : &sp->program;
+    struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = program};
+    struct sim_node node = {.node = n};
+    int r;
+
+    for (int k = 0; k < n->n_in; k++)
+        node.in[k] = tensor(p, sp, n->in[k]);
+    for (int k = 0; k < n->n_out; k++)
+        node.out[k] = tensor(p, sp, n->out[k]);
+    sp->first[s] = program->n;
+    r = sim_compile_node(&c, &node);
+    return r < 0 ? npu_plan_fail(p, r, "%s: %s", n->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
+}
+
+static int sim_build(struct npu_plan *p)
+{
+    struct sim_plan *sp = calloc(1, sizeof *sp);
+    uint64_t size = 0;
+    int r = 0;
+
+    p->dev_plan = sp;
+    if (!sp)
+        return -ENOMEM;
+    sp->bank_at = calloc((size_t)p->n_banks + 1, sizeof sp->bank_at[0]);
+    sp->first = calloc((size_t)p->n_steps + 1, sizeof sp->first[0]);
+    if (!sp->bank_at || !sp->first)
+        return -ENOMEM;
+    for (int b = 0; b < p->n_banks; b++) {
+        sp->bank_at[b] = size;
+        size += (p->bank[b].size + 63) & ~(size_t)63;
+    }
+    for (int s = 0; s < p->n_steps && r == 0; s++)
+        r = compile_step(p, sp, s);
+    if (r == 0)
+        r = sim_tokens_insert(&sp->setup);
+    if (r == 0)
+        r = sim_tokens_insert(&sp->program);
+    if (r == 0)
+        r = sim_machine_new(&((struct sim_dev *)p->dev)->config, size, &sp->machine);
+    for (int b = 0; b < p->n_banks && r == 0; b++) /* banks begin as zeros */
+        memset(sp->machine->mem[SIM_XM].valid + sp->bank_at[b], 1, p->bank[b].size);
+    return r;
+}
+
+static void sim_plan_free(struct npu_plan *p)
+{
+    struct sim_plan *sp = p->dev_plan;
+
+    if (!sp)
+        return;
+    sim_machine_free(sp->machine);
+    sim_program_free(&sp->setup);
+    sim_program_free(&sp->program);
+    free(sp->bank_at);
+    free(sp->first);
+    free(sp);
+}
+
+static int sim_write(struct npu_plan *p, struct npu_place at, const void *data)
+{
+    struct sim_plan *sp = p->dev_plan;
+    return sim_machine_write(sp->machine, sp->bank_at[at.bank] + at.offset, data, at.size);
+}
+
+static int sim_read(struct npu_plan *p, struct npu_place at, void *data)
+{
+    struct sim_plan *sp = p->dev_plan;
+    return sim_machine_read(sp->machine, sp->bank_at[at.bank] + at.offset, data, at.size);
+}
+
+/* Which step an instruction belongs to. */
+static const char *step_name(const struct npu_plan *p, const struct sim_plan *sp, bool constant, int insn)
+{
+    const char *name = "?";
+
+    for (int s = 0; s < p->n_steps; s++)
+        if (p->step[s].constant == constant && sp->first[s] <= insn)
+            name = p->graph->node[p->step[s].node]->op->name;
+    return name;
+}
+
+static int run(struct npu_plan *p, struct sim_plan *sp, bool constant)
+{
+    struct sim_machine *m = sp->machine;
+    int r = sim_machine_run(m, constant ? &sp->setup : &sp->program, m->config.seed + sp->runs++);
+
+    return r < 0 ? npu_plan_fail(p, r, "%s: %s", step_name(p, sp, constant, m->failed), m->error) : 0;
+}
+
+static int sim_submit(struct npu_plan *p)
+{
+    struct sim_plan *sp = p->dev_plan;
+
+    for (int b = 0; b < p->n_banks; b++)
+        if (!p->bank[b].persistent)
+            sim_machine_poison(sp->machine, SIM_XM, sp->bank_at[b], p->bank[b].size);
+    sp->status = p->params_dirty ? run(p, sp, true) : 0;
+    if (sp->status == 0)
+        sp->status = run(p, sp, false);
+    return 0;
+}
+
+static int sim_wait(struct npu_plan *p, int64_t timeout_ns)
+{
+    const struct sim_plan *sp = p->dev_plan;
+    return sp->status;
+}
+
+static void sim_close(struct npu_dev *d)
+{
+    free(d);
+}
+
+static const struct npu_dev_ops sim_ops_table = {
+    .name = "sim",
+    .plan_lower = sim_lower,
+    .plan_build = sim_build,
+    .plan_free = sim_plan_free,
+    .write = sim_write,
+    .read = sim_read,
+    .submit = sim_submit,
+    .wait = sim_wait,
+    .close = sim_close,
+};
+
+const struct sim_plan *npu_plan_sim(const struct npu_plan *p)
+{
+    return p->dev->ops == &sim_ops_table ? p->dev_plan : NULL;
+}
+
+const struct sim_config *npu_dev_sim_config(const struct npu_dev *d)
+{
+    return d->ops == &sim_ops_table ? &((const struct sim_dev *)d)->config : NULL;
+}
+
+static void describe(const struct sim_config *c, struct npu_dev_info *ret_info)
+{
+    memset(ret_info, 0, sizeof *ret_info);
+    snprintf(ret_info->id, sizeof ret_info->id, "sim");
+    snprintf(ret_info->name, sizeof ret_info->name,
+             "simulated NPU, %d x %d, weights %u KiB, inputs %u KiB, sums %u KiB, unified %u KiB", c->rows, c->cols,
+             c->wm >> 10, c->im >> 10, c->acc >> 10, c->um >> 10);
+    snprintf(ret_info->driver, sizeof ret_info->driver, "libnpu " GAZED_VERSION);
+    snprintf(ret_info->tiers, sizeof ret_info->tiers, "sim");
+    ret_info->kind = NPU_KIND_REF;
+    ret_info->usable = true;
+    ret_info->compute_units = 1;
+    ret_info->memory_bytes = SIM_MAX_EXTERNAL;
+}
+
+int npu_dev_sim_open(struct npu_ctx *c, const char *options, struct npu_dev **ret_dev)
+{
+    struct sim_config config;
+    char why[256];
+    struct sim_dev *d;
+
+    if (sim_config_parse(options, &config, why, sizeof why) < 0)
+        return npu_ctx_fail(c, -EINVAL, "sim: %s", why);
+    d = calloc(1, sizeof *d);
+    if (!d)
+        return -ENOMEM;
+    d->config = config;
+    d->dev.ops = &sim_ops_table;
+    d->dev.ctx = c;
+    describe(&config, &d->dev.info);
+    d->dev.traits = (struct npu_traits){
+        .kind = NPU_KIND_REF, .compute_units = 1, .vec_f32 = 1, .max_work_group = 1, .product_error = 0x1p-8f};
+    d->dev.align = 64;
+    d->dev.max_bank = SIM_MAX_EXTERNAL / 4;
+    *ret_dev = &d->dev;
+    return 0;
+}

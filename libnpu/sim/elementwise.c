@@ -1,0 +1,155 @@
+/* elementwise.c - element-wise operations and those that only move elements, as maps (map.c). */
+#include "libnpu/op/attr.h"
+#include "libnpu/op/ops.h"
+#include "libnpu/op/util.h"
+#include "libnpu/sim/compile.h"
+
+static void body_one(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                     const struct sim_operand *out, const struct sim_operand *work)
+{
+    sim_emit_vector(c, m->op, m->act, (int64_t[3]){n}, out, &in[0], sim_op_has_b(m->op) ? &in[1] : NULL, 0);
+}
+
+static void body_scale(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                       const struct sim_operand *out, const struct sim_operand *work)
+{
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, (int64_t[3]){n}, work, &in[0], NULL, m->imm);
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, (int64_t[3]){n}, out, work, NULL, m->imm2);
+}
+
+/* max(x, 0) + min(x, 0) slope */
+static void body_prelu(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                       const struct sim_operand *out, const struct sim_operand *work)
+{
+    const int64_t k[3] = {n};
+
+    sim_emit_vector(c, SIM_OP_MIN, SIM_ACT_NONE, k, work, &in[0], NULL, 0);
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, work, &in[1], 0);
+    sim_emit_vector(c, SIM_OP_MAX, SIM_ACT_NONE, k, &in[0], &in[0], NULL, 0);
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, &in[0], work, 0);
+}
+
+/* in: x, gamma, beta, mean, var */
+static void body_batch_norm(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                            const struct sim_operand *out, const struct sim_operand *work)
+{
+    const int64_t k[3] = {n};
+
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, work, &in[4], NULL, m->imm);
+    sim_emit_vector(c, SIM_OP_RSQRT, SIM_ACT_NONE, k, work, work, NULL, 0);
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, work, &in[1], 0);
+    sim_emit_vector(c, SIM_OP_SUB, SIM_ACT_NONE, k, &in[3], &in[0], &in[3], 0);
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, work, &in[3], 0);
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, work, &in[2], 0);
+}
+
+/* Strides of y seen as broadcast from the right to `to`. */
+static void broadcast(const struct npu_shape *to, const struct npu_shape *y, int64_t *stride)
+{
+    int64_t step = 1;
+
+    for (int i = to->rank - 1, k = y->rank - 1; i >= 0; i--, k--) {
+        stride[i] = k < 0 || y->dim[k] == 1 ? 0 : step;
+        step *= k < 0 ? 1 : y->dim[k];
+    }
+}
+
+static const struct unary {
+    const struct npu_op *op;
+    enum sim_op sim_op;
+    enum sim_act act;
+} unary[] = {
+    {&npu_op_relu, SIM_OP_ACT, SIM_ACT_RELU}, {&npu_op_relu6, SIM_OP_ACT, SIM_ACT_RELU6},
+    {&npu_op_gelu, SIM_OP_ACT, SIM_ACT_GELU}, {&npu_op_sigmoid, SIM_OP_ACT, SIM_ACT_SIGMOID},
+    {&npu_op_tanh, SIM_OP_ACT, SIM_ACT_TANH}, {&npu_op_exp, SIM_OP_EXP, SIM_ACT_NONE},
+    {&npu_op_abs, SIM_OP_ABS, SIM_ACT_NONE},  {&npu_op_add, SIM_OP_ADD, SIM_ACT_NONE},
+    {&npu_op_sub, SIM_OP_SUB, SIM_ACT_NONE},  {&npu_op_mul, SIM_OP_MUL, SIM_ACT_NONE},
+    {&npu_op_cast, SIM_OP_MOV, SIM_ACT_NONE},
+};
+
+int sim_compile_elementwise(struct sim_compiler *c, const struct sim_node *n)
+{
+    const struct npu_op *op = n->node->op;
+    struct sim_map m = {.n_in = n->node->n_in, .body = body_one, .out = n->out[0]};
+
+    if (m.n_in > SIM_MAP_INPUTS)
+        return sim_refuse(c, "%d inputs", m.n_in);
+    sim_map_dense(&m, &n->out[0].shape, m.out_stride);
+    for (int i = 0; i < m.n_in; i++) {
+        m.in[i] = n->in[i];
+        broadcast(&n->out[0].shape, &n->in[i].shape, m.in_stride[i]);
+    }
+    for (size_t i = 0; i < sizeof unary / sizeof unary[0]; i++)
+        if (unary[i].op == op) {
+            m.op = unary[i].sim_op;
+            m.act = unary[i].act;
+            return sim_map(c, &m);
+        }
+    if (op == &npu_op_scale) {
+        m.body = body_scale;
+        m.imm = NPU_ATTR(struct scale_attr, n->node)->mul;
+        m.imm2 = NPU_ATTR(struct scale_attr, n->node)->add;
+    } else if (op == &npu_op_expand) {
+        m.body = body_scale;
+        m.imm = NPU_ATTR(struct expand_attr, n->node)->mul;
+    } else if (op == &npu_op_prelu) {
+        m.body = body_prelu;
+    } else {
+        m.body = body_batch_norm;
+        m.imm = NPU_ATTR(struct batch_norm_attr, n->node)->eps;
+    }
+    return sim_map(c, &m);
+}
+
+/* Element strides of axis i in a dense tensor. */
+static int64_t step_of(const struct npu_shape *s, int i)
+{
+    return op_span(s, i + 1, s->rank);
+}
+
+static int copy_concat(struct sim_compiler *c, const struct sim_node *n)
+{
+    const int axis = NPU_ATTR(struct slice_attr, n->node)->axis;
+    int64_t start = 0, out_stride[NPU_MAX_DIMS];
+    struct sim_map all = {0};
+
+    sim_map_dense(&all, &n->out[0].shape, out_stride);
+    for (int i = 0; i < n->node->n_in; i++) {
+        struct sim_map m = {.n_in = 1, .in = {n->in[i]}, .out = n->out[0]};
+        int r;
+
+        sim_map_dense(&m, &n->in[i].shape, m.in_stride[0]);
+        memcpy(m.out_stride, out_stride, sizeof out_stride);
+        m.out.at += (uint64_t)(start * out_stride[axis]) * npu_dtype_size(m.out.dtype);
+        start += n->in[i].shape.dim[axis];
+        c->used[SIM_UM] = 0;
+        r = sim_map(c, &m);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int sim_compile_copy(struct sim_compiler *c, const struct sim_node *n)
+{
+    const struct npu_op *op = n->node->op;
+    struct sim_map m = {.n_in = 1, .in = {n->in[0]}, .out = n->out[0]};
+    const struct npu_shape *s = &n->in[0].shape;
+
+    if (op == &npu_op_concat)
+        return copy_concat(c, n);
+    sim_map_dense(&m, &n->out[0].shape, m.out_stride);
+    if (op == &npu_op_permute) {
+        const struct permute_attr *a = NPU_ATTR(struct permute_attr, n->node);
+
+        for (int i = 0; i < a->rank; i++)
+            m.in_stride[0][i] = step_of(s, a->order[i]);
+        return sim_map(c, &m);
+    }
+    for (int i = 0; i < s->rank; i++)
+        m.in_stride[0][i] = step_of(s, i);
+    m.in[0].at += (uint64_t)(NPU_ATTR(struct slice_attr, n->node)->start *
+                             step_of(s, NPU_ATTR(struct slice_attr, n->node)->axis)) *
+                  npu_dtype_size(m.in[0].dtype);
+    return sim_map(c, &m);
+}

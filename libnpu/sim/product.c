@@ -1,0 +1,293 @@
+/* product.c - matrix products and convolutions: tiles of weights, input pixels and accumulators.
+ *
+ * A tile is `columns` output channels of a block of output pixels. Its weights and the input pixels under it come in
+ * steps of `channels` input channels; the array takes them piece by piece, weights loaded before each stream of rows.
+ * Input, weights, accumulators, residual and result lie in two places each that take turns, so the next tile's loads
+ * run while this one is computed and the last one is stored.
+ */
+#include "libnpu/sim/compile.h"
+
+struct tile {
+    int64_t channels, columns, rows, width; /* input channels, output channels, rows and columns of output pixels */
+};
+
+struct state {
+    const struct sim_product *p;
+    struct tile t;
+    struct sim_slots wm, im, acc, residual, out, bias;
+    uint32_t work;
+    int64_t held[2]; /* which weights lie in the places of wm; -1: none */
+};
+
+/* Where a tile begins and what is left of it at the edges. */
+struct cut {
+    int64_t b, y, x, n, rows, width, columns;
+};
+
+static int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t ceil_div(int64_t a, int64_t b)
+{
+    return (a + b - 1) / b;
+}
+
+static bool has(const struct sim_tensor *t)
+{
+    return t->dtype != NPU_DTYPES;
+}
+
+static int64_t slab_rows(const struct sim_product *p, int64_t rows)
+{
+    return (rows - 1) * p->stride + p->kh;
+}
+
+static int64_t slab_width(const struct sim_product *p, int64_t width)
+{
+    return (width - 1) * p->stride + p->kw;
+}
+
+static bool fits(const struct sim_compiler *c, const struct sim_product *p, const struct tile *t)
+{
+    const int64_t pixels = t->rows * t->width, sums = pixels * t->columns;
+    const int64_t um = 2 * sim_round64(4 * t->columns) + sim_round64(4 * sums) * (has(&p->residual) ? 5 : 3);
+
+    return 2 * sim_round64(2 * p->kh * p->kw * t->channels * t->columns) <= sim_size(c, SIM_WM) &&
+           2 * sim_round64(2 * slab_rows(p, t->rows) * slab_width(p, t->width) * t->channels) <= sim_size(c, SIM_IM) &&
+           2 * sim_round64(4 * sums) <= sim_size(c, SIM_ACC) && um <= sim_size(c, SIM_UM) && pixels <= UINT16_MAX &&
+           t->channels <= UINT16_MAX && p->kw <= UINT16_MAX;
+}
+
+/* The most of *v, up to `most`, with which the tile fits; it fits with what *v is now. */
+static void grow(const struct sim_compiler *c, const struct sim_product *p, struct tile *t, int64_t *v, int64_t step,
+                 int64_t most)
+{
+    int64_t good = *v, bad = good + (ceil_div(most - good, step) + 1) * step;
+
+    while (bad - good > step) {
+        int64_t middle = good + (bad - good) / step / 2 * step;
+
+        *v = least(middle, most);
+        if (fits(c, p, t))
+            good = middle;
+        else
+            bad = middle;
+    }
+    *v = least(good, most);
+}
+
+/* All input channels if they go; then enough pixels to keep the array streaming, then columns, then pixels again. More
+ * than 1024 pixels would only make the first load of a layer longer. */
+static int choose_tile(struct sim_compiler *c, const struct sim_product *p, struct tile *ret_tile)
+{
+    const int64_t cols = c->config->cols;
+    struct tile t = {1, least(cols, p->n), 1, 1};
+
+    if (!fits(c, p, &t))
+        return sim_refuse(c, "a kernel of %lld x %lld does not fit into the NPU's memories", (long long)p->kh,
+                          (long long)p->kw);
+    grow(c, p, &t, &t.channels, 1, p->cin);
+    grow(c, p, &t, &t.width, 1, least(p->ow, 64));
+    grow(c, p, &t, &t.rows, 1, least(p->oh, ceil_div(64, t.width)));
+    if (t.columns == cols)
+        grow(c, p, &t, &t.columns, cols, p->n);
+    grow(c, p, &t, &t.width, 1, least(p->ow, 1024));
+    if (t.width == p->ow)
+        grow(c, p, &t, &t.rows, 1, least(p->oh, ceil_div(1024, t.width)));
+    *ret_tile = t;
+    return 0;
+}
+
+/* The weights of input channels [c0, c0 + channels) and the tile's columns as [tap, channel, column]. */
+static uint32_t load_weights(struct sim_compiler *c, struct state *s, const struct cut *k, int64_t c0, int64_t channels)
+{
+    const struct sim_product *p = s->p;
+    const int64_t id = ((p->wb ? k->b : 0) * (p->cin + 1) + c0) * (p->n + 1) + k->n;
+    const int64_t size = (int64_t)npu_dtype_size(p->weight.dtype);
+    uint32_t at;
+
+    for (int i = 0; i < 2; i++)
+        if (s->held[i] == id)
+            return s->wm.at[i];
+    at = sim_turn(&s->wm);
+    s->held[s->wm.turn] = id;
+    sim_emit_load(
+        c, SIM_WM, NPU_BF16, at,
+        &(struct sim_block){.xm = p->weight.at + (uint64_t)((k->b * p->wb + c0 * p->wc + k->n * p->wn) * size),
+                            .dtype = p->weight.dtype,
+                            .n = {k->columns, channels, p->kh * p->kw},
+                            .xs = {p->wn, p->wc, p->wt},
+                            .cs = {k->columns, k->columns * channels}});
+    return at;
+}
+
+/* The input pixels under the tile as [row, column, channel], zeros where they lie outside of the picture. */
+static uint32_t load_slab(struct sim_compiler *c, struct state *s, const struct cut *k, int64_t c0, int64_t channels)
+{
+    const struct sim_product *p = s->p;
+    const int64_t rows = slab_rows(p, k->rows), width = slab_width(p, k->width), top = k->y * p->stride - p->pad_top,
+                  left = k->x * p->stride - p->pad_left, size = (int64_t)npu_dtype_size(p->x.dtype);
+    const int64_t y0 = top > 0 ? top : 0, y1 = least(top + rows, p->h), x0 = left > 0 ? left : 0,
+                  x1 = least(left + width, p->w);
+    const uint32_t at = sim_turn(&s->im);
+
+    if (y0 > top || x0 > left || y1 < top + rows || x1 < left + width)
+        sim_emit_fill(c, SIM_IM, NPU_BF16, at, rows * width * channels, 0.0f);
+    if (y1 > y0 && x1 > x0)
+        sim_emit_load(c, SIM_IM, NPU_BF16, at + (uint32_t)(2 * ((y0 - top) * width + x0 - left) * channels),
+                      &(struct sim_block){
+                          .xm = p->x.at + (uint64_t)((k->b * p->xb + y0 * p->xy + x0 * p->xx + c0 * p->xc) * size),
+                          .dtype = p->x.dtype,
+                          .n = {channels, x1 - x0, y1 - y0},
+                          .xs = {p->xc, p->xx, p->xy},
+                          .cs = {channels, width * channels}});
+    return at;
+}
+
+/* Streams the slab through the array, piece after piece of the weights. */
+static void multiply(struct sim_compiler *c, const struct state *s, const struct cut *k, int64_t channels, uint32_t wm,
+                     uint32_t im, uint32_t acc, bool first)
+{
+    const struct sim_product *p = s->p;
+    const int64_t depth = p->kh * p->kw * channels, width = slab_width(p, k->width);
+
+    for (int64_t n = 0; n < k->columns; n += c->config->cols)
+        for (int64_t d = 0; d < depth; d += c->config->rows) {
+            const uint32_t columns = (uint32_t)least(k->columns - n, c->config->cols);
+            struct sim_insn w = {.op = SIM_OP_WLOAD, .type = {0, SIM_PLACE(SIM_WM, NPU_BF16)}};
+            struct sim_insn m = {.op = SIM_OP_MMUL,
+                                 .flags = first && d == 0 ? 0 : SIM_ACCUMULATE,
+                                 .type = {SIM_PLACE(SIM_ACC, NPU_F32), SIM_PLACE(SIM_IM, NPU_BF16)}};
+
+            w.wload = (struct sim_wload){.at = wm + (uint32_t)(2 * (d * k->columns + n)),
+                                         .k = (uint32_t)least(depth - d, c->config->rows),
+                                         .n = columns,
+                                         .ks = (int32_t)k->columns,
+                                         .ns = 1};
+            m.mmul = (struct sim_mmul){.at = im,
+                                       .acc = acc + (uint32_t)(4 * n),
+                                       .n = columns,
+                                       .pitch = (uint32_t)k->columns,
+                                       .m = {(uint32_t)k->width, (uint32_t)k->rows},
+                                       .ms = {(int32_t)(p->stride * channels), (int32_t)(p->stride * width * channels)},
+                                       .first = (uint32_t)d,
+                                       .count = w.wload.k,
+                                       .kc = {(uint16_t)channels, (uint16_t)p->kw},
+                                       .ks = {1, (int32_t)channels, (int32_t)(width * channels)}};
+            sim_emit(c, &w);
+            sim_emit(c, &m);
+        }
+}
+
+static struct sim_block result_block(const struct sim_product *p, const struct sim_tensor *t, const struct cut *k)
+{
+    return (struct sim_block){.xm = t->at + (uint64_t)(k->b * p->ob + k->y * p->oy + k->x * p->ox + k->n) *
+                                                npu_dtype_size(t->dtype),
+                              .dtype = t->dtype,
+                              .n = {k->columns, k->width, k->rows},
+                              .xs = {1, p->ox, p->oy},
+                              .cs = {k->columns, k->columns * k->width}};
+}
+
+/* Scale, bias, activation and residual on the way from the accumulators to external memory: a chain of instructions
+ * through `work`, the last of which writes the result. */
+static void finish(struct sim_compiler *c, struct state *s, const struct cut *k, const struct sim_operand *sums,
+                   uint32_t bias)
+{
+    const struct sim_product *p = s->p;
+    const bool add_residual = has(&p->residual);
+    const int64_t n[3] = {k->columns, k->rows * k->width};
+    const struct sim_operand work = sim_um(NPU_F32, s->work, 1, k->columns),
+                             out = sim_um(p->out.dtype, sim_turn(&s->out), 1, k->columns),
+                             row = sim_um(NPU_F32, bias, 1, 0), *before = add_residual ? &work : &out;
+    const enum sim_act early = add_residual && p->residual_first ? SIM_ACT_NONE : p->act;
+    const struct sim_block block = result_block(p, &p->out, k);
+    struct sim_operand from = *sums;
+
+    if (p->scale != 1.0f) {
+        sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, n, &work, &from, NULL, p->scale);
+        from = work;
+    }
+    if (has(&p->bias))
+        sim_emit_vector(c, SIM_OP_ADD, early, n, before, &from, &row, 0);
+    else if (!add_residual || early != SIM_ACT_NONE)
+        sim_emit_vector(c, SIM_OP_ACT, early, n, before, &from, NULL, 0);
+    if (has(&p->bias) || early != SIM_ACT_NONE)
+        from = work;
+    if (add_residual) {
+        const struct sim_block r = result_block(p, &p->residual, k);
+        const struct sim_operand residual = sim_um(p->residual.dtype, sim_turn(&s->residual), 1, k->columns);
+
+        sim_emit_load(c, SIM_UM, p->residual.dtype, residual.at, &r);
+        sim_emit_vector(c, SIM_OP_ADD, p->residual_first ? p->act : SIM_ACT_NONE, n, &out, &from, &residual, 0);
+    }
+    sim_emit_store(c, p->out.dtype, out.at, &block);
+}
+
+static void tile(struct sim_compiler *c, struct state *s, const struct cut *k, uint32_t bias)
+{
+    const struct sim_product *p = s->p;
+    struct sim_operand sums = {SIM_ACC, NPU_F32, sim_turn(&s->acc), {1, k->columns}};
+
+    if (p->cin == 0) { /* nothing to add up */
+        sums = sim_um(NPU_F32, s->work, 1, k->columns);
+        sim_emit_fill(c, SIM_UM, NPU_F32, s->work, k->columns * k->rows * k->width, 0.0f);
+    }
+    for (int64_t c0 = 0; c0 < p->cin; c0 += s->t.channels) {
+        const int64_t channels = least(s->t.channels, p->cin - c0);
+        const uint32_t wm = load_weights(c, s, k, c0, channels), im = load_slab(c, s, k, c0, channels);
+
+        multiply(c, s, k, channels, wm, im, sums.at, c0 == 0);
+    }
+    finish(c, s, k, &sums, bias);
+}
+
+static void tiles_of_columns(struct sim_compiler *c, struct state *s, int64_t n0)
+{
+    const struct sim_product *p = s->p;
+    const int64_t columns = least(s->t.columns, p->n - n0);
+    uint32_t bias = 0;
+
+    if (has(&p->bias)) {
+        bias = sim_turn(&s->bias);
+        sim_emit_load(c, SIM_UM, NPU_F32, bias,
+                      &(struct sim_block){.xm = p->bias.at + (uint64_t)n0 * npu_dtype_size(p->bias.dtype),
+                                          .dtype = p->bias.dtype,
+                                          .n = {columns},
+                                          .xs = {1}});
+    }
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t y = 0; y < p->oh; y += s->t.rows)
+            for (int64_t x = 0; x < p->ow && c->status == 0; x += s->t.width) {
+                const struct cut k = {b, y, x, n0, least(s->t.rows, p->oh - y), least(s->t.width, p->ow - x), columns};
+
+                tile(c, s, &k, bias);
+            }
+}
+
+int sim_product(struct sim_compiler *c, const struct sim_product *p)
+{
+    struct state s = {.p = p, .held = {-1, -1}};
+    int64_t sums;
+    int r;
+
+    if (p->batch * p->oh * p->ow * p->n == 0)
+        return 0;
+    r = choose_tile(c, p, &s.t);
+    if (r < 0)
+        return r;
+    sums = 4 * s.t.rows * s.t.width * s.t.columns;
+    s.wm = sim_take_two(c, SIM_WM, 2 * p->kh * p->kw * s.t.channels * s.t.columns);
+    s.im = sim_take_two(c, SIM_IM, 2 * slab_rows(p, s.t.rows) * slab_width(p, s.t.width) * s.t.channels);
+    s.acc = sim_take_two(c, SIM_ACC, sums);
+    s.bias = sim_take_two(c, SIM_UM, 4 * s.t.columns);
+    s.out = sim_take_two(c, SIM_UM, sums);
+    s.work = sim_take(c, SIM_UM, sums);
+    if (has(&p->residual))
+        s.residual = sim_take_two(c, SIM_UM, sums);
+    for (int64_t n = 0; n < p->n && c->status == 0; n += s.t.columns)
+        tiles_of_columns(c, &s, n);
+    return c->status;
+}

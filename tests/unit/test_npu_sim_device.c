@@ -1,0 +1,235 @@
+/* test_npu_sim_device.c - plans on the simulated NPU: the reference's results, the same bits in every order of the
+ * units, tokens of compiled programs, refusals. */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "libnpu/dev/sim.h"
+#include "libnpu/rng.h"
+
+enum { H = 12, W = 16, C = 24, TOKENS = H / 4 * (W / 4), OUT = 7 };
+
+static npu_ctx *ctx;
+
+static int open_ctx(void **state)
+{
+    return npu_ctx_new("", &ctx);
+}
+
+static int close_ctx(void **state)
+{
+    ctx = npu_ctx_free(ctx);
+    return 0;
+}
+
+static npu_val param(npu_graph *g, const char *name, int rank, const int64_t *dim, float size)
+{
+    return npu_param(g, name, rank, dim, (struct npu_init){NPU_INIT_NORMAL, size});
+}
+
+/* Two convolutions, tokens, one encoder block, a mean and a linear map: what gaze_vit is made of. */
+static npu_graph *network(void)
+{
+    const int64_t image[4] = {2, H, W, 1}, w1[4] = {3, 3, 1, 16}, w2[4] = {3, 3, 16, C}, c16 = 16, c = C, c3 = 3 * C;
+    const int64_t wq[2] = {C, 3 * C}, wo[2] = {C, C}, wh[2] = {C, OUT}, code[2] = {TOKENS, C}, out = OUT;
+    npu_graph *g;
+    npu_val x, h;
+
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    x = npu_input(g, "image", NPU_F32, 4, image);
+    x = npu_conv2d(g, x, param(g, "w1", 4, w1, 0.3f),
+                   &(struct npu_conv2d_opts){.stride = 2,
+                                             .pad_top = 1,
+                                             .pad_left = 1,
+                                             .pad_bottom = 1,
+                                             .pad_right = 1,
+                                             .bias = param(g, "b1", 1, &c16, 0.1f),
+                                             .act = NPU_ACT_RELU});
+    x = npu_conv2d(g, x, param(g, "w2", 4, w2, 0.1f),
+                   &(struct npu_conv2d_opts){.stride = 2,
+                                             .pad_top = 1,
+                                             .pad_left = 1,
+                                             .pad_bottom = 1,
+                                             .pad_right = 1,
+                                             .bias = param(g, "b2", 1, &c, 0.1f),
+                                             .act = NPU_ACT_RELU});
+    x = npu_add(g, npu_reshape(g, x, 3, (int64_t[]){2, TOKENS, C}), param(g, "code", 2, code, 0.5f));
+    h = npu_layer_norm(g, x, param(g, "gamma", 1, &c, 1), param(g, "beta", 1, &c, 0.1f), 1e-5f);
+    h = npu_matmul(g, h, param(g, "qkv", 2, wq, 0.2f), &(struct npu_matmul_opts){.bias = param(g, "bq", 1, &c3, 0.1f)});
+    h = npu_attention(g, h, 4);
+    x = npu_matmul(g, h, param(g, "out", 2, wo, 0.2f), &(struct npu_matmul_opts){.residual = x, .act = NPU_ACT_GELU});
+    x = npu_reduce(g, x, NPU_REDUCE_MEAN, 2);
+    npu_output(g, "y",
+               npu_matmul(g, x, param(g, "head", 2, wh, 0.3f),
+                          &(struct npu_matmul_opts){.bias = param(g, "bh", 1, &out, 0.1f)}));
+    assert_string_equal(npu_graph_error(g), "");
+    return g;
+}
+
+static npu_plan *plan_on(npu_dev *d, npu_graph *g)
+{
+    float image[2 * H * W];
+    npu_plan *p;
+
+    if (npu_plan_new(d, g, NULL, &p) < 0)
+        fail_msg("%s", npu_ctx_error(ctx));
+    assert_int_equal(npu_plan_init(p, 11), 0);
+    for (int i = 0; i < 2 * H * W; i++)
+        image[i] = npu_rng_uniform(3, (uint64_t)i) * 2 - 1;
+    assert_int_equal(npu_plan_write(p, "image", image, sizeof image), 0);
+    return p;
+}
+
+static void run(npu_plan *p, float *y)
+{
+    if (npu_plan_run(p) < 0)
+        fail_msg("%s", npu_plan_error(p));
+    assert_int_equal(npu_plan_read(p, "y", y, 2 * OUT * sizeof *y), 0);
+}
+
+static const char *const machines[] = {"sim", "sim:8x8,wm=4K,im=4K,acc=4K,um=16K,ib=2",
+                                       "sim:16x16,wm=64K,im=64K,acc=32K,um=256K,seed=77",
+                                       "sim:5x7,wm=8K,im=2K,acc=8K,um=32K"};
+
+static void results_are_the_references(void **state)
+{
+    npu_graph *g = network();
+    float want[2 * OUT], y[2 * OUT], first[2 * OUT], top = 0;
+    npu_dev *d;
+    npu_plan *p;
+
+    assert_int_equal(npu_dev_open(ctx, "ref", &d), 0);
+    p = plan_on(d, g);
+    run(p, want);
+    npu_plan_free(p);
+    npu_dev_close(d);
+    for (int i = 0; i < 2 * OUT; i++)
+        top = fmaxf(top, fabsf(want[i]));
+    for (size_t m = 0; m < sizeof machines / sizeof machines[0]; m++) {
+        if (npu_dev_open(ctx, machines[m], &d) < 0)
+            fail_msg("%s", npu_ctx_error(ctx));
+        p = plan_on(d, g);
+        for (int k = 0; k < 40; k++) { /* every run has another order */
+            run(p, k ? y : first);
+            if (k)
+                assert_memory_equal(y, first, sizeof y);
+        }
+        for (int i = 0; i < 2 * OUT; i++)
+            if (!(fabsf(first[i] - want[i]) <= 0x1p-6f * top))
+                fail_msg("%s: %d is %g, the reference has %g", machines[m], i, (double)first[i], (double)want[i]);
+        npu_plan_free(p);
+        npu_dev_close(d);
+    }
+    npu_graph_free(g);
+}
+
+/* Compiled programs are ordered, and each token in them is needed. */
+static void tokens_are_as_many_as_needed(void **state)
+{
+    for (size_t m = 0; m < sizeof machines / sizeof machines[0]; m++) {
+        npu_graph *g = network();
+        struct sim_program copy = {0};
+        const struct sim_plan *sp;
+        char why[256] = "";
+        npu_dev *d;
+        npu_plan *p;
+        int tokens = 0, i = 0;
+
+        assert_int_equal(npu_dev_open(ctx, machines[m], &d), 0);
+        p = plan_on(d, g);
+        sp = npu_plan_sim(p);
+        assert_non_null(sp);
+        assert_true(sp->program.n > 50);
+        for (int k = 0; k < sp->program.n; k++)
+            assert_int_equal(sim_program_add(&copy, &sp->program.insn[k]), 0);
+        if (sim_tokens_check(&copy, why, sizeof why) < 0)
+            fail_msg("%s: %s", machines[m], why);
+        for (unsigned u = 0; u < SIM_UNITS; u++)
+            for (unsigned v = 0; v < SIM_UNITS; v++)
+                for (int from = 0, to = 0; u != v; from++, to++) {
+                    while (from < copy.n && !(sim_insn_unit(&copy.insn[from]) == u && copy.insn[from].signal >> v & 1))
+                        from++;
+                    while (to < copy.n && !(sim_insn_unit(&copy.insn[to]) == v && copy.insn[to].wait >> u & 1))
+                        to++;
+                    if (from >= copy.n)
+                        break;
+                    if (i++ % 5)
+                        continue;
+                    copy.insn[from].signal ^= (uint8_t)(1u << v);
+                    copy.insn[to].wait ^= (uint8_t)(1u << u);
+                    assert_int_equal(sim_tokens_check(&copy, why, sizeof why), -EINVAL);
+                    copy.insn[from].signal ^= (uint8_t)(1u << v);
+                    copy.insn[to].wait ^= (uint8_t)(1u << u);
+                    tokens++;
+                }
+        assert_true(tokens > 10);
+        sim_program_free(&copy);
+        npu_plan_free(p);
+        npu_dev_close(d);
+        npu_graph_free(g);
+    }
+}
+
+/* A program that reaches beyond its plan's memory fails in the run, and the plan says where. */
+static void a_wild_store_is_named(void **state)
+{
+    npu_graph *g = network();
+    npu_dev *d;
+    npu_plan *p;
+    int k = 0;
+
+    assert_int_equal(npu_dev_open(ctx, "sim", &d), 0);
+    p = plan_on(d, g);
+    for (struct sim_insn *i = npu_plan_sim(p)->program.insn; i[k].op != SIM_OP_STORE;)
+        k++;
+    npu_plan_sim(p)->program.insn[k].dma.xm += UINT64_C(1) << 32;
+    assert_int_equal(npu_plan_run(p), -EFAULT);
+    if (!strstr(npu_plan_error(p), "conv2d: instruction ") || !strstr(npu_plan_error(p), "(store, unit store): writes"))
+        fail_msg("%s", npu_plan_error(p));
+    npu_plan_free(p);
+    npu_dev_close(d);
+    npu_graph_free(g);
+}
+
+static void what_it_cant_do_is_refused(void **state)
+{
+    const int64_t dim[3] = {1, 5, 4}, index[2] = {1, 2};
+    npu_graph *g;
+    npu_dev *d;
+    npu_plan *p;
+
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    npu_output(g, "y", npu_gather_rows(g, npu_input(g, "x", NPU_F32, 3, dim), npu_input(g, "i", NPU_I32, 2, index)));
+    assert_int_equal(npu_dev_open(ctx, "sim", &d), 0);
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), -EOPNOTSUPP);
+    assert_non_null(strstr(npu_ctx_error(ctx), "no instructions for operation gather_rows"));
+    npu_dev_close(d);
+    npu_graph_free(g);
+
+    g = network();
+    assert_int_equal(npu_dev_open(ctx, "sim:8x8,wm=256,im=256,acc=512,um=2K", &d), 0);
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), -EOPNOTSUPP);
+    assert_non_null(strstr(npu_ctx_error(ctx), "conv2d: a kernel of 3 x 3 does not fit into the NPU's memories"));
+    npu_dev_close(d);
+    npu_graph_free(g);
+    assert_int_equal(npu_dev_open(ctx, "sim:0x8", &d), -EINVAL);
+    assert_non_null(strstr(npu_ctx_error(ctx), "sim: \"0x8\""));
+    assert_int_equal(npu_dev_open(ctx, "simple", &d), -ENODEV);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(results_are_the_references),
+        cmocka_unit_test(tokens_are_as_many_as_needed),
+        cmocka_unit_test(a_wild_store_is_named),
+        cmocka_unit_test(what_it_cant_do_is_refused),
+    };
+    return cmocka_run_group_tests(tests, open_ctx, close_ctx);
+}
