@@ -16,6 +16,7 @@ npu_kernels += pool resize softmax prelu
 npu_kernels += tile gemm conv2d attention quantise qconv2d
 
 npu_srcs := autodiff ctx discover discover_nodes dtype explain graph json_scan json_text lower optim place plan plan_file plan_io safetensors safetensors_write
+npu_srcs += quantise_graph quant_make quant_calib quant_text
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_program dev/cpu dev/null dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
@@ -61,6 +62,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
+npu_tests += test_npu_quant
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

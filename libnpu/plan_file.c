@@ -27,7 +27,8 @@ static int check_tensor(npu_plan *p, const char *path, const struct npu_value *v
     type = (struct npu_tensor_type){t->dtype, t->shape};
     npu_type_text(&v->type, want, sizeof want);
     npu_type_text(&type, have, sizeof have);
-    if (!t->has_dtype || npu_dtype_is_float(t->dtype) != npu_dtype_is_float(v->type.dtype))
+    if (!t->has_dtype || npu_dtype_is_float(t->dtype) != npu_dtype_is_float(v->type.dtype) ||
+        (!npu_dtype_is_float(t->dtype) && t->dtype != v->type.dtype))
         return npu_plan_fail(p, -EINVAL, "%s: tensor \"%s\" has type %s; the model needs %s", path, v->name,
                              t->dtype_name, want);
     if (!same_shape(&t->shape, &v->type.shape))

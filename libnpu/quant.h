@@ -66,11 +66,57 @@ struct npu_quant_recipe {
 
 /* Rewrites an inference graph before a plan is made of it. The layers of the recipe become npu_qmatmul or npu_qconv2d;
  * quantise and dequantise nodes are put where types change. A layer's weights become i8 states of the same name, its
- * bias (made if there was none) "<name>.bias" i32 (dynamic: f32), and "<name>.scale" is new: i32 multipliers or f32, as
+ * bias i32 (dynamic: f32), and "<name>.scale" is new: i32 multipliers or f32, as
  * npu_qmatmul takes them; <name> is the weight's name without its ending ".weight". BF16: parameters of rank 2 or more
  * and all values between the inputs and outputs become bf16. Handles of inputs and outputs stay good and outputs keep
  * their type. -EINVAL or -EOPNOTSUPP: the reason is in npu_graph_error; the graph can then not be used. */
 int npu_graph_quantise(npu_graph *g, const struct npu_quant_recipe *r);
+
+/* ---- from an f32 network to its int8 or bf16 one ---- */
+struct npu_quant_settings {
+    enum npu_quant_mode mode;
+    bool per_tensor;         /* one weight scale a layer instead of one a channel */
+    int64_t min_macs;        /* layers of fewer multiply-adds a run stay f32 */
+    const char *const *keep; /* layers (<name> of <name>.weight) that stay f32, ended by NULL; may be NULL */
+};
+struct npu_quant_range {
+    float lo, hi; /* hi < lo: not known */
+};
+/* Which layers become int8, and the scales of what lies between them. All matmul and conv2d with weights of their own
+ * do, but those that read an input of the graph, those whose result is an output of it, and small ones. A result is
+ * stored as int8 if one of the layers reads it. range[v] of value v is needed for what is stored as int8 in static mode
+ * (-ENODATA names the layer in npu_graph_error). Multipliers and shifts are not set yet. ret is malloc'ed. */
+int npu_quant_choose(npu_graph *g, const struct npu_quant_settings *s, const struct npu_quant_range *range,
+                     struct npu_quant_recipe **ret_recipe);
+/* Quantises the weights that `f32`, a plan of the f32 graph, holds, sets the recipe's multipliers and shifts, and
+ * writes a weight file for npu_graph_quantise_as and npu_plan_load. metadata: key, value, ..., NULL; may be NULL. */
+int npu_quant_save(npu_plan *f32, const struct npu_quant_settings *s, struct npu_quant_recipe *recipe, const char *path,
+                   const char *const *metadata);
+
+/* ---- calibration ---- */
+struct npu_calib;
+enum npu_calib_method {
+    NPU_CALIB_MINMAX,     /* smallest and largest seen */
+    NPU_CALIB_PERCENTILE, /* all but one in 10,000 at each end */
+    NPU_CALIB_MSE,        /* the share of the smallest and largest that makes the smallest mean square error */
+};
+/* Watches what matmul and conv2d read and make in a plan with keep_values. -EINVAL without. */
+int npu_calib_new(npu_plan *p, struct npu_calib **ret_calib);
+struct npu_calib *npu_calib_free(struct npu_calib *c); /* accepts and returns NULL */
+int npu_calib_add(struct npu_calib *c);                /* after each run */
+/* ret_range: one for each value handle and one more for 0: npu_graph_n_values + 1. */
+void npu_calib_ranges(struct npu_calib *c, enum npu_calib_method method, struct npu_quant_range *ret_range);
+int npu_graph_n_values(const npu_graph *g);
+
+struct npu_quant_error {
+    double signal, noise; /* sums of squares of the f32 value and of the difference */
+};
+/* After both plans ran on the same inputs: adds to the error of each layer of the recipe (the layer's result with its
+ * activation and residual), and of each output. Both plans with keep_values, of graphs built alike. */
+int npu_quant_compare(npu_plan *f32, npu_plan *quantised, const struct npu_quant_recipe *recipe,
+                      struct npu_quant_error *layer_error);
+int npu_quant_compare_outputs(npu_plan *f32, npu_plan *quantised, struct npu_quant_error *output_error);
+const char *npu_graph_output_name(const npu_graph *g, int index); /* NULL past the last one */
 
 /* The recipe as text, one line a layer, and back. ret is malloc'ed. -EBADMSG: not a recipe. */
 int npu_quant_print(const struct npu_quant_recipe *r, char **ret_text);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "libnpu/quant.h"
+
 #define SAY(message, ...)                                                                                              \
     do {                                                                                                               \
         if (message)                                                                                                   \
@@ -33,12 +35,24 @@ static int find_file(const char *path, const char *name, char file[PATH_MAX], ch
 int model_plan_open(npu_dev *dev, npu_graph *graph, const char *path, const char *name, npu_plan **ret_plan,
                     char *message)
 {
-    char file[PATH_MAX];
+    return model_plan_open_as(dev, graph, path, name, NULL, ret_plan, message);
+}
+
+int model_plan_open_as(npu_dev *dev, npu_graph *graph, const char *path, const char *name,
+                       const struct npu_plan_opts *options, npu_plan **ret_plan, char *message)
+{
+    char file[PATH_MAX], reason[256] = "";
     int r = find_file(path, name, file, message);
     if (r < 0)
         return r;
+    if (npu_graph_status(graph) == 0)
+        r = npu_graph_quantise_as(graph, file, reason, sizeof(reason));
+    if (r < 0) {
+        SAY(message, "the %s weights don't fit: %.200s: %.150s", name, file, *reason ? reason : strerror(-r));
+        return r;
+    }
     npu_plan *plan = NULL;
-    r = npu_plan_new(dev, graph, NULL, &plan);
+    r = npu_plan_new(dev, graph, options, &plan);
     if (r < 0) {
         const char *why = npu_graph_error(graph);
         SAY(message, "no plan of %s on %s: %.250s", name, npu_dev_get_info(dev)->id, *why ? why : strerror(-r));
