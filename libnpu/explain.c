@@ -10,8 +10,7 @@ struct line {
     double ms; /* mean of a run; below 0: not measured */
 };
 
-/* The first name among the node's outputs and parameters: what a reader would look for. */
-static void name_of(const npu_graph *g, const struct npu_node *n, char *buf, size_t size)
+void npu_node_name(const npu_graph *g, const struct npu_node *n, char *buf, size_t size)
 {
     buf[0] = '\0';
     for (int i = 0; i < g->n_outputs && !buf[0]; i++)
@@ -48,7 +47,7 @@ static void describe(const struct npu_plan *p, const struct npu_step *s, struct 
     const struct npu_node *n = g->node[s->node];
     struct npu_place at = npu_plan_place(p, n->out[0]);
 
-    name_of(g, n, l->name, sizeof l->name);
+    npu_node_name(g, n, l->name, sizeof l->name);
     npu_type_text(&npu_value_of(g, n->out[0])->type, l->type, sizeof l->type);
     tier_of(p, s, l->tier, sizeof l->tier);
     if (at.bank < 0)

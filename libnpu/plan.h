@@ -41,6 +41,9 @@ struct npu_plan {
     void *dev_plan; /* the device's own */
 };
 
+/* The first name among a node's outputs and parameters, "" if there is none: what a reader would look for. */
+void npu_node_name(const npu_graph *g, const struct npu_node *n, char *buf, size_t size);
+
 int npu_plan_fail(struct npu_plan *p, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 int64_t npu_now_ns(void);                                             /* CLOCK_MONOTONIC */
 struct npu_place npu_plan_place(const struct npu_plan *p, npu_val v); /* of the value's memory; bank -1 if none */

@@ -7,6 +7,10 @@ TEST_PROGS += $(O)/tests/test_models
 $(O)/tests/test_models: $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_test_models = $(VISION_LIBS) $(npu_libs)
 
+PROGS += $(O)/bin/npu-explain
+$(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c) $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_npu-explain = $(VISION_LIBS) $(npu_libs)
+
 PROGS += $(O)/bin/npu-quantize
 $(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net calib_set)) $(O)/lib/libmodels.a \
     $(O)/lib/libvision.a $(O)/lib/libnpu.a

@@ -8,12 +8,46 @@
 
 #include <stdlib.h>
 
+#include "libnpu/op/mat.h"
 #include "libnpu/sim/compile.h"
 
 struct sim_dev {
     struct npu_dev dev;
     struct sim_config config;
 };
+
+/* Weights of f32 that only change when a parameter is written are kept as bf16 too: half the bytes of every run. */
+static bool wants_packing(const struct npu_plan *p, int s)
+{
+    const struct npu_node *n = p->graph->node[p->step[s].node];
+
+    return !p->step[s].constant && (n->op == &npu_op_matmul || n->op == &npu_op_conv2d) &&
+           npu_val_is_frozen(p->graph, n->in[1]) && npu_value_of(p->graph, n->in[1])->type.dtype == NPU_F32;
+}
+
+static int pack_weights(struct npu_plan *p)
+{
+    struct sim_plan *sp = calloc(1, sizeof *sp);
+
+    p->dev_plan = sp;
+    if (!sp)
+        return -ENOMEM;
+    sp->packed = calloc((size_t)p->n_steps + 1, sizeof sp->packed[0]);
+    if (!sp->packed)
+        return -ENOMEM;
+    for (int s = 0; s < p->n_steps; s++) {
+        const struct npu_node *n = p->graph->node[p->step[s].node];
+
+        sp->packed[s] = -1;
+        if (!wants_packing(p, s))
+            continue;
+        p->lower.step = s;
+        sp->packed[s] = npu_lower_packed(&p->lower, npu_type_bytes(&npu_value_of(p->graph, n->in[1])->type) / 2);
+        if (p->lower.status < 0)
+            return p->lower.status;
+    }
+    return 0;
+}
 
 static int sim_lower(struct npu_plan *p)
 {
@@ -23,7 +57,7 @@ static int sim_lower(struct npu_plan *p)
         if (!sim_compile_knows(op))
             return npu_plan_fail(p, -EOPNOTSUPP, "the NPU has no instructions for operation %s", op->name);
     }
-    return 0;
+    return pack_weights(p);
 }
 
 static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, npu_val v)
@@ -34,6 +68,21 @@ static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan 
     if (!val)
         return (struct sim_tensor){0};
     return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape};
+}
+
+/* A copy of the weights as bf16, made by the program of constants; *t becomes it. */
+static int pack(struct npu_plan *p, struct sim_plan *sp, int s, struct sim_tensor *t)
+{
+    const struct npu_place at = p->lower.buf[sp->packed[s]].place;
+    struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = &sp->setup};
+    struct sim_map m = {.n_in = 1, .in = {*t}, .out = {sp->bank_at[at.bank] + at.offset, NPU_BF16, t->shape}};
+    int r;
+
+    sim_map_dense(&m, &t->shape, m.in_stride[0]);
+    sim_map_dense(&m, &t->shape, m.out_stride);
+    *t = m.out;
+    r = sim_map(&c, &m);
+    return r < 0 ? npu_plan_fail(p, r, "weights: %s", c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
 static int compile_step(struct npu_plan *p, struct sim_plan *sp, int s)
@@ -48,6 +97,11 @@ static int compile_step(struct npu_plan *p, struct sim_plan *sp, int s)
         node.in[k] = tensor(p, sp, n->in[k]);
     for (int k = 0; k < n->n_out; k++)
         node.out[k] = tensor(p, sp, n->out[k]);
+    if (sp->packed[s] >= 0) {
+        r = pack(p, sp, s, &node.in[1]);
+        if (r < 0)
+            return r;
+    }
     sp->first[s] = program->n;
     r = sim_compile_node(&c, &node);
     return r < 0 ? npu_plan_fail(p, r, "%s: %s", n->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
@@ -55,13 +109,10 @@ static int compile_step(struct npu_plan *p, struct sim_plan *sp, int s)
 
 static int sim_build(struct npu_plan *p)
 {
-    struct sim_plan *sp = calloc(1, sizeof *sp);
+    struct sim_plan *sp = p->dev_plan;
     uint64_t size = 0;
     int r = 0;
 
-    p->dev_plan = sp;
-    if (!sp)
-        return -ENOMEM;
     sp->bank_at = calloc((size_t)p->n_banks + 1, sizeof sp->bank_at[0]);
     sp->first = calloc((size_t)p->n_steps + 1, sizeof sp->first[0]);
     if (!sp->bank_at || !sp->first)
@@ -94,6 +145,7 @@ static void sim_plan_free(struct npu_plan *p)
     sim_program_free(&sp->program);
     free(sp->bank_at);
     free(sp->first);
+    free(sp->packed);
     free(sp);
 }
 

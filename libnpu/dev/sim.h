@@ -14,6 +14,7 @@ struct sim_plan {
     struct sim_machine *machine;
     uint64_t *bank_at;                 /* where each bank begins in external memory */
     struct sim_program setup, program; /* what runs when parameters were written; every run */
+    int *packed;                       /* of each step: the buffer of its weights as bf16; -1: none */
     int *first;                        /* of each step: its first instruction in its program; n_steps + 1 */
     uint64_t runs;
     int status;

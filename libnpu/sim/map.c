@@ -21,11 +21,9 @@ static bool joins(const struct sim_map *m, const int64_t *stride, int i)
     return stride[i] == stride[i + 1] * m->dim[i + 1];
 }
 
-static void remove_axis(struct sim_map *m, int i, bool keep_inner)
+static void remove_axis(struct sim_map *m, int i)
 {
-    int from = keep_inner ? i : i + 1;
-
-    for (int k = from; k + 1 < m->n_dims; k++) {
+    for (int k = i; k + 1 < m->n_dims; k++) {
         m->dim[k] = m->dim[k + 1];
         m->out_stride[k] = m->out_stride[k + 1];
         for (int j = 0; j < m->n_in; j++)
@@ -39,7 +37,7 @@ static void merge_axes(struct sim_map *m)
 {
     for (int i = m->n_dims - 1; i >= 0; i--)
         if (m->dim[i] == 1)
-            remove_axis(m, i, true);
+            remove_axis(m, i);
     for (int i = m->n_dims - 2; i >= 0; i--) {
         bool all = joins(m, m->out_stride, i);
 
@@ -48,7 +46,7 @@ static void merge_axes(struct sim_map *m)
         if (!all)
             continue;
         m->dim[i + 1] *= m->dim[i];
-        remove_axis(m, i, true);
+        remove_axis(m, i);
     }
     if (m->n_dims == 0) {
         m->n_dims = 1;

@@ -1,0 +1,217 @@
+// npu-explain: what a network becomes on a device: tiers and memory of each node, and on the simulated NPU cycles, use
+// of the array and a picture of the run.
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "libnpu/sim/report.h"
+#include "models/face_finder.h"
+#include "models/gaze_vit.h"
+#include "models/landmarks.h"
+
+#define MAX_BATCH 64
+
+struct explain {
+    const char *model, *device, *timeline;
+    int batch, runs;
+    bool json;
+};
+
+static int usage(FILE *f)
+{
+    fputs("usage: npu-explain gaze_vit|landmarks|face_finder [--device D] [--batch N] [--runs N] [--json]\n"
+          "                   [--timeline FILE.svg]\n"
+          "What each node of a network becomes on a device. On the simulated NPU (--device sim, or "
+          "sim:16x16,wm=64K,...)\n"
+          "also cycles, use of the array and bytes of each layer.\n"
+          "  --device D       an id or kind that npu-info lists, or sim (default: auto)\n"
+          "  --batch N        pictures at once (default 1)\n"
+          "  --runs N         run so often and print mean times (default 0; input is zeros, weights are random)\n"
+          "  --timeline FILE  simulated NPU: a picture of when each unit and layer works\n",
+          f);
+    return f == stdout ? 0 : 2;
+}
+
+static void build_gaze_vit(struct net *net, int batch)
+{
+    const struct gaze_vit_config *c = &gaze_vit_config;
+    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
+    npu_graph *g = net->graph;
+    npu_val x = npu_input(g, "image", NPU_F32, 4, image);
+    x = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, x), npu_input(g, "pose", NPU_F32, 2, pose));
+    x = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, x));
+    npu_output(g, "angles", gaze_vit_angles(net, x));
+    npu_output(g, "log_sigma", gaze_vit_log_sigma(net, x));
+}
+
+static void build_landmarks(struct net *net, int batch)
+{
+    const int64_t dim[4] = {batch, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
+    struct landmarks_values v;
+    landmarks_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), &v);
+    npu_output(net->graph, "points", v.points);
+    npu_output(net->graph, "log_sigma", v.log_sigma);
+    npu_output(net->graph, "rotation", v.rotation);
+    npu_output(net->graph, "blink", v.blink);
+    npu_output(net->graph, "face", v.face);
+}
+
+static void build_face_finder(struct net *net, int batch)
+{
+    const int64_t dim[4] = {batch, 192, 256, 1};
+    npu_val levels[FACE_FINDER_LEVELS];
+    face_finder_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), levels);
+    npu_output(net->graph, "level8", levels[0]);
+    npu_output(net->graph, "level32", levels[1]);
+}
+
+static const struct {
+    const char *name;
+    void (*build)(struct net *net, int batch);
+} models[] = {{"gaze_vit", build_gaze_vit}, {"landmarks", build_landmarks}, {"face_finder", build_face_finder}};
+
+static int complain(const char *what, const char *why)
+{
+    fprintf(stderr, "npu-explain: %s: %s\n", what, why);
+    return 1;
+}
+
+static int write_timeline(const struct explain *e, const struct sim_report *r)
+{
+    char title[256];
+    FILE *f = fopen(e->timeline, "w");
+    if (!f)
+        return complain(e->timeline, strerror(errno));
+    snprintf(title, sizeof(title), "%s, batch %d", e->model, e->batch);
+    int status = sim_report_timeline(r, title, f);
+    if (fclose(f) || status < 0)
+        return complain(e->timeline, "can't be written");
+    return 0;
+}
+
+static int print(const struct explain *e, npu_plan *plan)
+{
+    struct sim_report report;
+    int sim = sim_report_make(plan, &report);
+    if (sim < 0 && (sim != -EOPNOTSUPP || e->timeline))
+        return complain(e->timeline ? "--timeline" : e->device,
+                        sim == -EOPNOTSUPP ? "only the simulated NPU has one" : strerror(-sim));
+    if (e->json)
+        printf("{\"model\": \"%s\", \"batch\": %d, \"plan\": ", e->model, e->batch);
+    int r = npu_plan_explain(plan, stdout, e->json);
+    if (e->json)
+        fputs(",\n\"npu\": ", stdout);
+    if (r >= 0 && sim >= 0) {
+        if (!e->json)
+            putchar('\n');
+        r = sim_report_print(&report, stdout, e->json);
+    } else if (e->json) {
+        fputs("null", stdout);
+    }
+    if (e->json)
+        fputs("}\n", stdout);
+    r = r < 0 ? complain("output", "can't be written") : 0;
+    if (sim >= 0) {
+        if (e->timeline && r == 0)
+            r = write_timeline(e, &report);
+        sim_report_free(&report);
+    }
+    return r;
+}
+
+static int explain_plan(const struct explain *e, npu_ctx *ctx, npu_dev *dev, struct net *net)
+{
+    const struct npu_plan_opts options = {.profile = e->runs > 0};
+    npu_plan *plan = NULL;
+    if (npu_graph_status(net->graph) < 0)
+        return complain(e->model, npu_graph_error(net->graph));
+    if (npu_plan_new(dev, net->graph, &options, &plan) < 0)
+        return complain(e->model, npu_ctx_error(ctx));
+    int r = npu_plan_init(plan, 1);
+    for (int i = 0; i < e->runs && r >= 0; i++)
+        r = npu_plan_run(plan);
+    r = r < 0 ? complain(e->model, npu_plan_error(plan)[0] ? npu_plan_error(plan) : strerror(-r)) : print(e, plan);
+    npu_plan_free(plan);
+    return r;
+}
+
+static int explain(const struct explain *e, void (*build)(struct net *net, int batch))
+{
+    npu_ctx *ctx = NULL;
+    npu_dev *dev = NULL;
+    struct net *net = calloc(1, sizeof(*net));
+    int r = 1;
+    if (!net || npu_ctx_new(NULL, &ctx) < 0 || net_init(net, false) < 0) {
+        complain(e->model, "no memory");
+    } else if (npu_dev_open(ctx, e->device, &dev) < 0) {
+        complain(e->device, npu_ctx_error(ctx));
+    } else {
+        build(net, e->batch);
+        r = explain_plan(e, ctx, dev, net);
+    }
+    npu_dev_close(dev);
+    if (net && net->graph)
+        net_clear(net);
+    npu_ctx_free(ctx);
+    free(net);
+    return r;
+}
+
+static bool number(const char *text, int least, int most, int *ret)
+{
+    char *end;
+    long v = strtol(text, &end, 10);
+    if (end == text || *end || v < least || v > most)
+        return false;
+    *ret = (int)v;
+    return true;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"device", required_argument, NULL, 'd'},   {"batch", required_argument, NULL, 'b'},
+        {"runs", required_argument, NULL, 'r'},     {"json", no_argument, NULL, 'j'},
+        {"timeline", required_argument, NULL, 't'}, {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},        {0},
+    };
+    struct explain e = {.device = "auto", .batch = 1};
+    int c;
+    while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
+        switch (c) {
+        case 'd':
+            e.device = optarg;
+            break;
+        case 'b':
+            if (!number(optarg, 1, MAX_BATCH, &e.batch))
+                return usage(stderr);
+            break;
+        case 'r':
+            if (!number(optarg, 0, 1000000, &e.runs))
+                return usage(stderr);
+            break;
+        case 'j':
+            e.json = true;
+            break;
+        case 't':
+            e.timeline = optarg;
+            break;
+        case 'h':
+            return usage(stdout);
+        case 'v':
+            puts("npu-explain " GAZED_VERSION);
+            return 0;
+        default:
+            return usage(stderr);
+        }
+    }
+    if (optind + 1 != argc)
+        return usage(stderr);
+    e.model = argv[optind];
+    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
+        if (!strcmp(e.model, models[i].name))
+            return explain(&e, models[i].build);
+    fprintf(stderr, "npu-explain: no network \"%s\"\n", e.model);
+    return usage(stderr);
+}

@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""The simulated NPU as a user meets it: operations and the product's networks against the reference, npu-explain's table and picture."""
+import json
+import math
+import os
+import subprocess
+import tempfile
+import xml.etree.ElementTree
+
+import tap
+from npu_ops_fixture import O, run
+
+# Cases of operations that it has instructions for, when this was written: fewer means that it refuses more.
+AT_LEAST = 480
+
+
+def tool(name, *args):
+    return subprocess.run([os.path.join(O, "bin", name), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
+
+
+def operations_agree_with_the_reference():
+    for device in ("sim", "sim:16x16,wm=64K,im=64K,acc=32K,um=256K", "sim:8x8,wm=4K,im=4K,acc=4K,um=16K,ib=4,seed=5"):
+        out = run("test", "--device", device)
+        assert out["passed"] >= AT_LEAST, "%s: %d cases" % (device, out["passed"])
+        refused = {r["op"] for r in out["results"] if "no instructions for operation" in r["text"]}
+        assert not refused & {"matmul", "conv2d", "attention", "layer_norm", "softmax", "add", "max_pool", "resize", "reduce"}, refused
+
+
+def gazes(device):
+    p = tool("gaze-analyze", "--device", device, "--model-dir", "models/weights", "--frames", "4", "--json", "samples/clip.mjpeg")
+    assert p.returncode == 0, p.stderr
+    return [json.loads(line)["gaze"]["vector"] for line in p.stdout.splitlines()]
+
+
+def faces_look_the_same_way():
+    """Finder, landmarks and gaze_vit in bf16 products: within 0.1 degrees of f32, as the mean over some frames."""
+    pairs = list(zip(gazes("ref"), gazes("sim:seed=3")))
+    assert len(pairs) >= 4
+    angles = [math.degrees(math.acos(min(1, sum(x * y for x, y in zip(a, b))))) for a, b in pairs]
+    print("# mean angle between sim and ref: %.3f degrees" % (sum(angles) / len(angles)))
+    assert sum(angles) / len(angles) <= 0.1, angles
+
+
+def explain(model, device, *more):
+    p = tool("npu-explain", model, "--device", device, "--json", *more)
+    assert p.returncode == 0, p.stderr
+    return json.loads(p.stdout)
+
+
+def layers_add_up():
+    for model in ("gaze_vit", "landmarks", "face_finder"):
+        n = explain(model, "sim")["npu"]
+        layers = n["layers"]
+        assert sum(l["taken"] for l in layers) == n["cycles"] == max(l["end"] for l in layers), model
+        for key in ("read", "written", "products", "instructions"):
+            assert sum(l[key] for l in layers) == n[key], (model, key)
+        for unit, busy in n["busy"].items():
+            assert sum(l["busy"][unit] for l in layers) == busy <= n["cycles"], (model, unit)
+        assert 0.02 < n["utilisation"] <= 1 and all(0 <= l["utilisation"] <= 1 for l in layers)
+        print("# %s: %.3f ms, array %.1f %% used" % (model, n["ms"], 100 * n["utilisation"]))
+
+
+def measures_matter():
+    base = explain("gaze_vit", "sim")["npu"]
+    assert explain("gaze_vit", "sim:bw=51.2G")["npu"]["cycles"] < 0.8 * base["cycles"]
+    assert explain("gaze_vit", "sim:8x8")["npu"]["cycles"] > base["cycles"]
+    eight = explain("gaze_vit", "sim", "--batch", "8")["npu"]
+    assert eight["products"] == 8 * base["products"] and eight["utilisation"] > base["utilisation"]
+
+
+def the_picture_is_one():
+    with tempfile.TemporaryDirectory() as d:
+        path = os.path.join(d, "t.svg")
+        p = tool("npu-explain", "gaze_vit", "--device", "sim", "--timeline", path)
+        assert p.returncode == 0 and "cycles, " in p.stdout, p.stderr
+        root = xml.etree.ElementTree.parse(path).getroot()
+        texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+        assert {"load", "matrix", "vector", "store"} <= set(texts)
+        assert "conv2d tokens.stem2.weight" in texts and any(t.startswith("gaze_vit, batch 1: ") for t in texts), texts[:10]
+        assert len(list(root.iter("{http://www.w3.org/2000/svg}rect"))) > 100
+        assert tool("npu-explain", "gaze_vit", "--device", "ref", "--timeline", path).returncode == 1
+    assert explain("gaze_vit", "ref")["npu"] is None
+    assert tool("npu-explain").returncode == 2
+    assert tool("npu-explain", "nothing").returncode == 2
+    assert tool("npu-explain", "gaze_vit", "--device", "sim:1").returncode == 1
+
+
+tap.run([operations_agree_with_the_reference, faces_look_the_same_way, layers_add_up, measures_matter, the_picture_is_one])
