@@ -321,7 +321,9 @@ kernel void qconv_dot_pack(const global char *w, global uint *packed, global int
 #ifdef K_qconv_dot
 inline int dot4(uint a, uint b)
 {
-#ifdef DOT_EMULATE
+#if defined(DOT_BROKEN)
+    return (int)(a ^ b);
+#elif defined(DOT_EMULATE)
     const char4 p = as_char4(a), q = as_char4(b);
 
     return p.x * q.x + p.y * q.y + p.z * q.z + p.w * q.w;

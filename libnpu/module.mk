@@ -22,7 +22,7 @@ npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_plan dev/cl_prog
 npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
-npu_tiers := tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test
+npu_tiers := tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 

@@ -7,6 +7,7 @@
 #include "libnpu/dev/cl.h"
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
+#include "libnpu/tier/int_dot.h"
 
 #define CL_DEVICE_PCI_BUS_INFO_KHR_ 0x410F
 
@@ -408,6 +409,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     }
     if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0)
         d->base.traits.native = false;
+    npu_int_dot_test(&d->base);
     *ret_dev = &d->base;
     return 0;
 }

@@ -103,13 +103,15 @@ static void lower_cpu(const struct npu_node *n, struct npu_lower *l, const struc
         k->tier = tile.name;
 }
 
-static void lower_dot(const struct npu_node *n, struct npu_lower *l, const struct npu_qconv_dims *d, bool emulate)
+static void lower_dot(const struct npu_node *n, struct npu_lower *l, const struct npu_qconv_dims *d)
 {
     int sum, packed = pack(n, l, d, "qconv_dot_pack", (size_t)(d->depth * d->cout), d->cout, &sum);
     struct npu_launch *k = op_launch(l, "qconv2d", "qconv_dot");
+    const char *e = getenv("NPU_INT8_DOT"); /* tests: libnpu/tier/int_dot.h */
+    const bool emulate = e && e[0];
 
     if (emulate)
-        npu_launch_def(k, "-DDOT_EMULATE");
+        npu_launch_def(k, strcmp(e, "broken") == 0 ? "-DDOT_BROKEN" : "-DDOT_EMULATE");
     finish_args(k, n);
     npu_launch_buf(k, NPU_ARG_PACKED, packed);
     npu_launch_buf(k, NPU_ARG_PACKED, sum);
@@ -163,13 +165,11 @@ int npu_qconv_lower(const struct npu_node *n, struct npu_lower *l)
     const struct npu_tensor_type x = npu_lower_type(l, n->in[NPU_QCONV_X]), w = npu_lower_type(l, n->in[NPU_QCONV_W]),
                                  y = npu_lower_type(l, n->out[0]);
     const struct npu_qconv_dims d = npu_qconv_dims(NPU_ATTR(struct npu_qconv_attr, n), &x.shape, &w.shape, &y.shape);
-    const char *e = getenv("NPU_INT8_DOT");
-    const bool emulate = e && strcmp(e, "emulate") == 0;
 
     if (d.rows == 0 || d.cout == 0)
         return 0;
-    if ((emulate || t->int_dot) && d.groups == 1 && d.cin % 4 == 0)
-        lower_dot(n, l, &d, emulate);
+    if (t->int_dot && d.groups == 1 && d.cin % 4 == 0)
+        lower_dot(n, l, &d);
     else if (npu_mat_blocked(t) && d.groups == 1 && (size_t)tile.mr * row_bytes(&d) <= t->local_bytes / 2)
         lower_cpu(n, l, &d);
     else if (d.groups > 1 && d.cing == 1 && d.coutg == 1)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, and the AMX tier over its emulated tile registers. (The register-blocked kernels are what `npu-ops test` runs anyway.)"""
+GPUs, the AMX tier over its emulated tile registers, and integer dot products over plain code in their place. (The register-blocked kernels are what `npu-ops test` runs anyway.)"""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
 
 PRODUCTS = ["matmul", "conv2d", "conv2d_grad_x", "conv2d_grad_w"]
+QUANTISED = ["qmatmul", "qconv2d"]
 
 
 def tier(ops, *args, env):
@@ -24,4 +25,16 @@ def emulated_amx():
     tier(PRODUCTS, env={"NPU_AMX_EMULATE": "1"})
 
 
-tap.run([portable_kernels, emulated_amx])
+def int8_portable():
+    tier(QUANTISED, "--f32", env={"NPU_MAT_PORTABLE": "1"})
+
+
+def int8_dot_products():
+    tier(QUANTISED, "--f32", env={"NPU_INT8_DOT": "emulate"})
+
+
+def wrong_dot_products_are_refused():
+    tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken"})
+
+
+tap.run([portable_kernels, emulated_amx, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

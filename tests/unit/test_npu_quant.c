@@ -366,6 +366,55 @@ static void devices_agree(void **state)
     unlink(path);
 }
 
+/* The tier of the product of small whole tensors, as explain tells it. */
+static bool has_tier(npu_dev *d, const char *tier)
+{
+    npu_graph *g;
+    npu_plan *p;
+    npu_val x, w;
+    char *text = NULL;
+    size_t size = 0;
+    FILE *f = open_memstream(&text, &size);
+    bool found;
+
+    assert_non_null(f);
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    x = npu_input(g, "x", NPU_I8, 2, (int64_t[]){3, 8});
+    w = npu_input(g, "w", NPU_I8, 2, (int64_t[]){8, 5});
+    npu_output(g, "y", npu_qmatmul(g, x, w, vector(g, "s", 5), &(struct npu_qlayer_opts){0}));
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), 0);
+    assert_int_equal(npu_plan_explain(p, f, false), 0);
+    fclose(f);
+    found = strstr(text, tier) != NULL;
+    free(text);
+    npu_plan_free(p);
+    npu_graph_free(g);
+    return found;
+}
+
+static void dot_products_pass_their_test_first(void **state)
+{
+    static const struct {
+        const char *how;
+        bool taken;
+    } t[] = {{"emulate", true}, {"broken", false}};
+
+    for (int i = 0; i < 2; i++) {
+        npu_dev *d;
+        int r;
+
+        setenv("NPU_INT8_DOT", t[i].how, 1);
+        r = npu_dev_open(ctx, "cl", &d);
+        if (r == 0) {
+            assert_int_equal(has_tier(d, "int8-dot"), t[i].taken);
+            npu_dev_close(d);
+        } else {
+            printf("# SKIP no OpenCL device\n");
+        }
+        unsetenv("NPU_INT8_DOT");
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -379,6 +428,7 @@ int main(void)
         cmocka_unit_test(bf16),
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(devices_agree),
+        cmocka_unit_test(dot_products_pass_their_test_first),
     };
 
     return cmocka_run_group_tests(tests, open_ref, close_ref);
