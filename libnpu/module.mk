@@ -41,6 +41,23 @@ $(O)/libnpu/kernels.S: libnpu/module.mk
 $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_kernels:%=kernels/%.cl) $(npu_kernels:%=kernels/%.clh))
 	$(CC) -c -o $@ $<
 
+# ONNX files: an archive of its own, since it needs libprotobuf-c. Programs with it: LIBS_<program> += $(npu_onnx_libs)
+npu_onnx_srcs := model file text proto proto_write
+npu_onnx_srcs += export export_build export_mat export_ops
+npu_onnx_srcs += import import_attr import_value import_shape import_mat import_picture import_element import_move
+npu_onnx_srcs += fold fold_math fuse fuse_attention
+npu_onnx_libs := -lprotobuf-c
+$(O)/lib/libnpu_onnx.a: $(call objs,$(npu_onnx_srcs:%=libnpu/onnx/%.c)) $(O)/libnpu/onnx/onnx.pb-c.o
+
+$(O)/libnpu/onnx/onnx.pb-c.c: libnpu/onnx/onnx.proto
+	@mkdir -p $(@D)
+	protoc-c --proto_path=libnpu/onnx --c_out=$(@D) $<
+$(O)/libnpu/onnx/onnx.pb-c.o: $(O)/libnpu/onnx/onnx.pb-c.c
+	$(CC) $(CPPFLAGS) $(CFLAGS) -w -c -o $@ $<
+$(O)/libnpu/onnx/proto.o $(O)/libnpu/onnx/proto_write.o: $(O)/libnpu/onnx/onnx.pb-c.c
+CFLAGS_libnpu_onnx_proto = -I$(O)/libnpu/onnx
+CFLAGS_libnpu_onnx_proto_write = -I$(O)/libnpu/onnx
+
 # Entered only after the processor has been asked (libnpu/dev/cpu.c).
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
 CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
@@ -60,6 +77,11 @@ LIBS_npu-ops = $(npu_libs)
 PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
+
+PROGS += $(O)/bin/npu-convert
+$(O)/bin/npu-convert: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_convert convert_run convert_models npy)) \
+	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
 
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
 npu_tests += test_npu_quant

@@ -2,6 +2,7 @@
 # clang-format, clang-tidy, cppcheck over the C files that git tracks; shellcheck and mandoc where installed. Usage: lint.sh BUILD_DIR
 set -eu
 fail=0
+export O="$1"
 c_files=$(git ls-files '*.c')
 all_c=$(git ls-files '*.c' '*.h')
 
@@ -28,7 +29,7 @@ echo "clang-tidy"
 # shellcheck disable=SC2016
 printf '%s\n' "$c_files" | grep -v -e '^tests/fuzz/' | xargs -P 2 -n 4 sh -c '
     exec clang-tidy --quiet --warnings-as-errors="*" "$@" -- -std=gnu17 -D_GNU_SOURCE -DGAZED_VERSION="\"\"" \
-        -DGAZED_MODEL_DIR="\"\"" -DGAZED_LIBEXECDIR="\"\"" -I. $(pkg-config --cflags libdrm)' clang-tidy 2>/dev/null || fail=1
+        -DGAZED_MODEL_DIR="\"\"" -DGAZED_LIBEXECDIR="\"\"" -I. -I"$O/libnpu/onnx" $(pkg-config --cflags libdrm)' clang-tidy 2>/dev/null || fail=1
 
 if command -v shellcheck >/dev/null; then
     echo "shellcheck"
