@@ -50,21 +50,49 @@ static char *default_cache_dir(void)
     return NULL;
 }
 
+/* Nodes that could be used if a driver served them: says which drivers failed, if any. */
+static void explain_nodes(struct npu_node_found *node, int n, struct cl_search *search)
+{
+    struct npu_icd icd[NPU_MAX_ICDS];
+    bool looked = search->why[0] || cl_is_loaded();
+
+    for (int i = 0; i < n; i++) {
+        char *why = node[i].info.why_not;
+        size_t at = strlen(why);
+
+        if (node[i].joined || !node[i].accessible)
+            continue;
+        if (!looked) { /* the loader says nothing of a driver that it can't load */
+            int n_icds = npu_icd_list(icd, NPU_MAX_ICDS);
+
+            looked = true;
+            if (n_icds > search->platforms) {
+                npu_icd_check(icd, n_icds);
+                npu_icd_text(icd, n_icds, search->why, sizeof search->why);
+            }
+        }
+        if (search->why[0])
+            snprintf(why + at, sizeof node[i].info.why_not - at, " (%s)", search->why);
+    }
+}
+
 /* OpenCL devices, then nodes that none of them stands for, then ref, then null if the environment asks for it. */
 static int find_devices(npu_ctx *c)
 {
     struct cl_found *cl = calloc(NPU_MAX_DEVICES, sizeof *cl);
     struct npu_node_found *node = calloc(NPU_MAX_DEVICES, sizeof *node);
-    int n_cl = 0, n_nodes = 0;
+    struct cl_search search;
+    int n_cl, n_nodes;
 
     if (!cl || !node) {
         free(cl);
         free(node);
         return -ENOMEM;
     }
-    n_cl = npu_find_cl(cl, NPU_MAX_DEVICES - 2, c->error, sizeof c->error);
+    n_cl = npu_find_cl(cl, NPU_MAX_DEVICES - 2, &search);
     n_nodes = npu_find_nodes(node, NPU_MAX_DEVICES);
     npu_join_nodes(cl, n_cl, node, n_nodes);
+    explain_nodes(node, n_nodes, &search);
     for (int i = 0; i < n_cl; i++)
         c->device[c->n_devices++] = cl[i].info;
     for (int i = 0; i < n_nodes && c->n_devices < NPU_MAX_DEVICES - 2; i++)
@@ -73,7 +101,8 @@ static int find_devices(npu_ctx *c)
     npu_dev_ref_info(&c->device[c->n_devices++]);
     if (getenv("NPU_NULL"))
         npu_dev_null_info(getenv("NPU_NULL"), &c->device[c->n_devices++]);
-    snprintf(c->cl_why, sizeof c->cl_why, "%.159s", c->error);
+    strcpy(c->cl_why, search.why);
+    strcpy(c->error, search.why);
     free(cl);
     free(node);
     return 0;

@@ -9,7 +9,7 @@ struct npu_ctx {
     char *cache_dir; /* NULL: none */
     int n_devices;
     struct npu_dev_info device[NPU_MAX_DEVICES];
-    char cl_why[160]; /* why there is no OpenCL device; "" if there is */
+    char cl_why[512]; /* why there is no OpenCL device, or which drivers failed; "" if all is well */
     int n_open;
 };
 

@@ -100,6 +100,7 @@ static void describe(struct udev_device *dev, struct npu_node_found *n)
     snprintf(n->info.driver, sizeof n->info.driver, "%s", version);
     snprintf(n->info.name, sizeof n->info.name, "%.60s %s", name[0] ? name : "unknown",
              n->accel ? "accelerator" : "GPU");
+    n->accessible = r == 0;
     if (r < 0)
         no_access(node, r, n->info.why_not, sizeof n->info.why_not);
     else
@@ -137,7 +138,8 @@ int npu_find_nodes(struct npu_node_found *ret_found, int max)
 /* Gives a device its node; only an accel node makes an NPU of it. */
 static void join_one(struct cl_found *c, struct npu_node_found *n)
 {
-    snprintf(c->info.node, sizeof c->info.node, "%s", n->info.node);
+    if (!c->info.node[0])
+        snprintf(c->info.node, sizeof c->info.node, "%s", n->info.node);
     if (n->accel)
         c->info.kind = NPU_KIND_NPU;
     n->joined = true;
@@ -149,7 +151,7 @@ void npu_join_nodes(struct cl_found *cl, int n_cl, struct npu_node_found *node, 
 
     for (int i = 0; i < n_cl; i++)
         for (int k = 0; k < n_nodes; k++)
-            if (cl[i].pci[0] && strcmp(cl[i].pci, node[k].pci) == 0 && !node[k].joined &&
+            if (cl[i].pci[0] && strcmp(cl[i].pci, node[k].pci) == 0 &&
                 (node[k].accel || cl[i].info.kind == NPU_KIND_GPU))
                 join_one(&cl[i], &node[k]);
     for (int i = 0; i < n_cl; i++)

@@ -107,7 +107,7 @@ int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct np
         return g->status;
     p = calloc(1, sizeof *p);
     if (!p)
-        return -ENOMEM;
+        return npu_ctx_fail(d->ctx, -ENOMEM, "%s: out of memory", d->info.id);
     p->dev = d;
     p->graph = g;
     p->guard = (guard + d->align - 1) & ~(d->align - 1);

@@ -7,7 +7,6 @@
 #include "libnpu/dev/cl.h"
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
-#include "libnpu/tier/int_dot.h"
 
 #define CL_DEVICE_PCI_BUS_INFO_KHR_ 0x410F
 
@@ -300,22 +299,29 @@ static bool pick(cl_platform_id p, cl_device_id d, int index, void *arg)
     return index != a->index;
 }
 
-/* Language version, alignment, vector width and the like. */
-static void read_traits(struct cl_dev *d)
+/* Language version, alignment, vector width and the like. -EIO if the driver does not say what a plan needs. */
+static int read_traits(struct cl_dev *d)
 {
     struct npu_traits *t = &d->base.traits;
     cl_device_exec_capabilities exec = 0;
     cl_ulong local = 0, max_alloc = 0;
     char version[64];
     int major = 1;
+    const struct {
+        cl_device_info what;
+        size_t size;
+        void *to;
+    } ask[] = {{CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local},
+               {CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof max_alloc, &max_alloc},
+               {CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof t->max_work_group, &t->max_work_group},
+               {CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec}};
 
+    for (size_t i = 0; i < sizeof ask / sizeof ask[0]; i++)
+        if (clGetDeviceInfo(d->id, ask[i].what, ask[i].size, ask[i].to, NULL) != CL_SUCCESS)
+            return -EIO;
     get_text(d->id, CL_DEVICE_VERSION, version, sizeof version);
     sscanf(version, "OpenCL %d", &major);
     d->std_option = major >= 3 ? "-cl-std=CL3.0" : "-cl-std=CL1.2";
-    clGetDeviceInfo(d->id, CL_DEVICE_LOCAL_MEM_SIZE, sizeof local, &local, NULL);
-    clGetDeviceInfo(d->id, CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof max_alloc, &max_alloc, NULL);
-    clGetDeviceInfo(d->id, CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof t->max_work_group, &t->max_work_group, NULL);
-    clGetDeviceInfo(d->id, CL_DEVICE_EXECUTION_CAPABILITIES, sizeof exec, &exec, NULL);
     t->kind = d->base.info.kind;
     t->compute_units = d->base.info.compute_units;
     t->vec_f32 = (int)get_uint(d->id, CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT);
@@ -326,6 +332,7 @@ static void read_traits(struct cl_dev *d)
     d->base.align = get_uint(d->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
     if (d->base.align < 128)
         d->base.align = 128;
+    return 0;
 }
 
 static int make_identity(struct cl_dev *d)
@@ -378,7 +385,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     cl_int e;
 
     if (!d)
-        return -ENOMEM;
+        return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
     d->base.ops = &cl_ops;
     d->base.ctx = c;
     d->base.info = *info;
@@ -392,11 +399,14 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, -ENODEV, "%s is not there any more", info->id);
     }
-    read_traits(d);
+    if (read_traits(d) < 0) {
+        cl_ops.close(&d->base);
+        return npu_ctx_fail(c, -EIO, "%s: the driver does not answer questions about it", info->id);
+    }
     pocl = is_pocl(d->platform);
     if (make_identity(d) < 0 || (c->cache_dir && !pocl && !(d->cache_dir = strdup(c->cache_dir)))) {
         cl_ops.close(&d->base);
-        return -ENOMEM;
+        return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
     }
     d->context = clCreateContext(NULL, 1, &d->id, NULL, NULL, &e);
     if (!d->context) {
@@ -407,9 +417,10 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, cl_errno(e), "%s: command queue: %s", info->id, cl_error_text(e));
     }
-    if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0)
-        d->base.traits.native = false;
-    npu_int_dot_test(&d->base);
+    if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0) {
+        cl_ops.close(&d->base);
+        return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
+    }
     *ret_dev = &d->base;
     return 0;
 }

@@ -272,6 +272,7 @@ static int cl_read(struct npu_plan *p, struct npu_place at, void *data)
 static int cl_submit(struct npu_plan *p)
 {
     struct cl_plan *cp = p->dev_plan;
+    const char *what = "run";
     int last = cp->n_launches - 1;
     cl_int e = CL_SUCCESS;
 
@@ -287,9 +288,10 @@ static int cl_submit(struct npu_plan *p)
         e = k->native ? cl_native_enqueue(cp, k, ev)
                       : clEnqueueNDRangeKernel(cp->queue, k->kernel, (cl_uint)k->l->dims, NULL, k->l->global,
                                                k->has_local ? k->local : NULL, 0, NULL, ev);
-        if (e != CL_SUCCESS)
-            npu_plan_fail(p, cl_errno(e), "%s: %s", k->l->entry ? k->l->entry : "native", cl_error_text(e));
+        what = k->l->entry ? k->l->entry : "native";
     }
+    if (e == CL_SUCCESS)
+        what = "run";
     if (e == CL_SUCCESS && last < 0)
         e = clEnqueueMarkerWithWaitList(cp->queue, 0, NULL, &cp->last);
     if (e == CL_SUCCESS && p->opts.profile && last >= 0) {
@@ -309,7 +311,7 @@ static int cl_submit(struct npu_plan *p)
             clReleaseEvent(cp->event[i]);
         cp->event[i] = NULL;
     }
-    return cl_errno(e);
+    return fail(p, e, what);
 }
 
 static void CL_CALLBACK on_done(cl_event event, cl_int status, void *arg)

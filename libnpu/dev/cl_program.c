@@ -12,14 +12,13 @@ static const char *kernel_text(const char *name)
     return NULL;
 }
 
-/* lib.clh and the file, with its lines `#include "name.clh"` replaced by those texts (one level). NULL: no such file.
- */
+/* lib.clh and the file, with its lines `#include "name.clh"` replaced by those texts (one level). NULL: no memory. */
 static char *full_source(const char *name)
 {
     const char *at = kernel_text(name), *lib = kernel_text("lib"), *line;
     char include[64], *out = NULL;
     size_t size = 0;
-    FILE *f = at && lib ? open_memstream(&out, &size) : NULL;
+    FILE *f = open_memstream(&out, &size);
 
     if (!f)
         return NULL;
@@ -98,12 +97,12 @@ static char *build_log(const struct cl_dev *d, cl_program prog)
 
 static int build(struct cl_dev *d, struct cl_prog *g)
 {
-    char *text = full_source(g->source);
+    char *text = kernel_text(g->source) ? full_source(g->source) : NULL;
     const char *key[] = {"1", GAZED_VERSION, d->identity, g->options, g->source, text};
     cl_int e;
 
     if (!text)
-        return -ENOENT;
+        return kernel_text(g->source) ? -ENOMEM : -ENOENT;
     g->key = cl_cache_key(key, 6);
     if (create_from_cache(d, g) == 0) {
         free(text);
@@ -117,10 +116,17 @@ static int build(struct cl_dev *d, struct cl_prog *g)
     e = clBuildProgram(g->prog, 1, &d->id, g->options, NULL, NULL);
     if (e == CL_SUCCESS)
         return 0;
+    free(g->log);
     g->log = build_log(d, g->prog);
     clReleaseProgram(g->prog);
     g->prog = NULL;
     return e == CL_BUILD_PROGRAM_FAILURE ? -ENOEXEC : cl_errno(e);
+}
+
+/* A program that does not build never will; for want of memory or the like it is tried again. */
+static bool is_final(int status)
+{
+    return status == -ENOEXEC || status == -ENOENT;
 }
 
 static struct cl_prog *find_or_add(struct cl_dev *d, const char *source, const char *options)
@@ -128,8 +134,11 @@ static struct cl_prog *find_or_add(struct cl_dev *d, const char *source, const c
     struct cl_prog *g;
 
     for (g = d->progs; g; g = g->next)
-        if (strcmp(g->source, source) == 0 && strcmp(g->options, options) == 0)
+        if (strcmp(g->source, source) == 0 && strcmp(g->options, options) == 0) {
+            if (!g->building && g->status < 0 && !is_final(g->status))
+                g->status = -EAGAIN;
             return g;
+        }
     g = calloc(1, sizeof *g);
     if (!g)
         return NULL;
@@ -203,10 +212,10 @@ int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *laun
         if (r < 0)
             break;
         launch[i].prog = find_or_add(d, launch[i].l->source, options);
-        if (!launch[i].prog)
-            r = -ENOMEM;
-        else
+        if (launch[i].prog)
             n_new += launch[i].prog->status == -EAGAIN;
+        else
+            r = -ENOMEM;
     }
     pthread_mutex_unlock(&d->lock);
     if (r < 0)

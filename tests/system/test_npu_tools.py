@@ -46,7 +46,7 @@ def build_driver(folder, body):
     subprocess.run([cc, "-shared", "-fPIC", "-o", lib, os.path.join(folder, "bad.c")], check=True)
     with open(os.path.join(folder, "bad.icd"), "w") as f:
         f.write(lib + "\n")
-    return {"OCL_ICD_VENDORS": folder, "OPENCL_VENDOR_PATH": folder}
+    return {"OCL_ICD_VENDORS": folder, "OPENCL_VENDOR_PATH": folder, "NPU_PROBE_MS": "2000"}
 
 
 @test

@@ -1,0 +1,23 @@
+# tests/torture: each fallible call of libnpu is made to fail in turn. A copy of it calls those of wrap.c instead of:
+torture_calls := malloc calloc realloc free strdup asprintf posix_memalign open_memstream fdopen fflush fclose \
+	open close read write rename fsync fchmod stat lstat fstat mkdir mkdtemp mkostemp access opendir symlink mmap \
+	setenv sysconf getgrgid pipe2 fork waitpid poll pthread_create \
+	udev_new udev_enumerate_new udev_enumerate_scan_devices udev_device_new_from_syspath drmGetVersion
+CFLAGS_tests_torture_wrap = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
+
+TEST_PROGS += $(O)/tests/test_npu_torture
+$(O)/tests/test_npu_torture: $(call objs,tests/torture/faults.c tests/torture/wrap.c tests/torture/fake_cl.c) $(O)/lib/libnpu_torture.a
+LIBS_test_npu_torture = -ludev -ldrm
+
+$(O)/lib/libnpu_torture.a: $(O)/lib/libnpu.a tests/torture/module.mk
+	@rm -f $@
+	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
+
+TEST_SCRIPTS += tests/system/test_npu_drivers.py
+
+## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (a minute)
+.PHONY: torture
+torture: $(O)/tests/test_npu_torture
+	NPU_TORTURE=all $<
+	if command -v valgrind >/dev/null; then \
+		NPU_TORTURE=some valgrind -q --leak-check=full --show-leak-kinds=definite --error-exitcode=1 $<; fi
