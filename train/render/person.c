@@ -95,7 +95,7 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     p->pupil_bias = rng_uniform(rng, -0.05f, 0.05f);
     p->limbus_width = rng_uniform(rng, 0.03f, 0.09f);
     p->temporal_shift[0] = p->temporal_shift[1] = rng_uniform(rng, 0.05f, 0.33f);
-    lift = 0.035f * clampf(rng_normal(rng), -2, 2); // portraits: 0.3 to 0.34 mm (place.c)
+    lift = 0.025f * clampf(rng_normal(rng), -2, 2);
     p->iris = rng_jitter3(rng, ramp(irises, 7, light), 0.15f, 0.15f, 0.15f);
     p->iris_inner = v3_mix(p->iris, v3_make(.09f, .055f, .025f), 0.6f * rng_unit(rng));
     p->iris_grain = rng_uniform(rng, 0.1f, 0.5f);
@@ -103,7 +103,7 @@ static void draw_eyes(struct rng *rng, struct person *p, float tone)
     for (int side = 0; side < 2; side++) {
         p->kappa_out_deg[side] = kappa + 0.5f * rng_normal(rng);
         p->kappa_up_deg[side] = rng_normal(rng);
-        p->vertical_shift[side] = lift + rng_uniform(rng, -0.03f, 0.03f);
+        p->vertical_shift[side] = lift + rng_uniform(rng, -0.025f, 0.025f);
     }
     p->lid_rest = clampf(0.07f * rng_normal(rng), -0.15f, 0.15f);
     if (rng_chance(rng, 0.15f)) // narrow eyes

@@ -6,10 +6,12 @@
 
 // The turning eye's front stands this far before the head's own ball (cm).
 #define EYE_FORWARD_CM 0.02f
-// In 1,222 portraits of people who mostly look into the lens the iris stands 0.018 over the middle of the lids, in
-// widths of the eye, give or take 0.012; this makes it so in renders of such a look. The model's own balls stand
-// anywhere within 1.2 mm (one standard deviation), which would be six degrees of gaze.
-#define SEAT_OVER_LIDS 0.037f
+// In 1,222 portraits of people who mostly look into the lens the iris stands 0.073 of the eye's width over the line of
+// the corners, give or take 0.019, and 0.018 over the middle of the lids. The model's own balls stand anywhere within
+// 1.2 mm (one standard deviation), which would be six degrees of gaze: here they follow the corners, and the lids in
+// part.
+#define SEAT_OVER    0.045f // makes the 0.018 in renders of a look into the lens
+#define SEAT_BY_LIDS 0.4f
 
 static const uint16_t upper_lid[2][EYE_LID_POINTS] = {{33, 246, 161, 160, 159, 158, 157, 173, 133},
                                                       {263, 466, 388, 387, 386, 385, 384, 398, 362}};
@@ -55,10 +57,12 @@ void render_seat_eyes(struct renderer *r, const v3 *vertex)
         const uint16_t *upper = upper_lid[side], *lower = lower_lid[side];
         v3 high = v3_mix(vertex[mp[upper[3]]], vertex[mp[upper[5]]], 0.5f);
         v3 low = v3_mix(vertex[mp[lower[3]]], vertex[mp[lower[5]]], 0.5f), middle = v3_mix(high, low, 0.5f);
-        float width = v3_length(v3_sub(vertex[mp[upper[0]]], vertex[mp[upper[8]]]));
+        v3 outer = vertex[mp[upper[0]]], inner = vertex[mp[upper[8]]];
+        v3 seat = v3_mix(v3_mix(outer, inner, 0.5f), middle, SEAT_BY_LIDS);
         float z = r->shape.ball_centre[side].z + r->shape.ball_radius[side] + EYE_FORWARD_CM - r->person.ball_radius;
         // seen from where the eye at rest looks, iris and ball's centre are in one line
-        r->seat_y[side] = middle.y + (SEAT_OVER_LIDS * width + (z - middle.z) * sinf(above)) / cosf(above);
+        r->seat_y[side] =
+            seat.y + (SEAT_OVER * v3_length(v3_sub(outer, inner)) + (z - seat.z) * sinf(above)) / cosf(above);
     }
 }
 
