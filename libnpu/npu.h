@@ -54,7 +54,7 @@ struct npu_dev_info {
     char node[64];    /* /dev/dri/renderD128, /dev/accel/accel0; "" if none is known */
     enum npu_dev_kind kind;
     bool usable;
-    char why_not[160]; /* why a device can't be used, with the remedy; "" if usable */
+    char why_not[256]; /* why a device can't be used, with the remedy; "" if usable */
     int compute_units;
     uint64_t memory_bytes;
     char extensions[4096]; /* OpenCL extensions, space separated; "" otherwise */
@@ -65,8 +65,9 @@ struct npu_dev_info {
  * No device is not an error. cache_dir: where program binaries are kept; NULL means $XDG_CACHE_HOME/gazed or
  * ~/.cache/gazed; "" means none. PoCL keeps its own: below cache_dir if one is given and POCL_CACHE_DIR says nothing
  * else, set in the environment for as long as the process lives. A directory that can't be used only costs time.
- * Drivers are first loaded in a child process, so one that crashes or hangs when it is asked for devices does no harm.
- * If there is no OpenCL device at all, npu_ctx_error says why. */
+ * Drivers are first loaded in a child process, so one that crashes or hangs when it is asked for devices does no harm:
+ * it is left out, and with it its file in OCL_ICD_VENDORS, set in the environment. npu_ctx_error names drivers that
+ * failed, or says why there is no OpenCL device at all. */
 int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx);
 npu_ctx *npu_ctx_free(npu_ctx *c); /* accepts and returns NULL; devices must be closed before */
 const char *npu_ctx_error(const npu_ctx *c);
