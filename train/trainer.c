@@ -105,14 +105,43 @@ static int build_deployed(struct trainer *t)
     return r < 0 ? say(t, r, "the deployed graph: %.300s (%s)", npu_graph_error(t->deployed.graph), strerror(-r)) : 0;
 }
 
+// Takes the weights of a checkpoint of this network, whatever it was trained with. What it lacks (outputs that only
+// training has, say) keeps its starting value and is named.
+static int start_weights(struct trainer *t, const char *path)
+{
+    struct tensors *file = NULL;
+    int r = tensors_open(path, &file), taken = 0;
+    if (r < 0)
+        return say(t, r, "%.300s: %s", path, strerror(-r));
+    for (int i = 0; r >= 0 && i < t->net.tensor_count; i++) {
+        const struct net_tensor *x = &t->net.tensors[i];
+        float *values = NULL;
+        r = tensors_floats(file, x->name, x->elements, &values);
+        if (r == -ENOENT) {
+            if (t->set->progress)
+                fprintf(t->set->progress, "gaze-train: %s lacks %s, which begins anew\n", path, x->name);
+            r = 0;
+        } else if (r < 0) {
+            r = say(t, r, "%.300s: tensor %.60s does not fit this network", path, x->name);
+        } else {
+            r = npu_plan_write(t->plan, x->name, values, x->elements * sizeof(*values));
+            taken++;
+        }
+        free(values);
+    }
+    tensors_close(file);
+    return r >= 0 && !taken ? say(t, -EINVAL, "%.300s holds nothing of this network", path) : r;
+}
+
 static int start_values(struct trainer *t)
 {
     int r = npu_plan_init(t->plan, t->set->seed);
     if (r >= 0 && t->set->task->prepare)
         r = t->set->task->prepare(t->plan);
-    const char *from = t->set->resume ? t->set->resume : t->set->start;
-    if (r >= 0 && from)
-        r = npu_plan_load(t->plan, from, false);
+    if (r >= 0 && !t->set->resume && t->set->start)
+        return start_weights(t, t->set->start);
+    if (r >= 0 && t->set->resume)
+        r = npu_plan_load(t->plan, t->set->resume, false);
     if (r < 0)
         return say(t, r, "the starting weights: %.400s (%s)", npu_plan_error(t->plan), strerror(-r));
     return 0;

@@ -48,6 +48,7 @@ def arguments():
     check(r.returncode == 1 and "face_finder" in r.stderr, "gaze-eval names the missing weights", r.stderr)
 
 
+
 def training(folder):
     data = os.path.join(folder, "faces")
     shared = "../shared/data"
@@ -71,6 +72,21 @@ def training(folder):
     r = run(*(["gaze-train"] + command[1:-6]), "--steps", "1000000", "--batch", "1", "--device", "ref", "--resume",
             checkpoint, "--stop-after", str(step + 2))
     check(f"stopped at step {step + 2}:" in r.stdout, "it goes on where it stopped", r.stdout + r.stderr)
+    start = ["gaze-train", *command[1:-6], "--steps", "1", "--batch", "1", "--device", "ref", "--start"]
+    r = run(*start, checkpoint)
+    check(r.returncode == 0 and "lacks" not in r.stdout + r.stderr, "a new schedule starts from its weights",
+          r.stdout + r.stderr)
+    with open(checkpoint, "rb") as f: # the same without one tensor
+        size = int.from_bytes(f.read(8), "little")
+        header, data = f.read(size), f.read()
+    lacking = os.path.join(folder, "lacking")
+    with open(lacking, "wb") as f:
+        f.write(size.to_bytes(8, "little") + header.replace(b'"side.bias"', b'"side.bios"') + data)
+    r = run(*start, lacking)
+    check(r.returncode == 0 and "lacks side.bias" in r.stdout + r.stderr, "what a checkpoint lacks is named",
+          r.stdout + r.stderr)
+    r = run(*start, os.path.join("models", "weights", "landmarks.safetensors"))
+    check(r.returncode == 1 and "does not fit this network" in r.stderr, "weights of another network are refused", r.stderr)
 
 
 def main():
