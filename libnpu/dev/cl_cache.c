@@ -90,14 +90,15 @@ static int read_entry(int fd, uint64_t key, unsigned char **ret_bytes, size_t *r
 int cl_cache_read(const char *dir, uint64_t key, unsigned char **ret_bytes, size_t *ret_size)
 {
     char name[4096];
+    struct stat st;
     int fd, r;
 
     if (!dir || file_name(name, sizeof name, dir, key) < 0)
         return -ENOENT;
-    fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0)
         return -ENOENT;
-    r = read_entry(fd, key, ret_bytes, ret_size);
+    r = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? read_entry(fd, key, ret_bytes, ret_size) : -EBADMSG;
     close(fd);
     if (r < 0) {
         unlink(name);

@@ -13,6 +13,10 @@ $(O)/lib/libnpu_torture.a: $(O)/lib/libnpu.a tests/torture/module.mk
 	@rm -f $@
 	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
 
+TEST_PROGS += $(O)/tests/test_npu_cache_faults
+$(O)/tests/test_npu_cache_faults: $(call objs,tests/torture/fake_cl.c) $(O)/lib/libnpu.a
+LIBS_test_npu_cache_faults = -ludev -ldrm
+
 TEST_SCRIPTS += tests/system/test_npu_drivers.py
 
 ## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (a minute)
