@@ -6,21 +6,21 @@
 #include "libnpu/plan.h"
 #include "libnpu/quant.h"
 
-enum { PER_RUN = 512, MOST_SAMPLES = 1 << 17, MSE_SAMPLES = 16384, MSE_STEPS = 30 };
+enum { BINS = 8192, MSE_STEPS = 40 };
 static const double percentile = 0.9999;
 
+/* The histogram goes from -reach to reach; where a value lies outside, bins are joined in pairs and reach doubles. */
 struct watched {
     npu_val v;
-    float lo, hi;
-    float *sample;
-    int n;
+    float lo, hi, reach;
+    uint64_t *bin;
+    uint64_t n;
 };
 
 struct npu_calib {
     npu_plan *p;
     struct watched *w;
     int n;
-    uint64_t runs;
 };
 
 static void watch(struct npu_calib *c, npu_val v)
@@ -55,7 +55,7 @@ int npu_calib_new(npu_plan *p, struct npu_calib **ret_calib)
         watch(c, n->out[0]);
     }
     for (int i = 0; ok && i < c->n; i++)
-        ok = (c->w[i].sample = malloc(MOST_SAMPLES * sizeof(float))) != NULL;
+        ok = (c->w[i].bin = calloc(BINS, sizeof *c->w[i].bin)) != NULL;
     if (!ok) {
         npu_calib_free(c);
         return -ENOMEM;
@@ -67,7 +67,7 @@ int npu_calib_new(npu_plan *p, struct npu_calib **ret_calib)
 struct npu_calib *npu_calib_free(struct npu_calib *c)
 {
     for (int i = 0; c && c->w && i < c->n; i++)
-        free(c->w[i].sample);
+        free(c->w[i].bin);
     free(c ? c->w : NULL);
     free(c);
     return NULL;
@@ -94,17 +94,53 @@ static int read_floats(npu_plan *p, npu_val v, float scale, int zero, float **re
     return 0;
 }
 
-static void look(struct watched *w, const float *x, int64_t n, uint64_t run)
+static void widen(struct watched *w, float most)
 {
-    const int64_t step = n > PER_RUN ? n / PER_RUN : 1;
+    if (!(w->reach > 0))
+        w->reach = exp2f(ceilf(log2f(fmaxf(most, 1e-30f))));
+    while (most > w->reach) {
+        for (int i = 0; i < BINS / 4;
+             i++) { /* from the middle outwards, so that nothing is read after it was written */
+            const int up = BINS / 2 + i, down = BINS / 2 - 1 - i;
+            const uint64_t a = w->bin[BINS / 2 + 2 * i] + w->bin[BINS / 2 + 2 * i + 1],
+                           b = w->bin[BINS / 2 - 1 - 2 * i] + w->bin[BINS / 2 - 2 - 2 * i];
+
+            w->bin[up] = a;
+            w->bin[down] = b;
+        }
+        memset(w->bin, 0, BINS / 4 * sizeof *w->bin);
+        memset(w->bin + BINS - BINS / 4, 0, BINS / 4 * sizeof *w->bin);
+        w->reach *= 2;
+    }
+}
+
+static void look(struct watched *w, const float *x, int64_t n)
+{
+    float lo = w->lo, hi = w->hi;
 
     for (int64_t i = 0; i < n; i++) {
-        w->lo = fminf(w->lo, x[i]);
-        w->hi = fmaxf(w->hi, x[i]);
+        if (!isfinite(x[i]))
+            continue;
+        lo = fminf(lo, x[i]);
+        hi = fmaxf(hi, x[i]);
     }
-    /* another part of the channels with each run */
-    for (int64_t i = (int64_t)(run * 7919 % (uint64_t)step); i < n && w->n < MOST_SAMPLES; i += step)
-        w->sample[w->n++] = x[i];
+    w->lo = lo;
+    w->hi = hi;
+    if (!(lo <= hi))
+        return;
+    widen(w, fmaxf(-lo, hi));
+    for (int64_t i = 0; i < n; i++) {
+        const int bin = isfinite(x[i]) ? (int)((x[i] / w->reach + 1) * (BINS / 2)) : -1;
+
+        if (bin >= 0)
+            w->bin[bin < BINS ? bin : BINS - 1]++;
+        w->n += bin >= 0;
+    }
+}
+
+static float middle(const struct watched *w, int bin)
+{
+    return (((float)bin + 0.5f) / (BINS / 2) - 1) * w->reach;
 }
 
 int npu_calib_add(struct npu_calib *c)
@@ -118,50 +154,52 @@ int npu_calib_add(struct npu_calib *c)
         r = read_floats(c->p, c->w[i].v, 1.0f, 0, &x, &n);
         if (r < 0)
             break;
-        look(&c->w[i], x, n, c->runs);
+        look(&c->w[i], x, n);
         free(x);
     }
-    c->runs += r == 0;
     return r;
-}
-
-static int by_value(const void *a, const void *b)
-{
-    const float x = *(const float *)a, y = *(const float *)b;
-
-    return (x > y) - (x < y);
 }
 
 static double squared_error(const struct watched *w, float lo, float hi)
 {
-    const float scale = fmaxf((fmaxf(hi, 0.0f) - fminf(lo, 0.0f)) / 255.0f, 1e-12f);
-    const int step = w->n > MSE_SAMPLES ? w->n / MSE_SAMPLES : 1;
+    const float scale = fmaxf((fmaxf(hi, 0.0f) - fminf(lo, 0.0f)) / 255.0f, 1e-30f);
     double sum = 0;
 
     lo = fminf(lo, 0.0f);
     hi = fmaxf(hi, 0.0f);
-    for (int i = 0; i < w->n; i += step) {
-        const float x = fminf(fmaxf(w->sample[i], lo), hi);
-        const double e = (double)rintf(x / scale) * (double)scale - (double)w->sample[i];
+    for (int i = 0; i < BINS; i++) {
+        const float x = middle(w, i), kept = fminf(fmaxf(x, lo), hi);
+        const double e = (double)rintf(kept / scale) * (double)scale - (double)x;
 
-        sum += e * e;
+        sum += w->bin[i] ? e * e * (double)w->bin[i] : 0;
     }
     return sum;
 }
 
-static struct npu_quant_range choose(struct watched *w, enum npu_calib_method method)
+/* The bin behind which, in the direction of step, one value in 10,000 lies. */
+static float cut_at(const struct watched *w, int first, int step)
+{
+    const double few = (1 - percentile) * (double)w->n;
+    double sum = 0;
+    int i = first;
+
+    for (; i >= 0 && i < BINS; i += step) {
+        sum += (double)w->bin[i];
+        if (sum > few)
+            break;
+    }
+    return fminf(fmaxf(middle(w, i), w->lo), w->hi);
+}
+
+static struct npu_quant_range choose(const struct watched *w, enum npu_calib_method method)
 {
     struct npu_quant_range r = {w->lo, w->hi};
     double best = INFINITY;
 
     if (w->n == 0 || method == NPU_CALIB_MINMAX)
         return r;
-    if (method == NPU_CALIB_PERCENTILE) {
-        const int cut = (int)((1 - percentile) * w->n);
-
-        qsort(w->sample, (size_t)w->n, sizeof w->sample[0], by_value);
-        return (struct npu_quant_range){w->sample[cut], w->sample[w->n - 1 - cut]};
-    }
+    if (method == NPU_CALIB_PERCENTILE)
+        return (struct npu_quant_range){cut_at(w, 0, 1), cut_at(w, BINS - 1, -1)};
     for (int k = 0; k < MSE_STEPS; k++) {
         const float share = 1.0f - (float)k / (MSE_STEPS + 10);
         const double e = squared_error(w, w->lo * share, w->hi * share);

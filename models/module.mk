@@ -15,3 +15,4 @@ PROGS += $(O)/bin/npu-quantize
 $(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net calib_set)) $(O)/lib/libmodels.a \
     $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-quantize = $(VISION_LIBS) $(npu_libs)
+TEST_SCRIPTS += tests/system/test_npu_quantize.py

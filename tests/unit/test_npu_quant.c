@@ -224,7 +224,7 @@ static void quantise_to(const char *path, enum npu_quant_mode mode, bool per_ten
         run(p, i, y);
         assert_int_equal(npu_calib_add(c), 0);
     }
-    npu_calib_ranges(c, NPU_CALIB_MINMAX, range);
+    npu_calib_ranges(c, per_tensor ? NPU_CALIB_MSE : NPU_CALIB_MINMAX, range);
     npu_calib_free(c);
     assert_int_equal(npu_quant_choose(g, &s, range, &recipe), 0);
     *ret_layers = recipe->n_layers;

@@ -1,0 +1,82 @@
+#!/usr/bin/env python3
+"""npu-quantize from photographs to a weight file that the product loads, and what it refuses."""
+import json
+import os
+import shutil
+import subprocess
+import tempfile
+
+import tap
+
+O = os.environ.get("O", "build")
+PORTRAITS = "../shared/data/portraits"
+WEIGHTS = "models/weights"
+GAZE = WEIGHTS + "/gaze_vit.safetensors"
+
+
+def run(tool, *args):
+    return subprocess.run([os.path.join(O, "bin", tool), *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          universal_newlines=True, timeout=300)
+
+
+def pictures(folder, count=3):
+    if not os.path.isdir(PORTRAITS):
+        raise tap.Skip("no portraits in " + PORTRAITS)
+    path = os.path.join(folder, "list.txt")
+    with open(path, "w") as f:
+        for name in sorted(n for n in os.listdir(PORTRAITS) if n.endswith(".jpg"))[:count]:
+            f.write("%s/%s\n" % (PORTRAITS, name))
+    return path
+
+
+def quantise(folder, *options):
+    """The report of gaze_vit quantised into the folder, with the other networks as they are."""
+    out = os.path.join(folder, "gaze_vit.safetensors")
+    report = os.path.join(folder, "report.json")
+    p = run("npu-quantize", GAZE, "--device", "ref", "--calib", pictures(folder), "--out", out, "--report", report, *options)
+    assert p.returncode == 0, p.stderr
+    with open(report) as f:
+        return json.load(f), out
+
+
+def in_static_int8():
+    with tempfile.TemporaryDirectory() as d:
+        report, out = quantise(d)
+        assert report["mode"] == "int8 static" and report["inputs"] >= 2, report
+        assert len(report["layers"]) >= 16, "only %d layers are int8" % len(report["layers"])
+        assert any(l["result"] == "int8" for l in report["layers"])
+        worst = min(l["snr_db"] for l in report["layers"])
+        assert worst > 20, "a layer has %.1f dB" % worst
+        assert os.path.getsize(out) < 0.6 * os.path.getsize(GAZE)
+        for n in ("face_finder", "landmarks"):
+            shutil.copy(os.path.join(WEIGHTS, n + ".safetensors"), d)
+        with open(os.path.join(d, "list.txt")) as f:
+            picture = f.readline().strip()
+        p = run("gaze-analyze", "--device", "ref", "--model-dir", d, "--json", picture)
+        assert p.returncode == 0 and '"gaze' in p.stdout, p.stdout + p.stderr
+        p = run("npu-quantize", out, "--calib", os.path.join(d, "list.txt"))
+        assert p.returncode == 1 and "quantised already" in p.stderr, p.stderr
+
+
+def in_bf16():
+    with tempfile.TemporaryDirectory() as d:
+        report, out = quantise(d, "--bf16")
+        assert report["mode"] == "bf16" and not report["layers"]
+        assert all(o["snr_db"] > 30 for o in report["outputs"]), report["outputs"]
+        assert os.path.getsize(out) < 0.7 * os.path.getsize(GAZE)
+
+
+def refusals():
+    with tempfile.TemporaryDirectory() as d:
+        for args, code, text in (((GAZE,), 2, "usage"),
+                                 ((GAZE, "--calib", d, "--range", "best"), 2, "percentile"),
+                                 ((GAZE, "--calib", d, "--limit", "-1"), 2, "not a number"),
+                                 ((GAZE, "--calib", d, "--device", "ref"), 1, "no picture"),
+                                 ((GAZE, "--calib", d + "/none", "--device", "ref"), 1, "No such file"),
+                                 ((d, "--calib", d), 1, "npu-quantize: "),
+                                 (("README.md", "--calib", d), 1, "README.md")):
+            p = run("npu-quantize", *args)
+            assert p.returncode == code and text in p.stderr, (args, p.returncode, p.stderr)
+
+
+tap.run([in_static_int8, in_bf16, refusals])
