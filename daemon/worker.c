@@ -235,7 +235,9 @@ static int analyse(struct worker *w, const struct frame *frame, char why[IMAGE_M
         return 0;
     int r = pipeline_frame(w->pipeline, &image, frame->capture_ns, &faces);
     if (r < 0) {
-        log_error("the device failed: %s", strerror(-r));
+        char text[256];
+        npu_dev_error(w->device.dev, text, sizeof(text));
+        log_error("the device failed: %s", text[0] ? text : strerror(-r));
         return r;
     }
     if (w->status.frame_width_px != image.width || w->status.frame_height_px != image.height) {

@@ -33,6 +33,7 @@ struct npu_dev {
     size_t align;    /* of every placement, a power of two */
     size_t max_bank; /* largest single allocation */
     int n_plans;
+    char error[256]; /* npu_dev_error; under a lock of plan.c */
 };
 
 /* A device that runs the C references, one after the other, in npu_plan_submit itself. */

@@ -82,6 +82,9 @@ int npu_ctx_device(const npu_ctx *c, int index, struct npu_dev_info *ret_info); 
 int npu_dev_open(npu_ctx *c, const char *which, npu_dev **ret_dev);
 npu_dev *npu_dev_close(npu_dev *d); /* plans must be freed before; accepts and returns NULL */
 const struct npu_dev_info *npu_dev_get_info(const npu_dev *d);
+/* Why a plan of this device could not be made or a run failed, the last time that happened; "" if it never did. A copy,
+ * since plans of other threads may fail meanwhile. */
+void npu_dev_error(const npu_dev *d, char *buf, size_t size);
 
 /* ---- graphs ---- */
 typedef struct npu_graph npu_graph;

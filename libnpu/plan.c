@@ -1,6 +1,7 @@
 /* plan.c - a graph made ready for one device: which nodes run, in which order, with which memory. */
 #include "libnpu/plan.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <time.h>
@@ -15,6 +16,26 @@ int npu_plan_fail(struct npu_plan *p, int r, const char *fmt, ...)
     vsnprintf(p->error, sizeof p->error, fmt, ap);
     va_end(ap);
     return r;
+}
+
+static pthread_mutex_t error_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Returns r. */
+static int tell_device(struct npu_plan *p, int r)
+{
+    struct npu_dev *d = p->dev;
+
+    pthread_mutex_lock(&error_lock);
+    snprintf(d->error, sizeof d->error, "%.60s: %.180s", d->info.id, p->error[0] ? p->error : strerror(-r));
+    pthread_mutex_unlock(&error_lock);
+    return r;
+}
+
+void npu_dev_error(const npu_dev *d, char *buf, size_t size)
+{
+    pthread_mutex_lock(&error_lock);
+    snprintf(buf, size, "%s", d->error);
+    pthread_mutex_unlock(&error_lock);
 }
 
 int64_t npu_now_ns(void)
@@ -120,6 +141,7 @@ int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct np
     r = build(p);
     if (r < 0) {
         npu_ctx_fail(d->ctx, r, "%s: %s", d->info.id, p->error[0] ? p->error : strerror(-r));
+        tell_device(p, r);
         npu_plan_free(p);
         return r;
     }
@@ -155,7 +177,7 @@ int npu_plan_submit(npu_plan *p, npu_fence **ret_fence)
     p->submitted_ns = npu_now_ns();
     r = p->dev->ops->submit(p);
     if (r < 0)
-        return r;
+        return tell_device(p, r);
     p->in_flight = true;
     p->params_dirty = false;
     *ret_fence = &p->fence;
@@ -175,7 +197,7 @@ int npu_fence_wait(npu_fence *f, int64_t timeout_ns)
     p->in_flight = false;
     p->last_run_ms = (double)(npu_now_ns() - p->submitted_ns) * 1e-6;
     p->params_dirty |= r < 0; /* constants may not have been computed */
-    return r;
+    return r < 0 ? tell_device(p, r) : r;
 }
 
 int npu_plan_run(npu_plan *p)

@@ -55,7 +55,9 @@ int model_plan_open_as(npu_dev *dev, npu_graph *graph, const char *path, const c
     r = npu_plan_new(dev, graph, options, &plan);
     if (r < 0) {
         const char *why = npu_graph_error(graph);
-        SAY(message, "no plan of %s on %s: %.250s", name, npu_dev_get_info(dev)->id, *why ? why : strerror(-r));
+        char text[256];
+        npu_dev_error(dev, text, sizeof(text));
+        SAY(message, "no plan of %s: %.250s", name, *why ? why : text[0] ? text : strerror(-r));
         return r;
     }
     r = npu_plan_load(plan, file, false);

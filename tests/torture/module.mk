@@ -17,7 +17,7 @@ TEST_PROGS += $(O)/tests/test_npu_cache_faults
 $(O)/tests/test_npu_cache_faults: $(call objs,tests/torture/fake_cl.c) $(O)/lib/libnpu.a
 LIBS_test_npu_cache_faults = -ludev -ldrm
 
-TEST_SCRIPTS += tests/system/test_npu_drivers.py
+TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_service_device_loss.py
 
 ## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (a minute)
 .PHONY: torture

@@ -134,14 +134,19 @@ static void a_lost_device_stays_lost(void **state)
     struct bench *b = *state;
     npu_plan *other;
     npu_fence *f;
+    char why[256];
     float y[N];
 
     assert_int_equal(open_plan(b, "null:lost=2"), 0);
+    npu_dev_error(b->dev, why, sizeof why);
+    assert_string_equal(why, "");
     assert_int_equal(npu_plan_new(b->dev, b->g, NULL, &other), 0);
     assert_int_equal(frame(b, y), 0);
     assert_int_equal(npu_plan_submit(b->p, &f), 0);
     assert_int_equal(npu_fence_wait(f, -1), -ENODEV);
     assert_non_null(strstr(npu_plan_error(b->p), "lost"));
+    npu_dev_error(b->dev, why, sizeof why);
+    assert_string_equal(why, "null: the device is lost (injected)");
     assert_int_equal(npu_plan_write(b->p, "x", x, sizeof x), -ENODEV);
     assert_int_equal(npu_plan_read(b->p, "y", y, sizeof y), -ENODEV);
     assert_int_equal(npu_plan_run(b->p), -ENODEV);
