@@ -63,6 +63,9 @@ static inline int8_t npu_q_from_f32(float x, float inv, int zero)
     return npu_q_clamp((int64_t)rintf(fmaxf(fminf(x * inv, 512.0f), -512.0f)) + zero, -128, 127);
 }
 
+/* 1 / x of a step, the same bits everywhere. */
+float npu_q_reciprocal(float x);
+
 /* Step, its reciprocal and zero point of a range, in operations that are exact or round the same way everywhere: the
  * reciprocal comes from a whole-number division. */
 struct npu_q_range {

@@ -6,7 +6,7 @@
 enum { CHUNK = 16384 }; /* elements whose range one work-item finds */
 
 /* 2^47 / m is a whole number of 24 bits, or 2^24 itself, for every mantissa m: it is a float without rounding. */
-static float reciprocal(float x)
+float npu_q_reciprocal(float x)
 {
     uint32_t u, m, q;
     float f;
@@ -29,7 +29,7 @@ struct npu_q_range npu_q_range(float lo, float hi)
     lo = fmaxf(fminf(lo, 0.0f), -1e30f);
     hi = fminf(fmaxf(hi, 0.0f), 1e30f);
     r.scale = fmaxf((hi - lo) * 0x1.010102p-8f, 1e-30f); /* 1 / 255 */
-    r.inv = reciprocal(r.scale);
+    r.inv = npu_q_reciprocal(r.scale);
     r.zero = npu_q_clamp(-128 - (int64_t)rintf(fmaxf(lo * r.inv, -512.0f)), -128, 127);
     return r;
 }
@@ -87,7 +87,7 @@ static int quantise_ref(const struct npu_ref_call *c)
 {
     const struct npu_quantise_attr *a = NPU_ATTR(struct npu_quantise_attr, c->node);
 
-    quantise_all(&c->in[0], &c->out[0], reciprocal(a->scale), a->zero);
+    quantise_all(&c->in[0], &c->out[0], npu_q_reciprocal(a->scale), a->zero);
     return 0;
 }
 
@@ -141,7 +141,7 @@ static int one_lower(const struct npu_node *n, struct npu_lower *l, const char *
 
 static int quantise_lower(const struct npu_node *n, struct npu_lower *l)
 {
-    return one_lower(n, l, "quantise", reciprocal(NPU_ATTR(struct npu_quantise_attr, n)->scale));
+    return one_lower(n, l, "quantise", npu_q_reciprocal(NPU_ATTR(struct npu_quantise_attr, n)->scale));
 }
 
 static int dequantise_lower(const struct npu_node *n, struct npu_lower *l)

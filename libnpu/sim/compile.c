@@ -3,6 +3,7 @@
 
 #include "libnpu/op/mat.h"
 #include "libnpu/op/ops.h"
+#include "libnpu/op/quant.h"
 
 typedef int compile_fn(struct sim_compiler *c, const struct sim_node *n);
 
@@ -29,6 +30,8 @@ static const struct {
     {&npu_op_mul, sim_compile_elementwise},     {&npu_op_scale, sim_compile_elementwise},
     {&npu_op_expand, sim_compile_elementwise},  {&npu_op_cast, sim_compile_elementwise},
     {&npu_op_prelu, sim_compile_elementwise},   {&npu_op_batch_norm, sim_compile_elementwise},
+    {&npu_op_qmatmul, sim_compile_qconv},       {&npu_op_qconv2d, sim_compile_qconv},
+    {&npu_op_quantise, sim_compile_quantise},   {&npu_op_dequantise, sim_compile_quantise},
 };
 
 static compile_fn *find(const struct npu_op *op)

@@ -107,6 +107,12 @@ struct sim_product {
     float scale;
     enum sim_act act;
     bool residual_first;
+    /* i8 x and weight: x is taken as x - x_zero, x_zero outside of the picture, bias is i32. With `scale_row`, f32, the
+     * result is act(sum scale_row[n] + residual); as i32 it is `quant` of the sum (struct sim_qscale). */
+    bool int8, out_int8;
+    int x_zero;
+    struct sim_tensor scale_row;
+    struct sim_qscale quant; /* shift, zero, lo, hi, rmul, rzero */
 };
 int sim_product(struct sim_compiler *c, const struct sim_product *p);
 
@@ -132,6 +138,8 @@ int sim_compile_elementwise(struct sim_compiler *c, const struct sim_node *n); /
 int sim_compile_copy(struct sim_compiler *c, const struct sim_node *n);        /* elementwise.c */
 int sim_compile_matmul(struct sim_compiler *c, const struct sim_node *n);      /* matrix.c */
 int sim_compile_conv2d(struct sim_compiler *c, const struct sim_node *n);      /* matrix.c */
+int sim_compile_qconv(struct sim_compiler *c, const struct sim_node *n);       /* matrix.c: qmatmul, qconv2d */
+int sim_compile_quantise(struct sim_compiler *c, const struct sim_node *n);    /* elementwise.c */
 int sim_compile_attention(struct sim_compiler *c, const struct sim_node *n);   /* attention.c */
 int sim_compile_layer_norm(struct sim_compiler *c, const struct sim_node *n);  /* rows.c */
 int sim_compile_softmax(struct sim_compiler *c, const struct sim_node *n);     /* rows.c */

@@ -81,6 +81,9 @@ void sim_count(const struct sim_config *c, const struct sim_insn *i, struct sim_
         w.busy[u] = (uint64_t)i->mmul.m[0] * i->mmul.m[1];
         w.products = w.busy[u] * i->mmul.n * i->mmul.count;
         break;
+    case SIM_OP_QSCALE:
+        w.busy[u] = i->q.n1 * ceil_div(i->q.n0, (uint64_t)c->lanes);
+        break;
     default:
         w.busy[u] = vector_cycles(c, i);
     }

@@ -1,6 +1,7 @@
 /* elementwise.c - element-wise operations and those that only move elements, as maps (map.c). */
 #include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
+#include "libnpu/op/quant.h"
 #include "libnpu/op/util.h"
 #include "libnpu/sim/compile.h"
 
@@ -41,6 +42,29 @@ static void body_batch_norm(struct sim_compiler *c, const struct sim_map *m, int
     sim_emit_vector(c, SIM_OP_SUB, SIM_ACT_NONE, k, &in[3], &in[0], &in[3], 0);
     sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, work, &in[3], 0);
     sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, work, &in[2], 0);
+}
+
+/* To i32, halves to even, then the zero point. imm: 1 / scale, imm2: zero point */
+static void body_quantise(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                          const struct sim_operand *out, const struct sim_operand *work)
+{
+    const int64_t k[3] = {n};
+    struct sim_operand whole = *work;
+
+    whole.dtype = NPU_I32;
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, &in[0], NULL, m->imm);
+    sim_emit_vector(c, SIM_OP_MIN, SIM_ACT_NONE, k, work, work, NULL, 512);
+    sim_emit_vector(c, SIM_OP_MAX, SIM_ACT_NONE, k, work, work, NULL, -512);
+    sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, k, &whole, work, NULL, 0);
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, &whole, NULL, m->imm2);
+}
+
+/* imm: - zero point, imm2: scale */
+static void body_dequantise(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
+                            const struct sim_operand *out, const struct sim_operand *work)
+{
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, (int64_t[3]){n}, work, &in[0], NULL, m->imm);
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, (int64_t[3]){n}, out, work, NULL, m->imm2);
 }
 
 /* Strides of y seen as broadcast from the right to `to`. */
@@ -151,5 +175,19 @@ int sim_compile_copy(struct sim_compiler *c, const struct sim_node *n)
     m.in[0].at += (uint64_t)(NPU_ATTR(struct slice_attr, n->node)->start *
                              step_of(s, NPU_ATTR(struct slice_attr, n->node)->axis)) *
                   npu_dtype_size(m.in[0].dtype);
+    return sim_map(c, &m);
+}
+
+int sim_compile_quantise(struct sim_compiler *c, const struct sim_node *n)
+{
+    const struct npu_quantise_attr *a = NPU_ATTR(struct npu_quantise_attr, n->node);
+    const bool to_int8 = n->node->op == &npu_op_quantise;
+    struct sim_map m = {.n_in = 1, .in = {n->in[0]}, .out = n->out[0]};
+
+    sim_map_dense(&m, &n->out[0].shape, m.out_stride);
+    sim_map_dense(&m, &n->out[0].shape, m.in_stride[0]);
+    m.body = to_int8 ? body_quantise : body_dequantise;
+    m.imm = to_int8 ? npu_q_reciprocal(a->scale) : -(float)a->zero;
+    m.imm2 = to_int8 ? (float)a->zero : a->scale;
     return sim_map(c, &m);
 }

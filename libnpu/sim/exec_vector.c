@@ -1,6 +1,7 @@
 /* exec_vector.c - the vector unit: d = act(a op b) and reductions along the innermost axis, in f32.
  *
- * Where all operands are i32 and the operation is mov, add, sub, max or min, it is done in integers, which wrap.
+ * A NaN loses a maximum and a minimum. Where all operands are i32 and the operation is mov, add, sub, max or min, it is
+ * done in integers, which wrap.
  */
 #include <math.h>
 #include <string.h>
@@ -27,17 +28,6 @@ static float activate(enum sim_act act, float x)
     }
 }
 
-/* NaN wins a maximum and a minimum. */
-static float greater(float a, float b)
-{
-    return a > b || isnan(a) ? a : b;
-}
-
-static float less(float a, float b)
-{
-    return a < b || isnan(a) ? a : b;
-}
-
 #define EACH(expr)                                                                                                     \
     for (uint32_t k = 0; k < n; k++)                                                                                   \
         a[k] = (expr);                                                                                                 \
@@ -57,9 +47,9 @@ static void compute(const struct sim_insn *i, float *a, const float *b, uint32_t
     case SIM_OP_DIV:
         EACH(a[k] / b[k]);
     case SIM_OP_MAX:
-        EACH(greater(a[k], b[k]));
+        EACH(fmaxf(a[k], b[k]));
     case SIM_OP_MIN:
-        EACH(less(a[k], b[k]));
+        EACH(fminf(a[k], b[k]));
     case SIM_OP_CMP:
         EACH(a[k] > b[k] ? 1.0f : 0.0f);
     case SIM_OP_REQUANT:
@@ -121,7 +111,7 @@ static int reduce_row(struct sim_machine *m, const struct sim_insn *i, int64_t d
         r = sim_fetch(m, i->type[1], at + (int64_t)k * t->as[0] * as, t->as[0], n, a);
         for (uint32_t e = 0; r == 0 && e < n; e++) {
             lane[e % SUM_LANES] += a[e];
-            top = greater(a[e], top);
+            top = fmaxf(a[e], top);
         }
     }
     if (r < 0)
@@ -168,7 +158,7 @@ static int integer_row(struct sim_machine *m, const struct sim_insn *i, int64_t 
     return 0;
 }
 
-int sim_exec_vector(struct sim_machine *m, const struct sim_insn *i)
+static int vector(struct sim_machine *m, const struct sim_insn *i)
 {
     const struct sim_vector *t = &i->vec;
     const int64_t ds = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[0])),
@@ -189,4 +179,44 @@ int sim_exec_vector(struct sim_machine *m, const struct sim_insn *i)
                 return r;
         }
     return 0;
+}
+
+static int qscale_row(struct sim_machine *m, const struct sim_qscale *q, const struct sim_insn *i, int64_t row)
+{
+    const int64_t at = q->d + row * q->ds, n = q->n0;
+    int r = 0;
+    const uint8_t *a = sim_access(m, SIM_PLACE_MEM(i->type[1]), q->a + row * q->as * 4, 4 * n, false, &r);
+    const uint8_t *b = a ? sim_access(m, SIM_UM, q->b, 4 * n, false, &r) : NULL;
+    uint8_t *d =
+        b && (!q->rmul || sim_access(m, SIM_UM, at, n, false, &r)) ? sim_access(m, SIM_UM, at, n, true, &r) : NULL;
+
+    if (!d)
+        return r;
+    for (int64_t k = 0; k < n; k++) {
+        int32_t x, y;
+        int64_t t;
+
+        memcpy(&x, a + 4 * k, 4);
+        memcpy(&y, b + 4 * k, 4);
+        t = (int64_t)x * y + (q->rmul ? (int64_t)((int8_t)d[k] - q->rzero) * q->rmul : 0);
+        t = ((t + (INT64_C(1) << (q->shift - 1))) >> q->shift) + q->zero;
+        d[k] = (uint8_t)(int8_t)(t < q->lo ? q->lo : t > q->hi ? q->hi : t);
+    }
+    return 0;
+}
+
+static int qscale(struct sim_machine *m, const struct sim_insn *i)
+{
+    int r = 0;
+
+    for (int64_t row = 0; row < i->q.n1 && r == 0; row++)
+        r = qscale_row(m, &i->q, i, row);
+    return r;
+}
+
+int sim_exec_vector(struct sim_machine *m, const struct sim_insn *i)
+{
+    if (i->op == SIM_OP_QSCALE)
+        return qscale(m, i);
+    return vector(m, i);
 }

@@ -42,6 +42,13 @@ static const struct sim_field mmul_fields[] = {
 static const struct sim_field unary_fields[] = {VECTOR_HEAD};
 static const struct sim_field binary_fields[] = {VECTOR_HEAD, PLACE("b", vec.b, 2, 32), FIELD("bs", vec.bs, 3, I32),
                                                  FIELD("imm", vec.imm, 1, F32)};
+static const struct sim_field qscale_fields[] = {
+    PLACE("d", q.d, 0, 32),          PLACE("a", q.a, 1, 32),          PLACE("b", q.b, 2, 32),
+    FIELD("n0", q.n0, 1, U32),       FIELD("n1", q.n1, 1, U32),       FIELD("ds", q.ds, 1, I32),
+    FIELD("as", q.as, 1, I32),       FIELD("shift", q.shift, 1, I32), FIELD("zero", q.zero, 1, I32),
+    FIELD("lo", q.lo, 1, I32),       FIELD("hi", q.hi, 1, I32),       FIELD("rmul", q.rmul, 1, I32),
+    FIELD("rzero", q.rzero, 1, I32),
+};
 
 #define OP(name, unit, fields)                                                                                         \
     {                                                                                                                  \
@@ -72,6 +79,7 @@ const struct sim_op_info sim_ops[SIM_OPS] = {
     [SIM_OP_ACT] = OP("act", SIM_VECTOR, unary_fields),
     [SIM_OP_RSUM] = OP("rsum", SIM_VECTOR, unary_fields),
     [SIM_OP_RMAX] = OP("rmax", SIM_VECTOR, unary_fields),
+    [SIM_OP_QSCALE] = OP("qscale", SIM_VECTOR, qscale_fields),
 };
 
 enum sim_unit sim_insn_unit(const struct sim_insn *i)
@@ -175,10 +183,38 @@ static int check_vector(const struct sim_insn *i, char *why, size_t size)
     return r < 0 ? r : check_counts(i, (const uint32_t[]){i->vec.n0, i->vec.n1, i->vec.n2}, 3, why, size);
 }
 
+static bool is_int8(int32_t v)
+{
+    return v >= INT8_MIN && v <= INT8_MAX;
+}
+
+static int check_qscale(const struct sim_insn *i, char *why, size_t size)
+{
+    const struct sim_qscale *q = &i->q;
+    int r = check_place(i, 0, BIT(SIM_UM), why, size);
+
+    if (r == 0)
+        r = check_place(i, 1, VECTOR_AB, why, size);
+    if (r == 0)
+        r = check_place(i, 2, BIT(SIM_UM), why, size);
+    if (r == 0)
+        r = check_counts(i, (const uint32_t[]){q->n0, q->n1}, 2, why, size);
+    if (r < 0)
+        return r;
+    if (SIM_PLACE_DTYPE(i->type[0]) != NPU_I8 || SIM_PLACE_DTYPE(i->type[1]) != NPU_I32 ||
+        SIM_PLACE_DTYPE(i->type[2]) != NPU_I32)
+        return fail(why, size, "%s: d is i8, a and b are i32%s", "qscale", "");
+    if (i->flags || q->shift < 1 || q->shift > 62 || !is_int8(q->zero) || !is_int8(q->lo) || !is_int8(q->hi) ||
+        !is_int8(q->rzero))
+        return fail(why, size, "%s: flags, or numbers out of range%s", "qscale", "");
+    return 0;
+}
+
 /* Bytes that no field of the text shows must be 0, so that text and binary say the same. */
 static bool is_canonical(const struct sim_insn *i)
 {
-    const bool vector = sim_op_is_vector(i->op), imm = i->flags & SIM_B_IMM, b = sim_op_has_b(i->op) && !imm;
+    const bool qscale = i->op == SIM_OP_QSCALE, vector = sim_op_is_vector(i->op) && !qscale, imm = i->flags & SIM_B_IMM,
+               b = qscale || (sim_op_has_b(i->op) && !imm);
     const struct sim_vector *v = &i->vec;
 
     if (i->type[3] || (i->type[2] && !b) || (i->op == SIM_OP_FILL && (i->type[1] || isnan(i->fill.imm))))
@@ -211,6 +247,8 @@ int sim_insn_check(const struct sim_insn *i, char *why, size_t size)
         return fail(why, size, "%s: no such unit%s", "nop", "");
     if ((i->wait | i->signal) >> sim_insn_unit(i) & 1)
         return fail(why, size, "%s: a token of the unit for itself%s", sim_ops[i->op].name, "");
+    if (i->op == SIM_OP_QSCALE)
+        return check_qscale(i, why, size);
     if (sim_op_is_vector(i->op))
         return check_vector(i, why, size);
     switch (i->op) {
@@ -335,10 +373,23 @@ static int vector_ranges(const struct sim_insn *i, struct sim_range *r)
     return count;
 }
 
+static int qscale_ranges(const struct sim_insn *i, struct sim_range *r)
+{
+    const struct sim_qscale *q = &i->q;
+    const int64_t n[2] = {q->n0, q->n1};
+
+    r[0] = span(i->type[0], true, q->d, 2, n, (int64_t[]){1, q->ds});
+    r[1] = span(i->type[1], false, q->a, 2, n, (int64_t[]){1, q->as});
+    r[2] = span(i->type[2], false, q->b, 1, n, (int64_t[]){1});
+    return 3;
+}
+
 int sim_insn_ranges(const struct sim_insn *i, struct sim_range ret_range[SIM_MAX_RANGES])
 {
     const struct sim_fill *f = &i->fill;
 
+    if (i->op == SIM_OP_QSCALE)
+        return qscale_ranges(i, ret_range);
     if (sim_op_is_vector(i->op))
         return vector_ranges(i, ret_range);
     switch (i->op) {

@@ -51,6 +51,7 @@ enum sim_op {
     /* vector: the innermost axis becomes one element */
     SIM_OP_RSUM,
     SIM_OP_RMAX,
+    SIM_OP_QSCALE, /* vector: i32 sums to i8 by whole numbers */
     SIM_OPS
 };
 
@@ -112,6 +113,15 @@ struct sim_vector {
     int32_t as[3], bs[3];
 };
 
+/* d[i1][i0] (i8) = limited to lo..hi (((a[i1][i0] b[i0] + (r - rzero) rmul + 2^(shift-1)) >> shift) + zero), a and b
+ * i32, in 64 bits; r is what d held before, where rmul is not 0. */
+struct sim_qscale {
+    uint32_t d, a, b;
+    uint32_t n0, n1;
+    int32_t ds, as; /* from row to row */
+    int32_t shift, zero, lo, hi, rmul, rzero;
+};
+
 struct sim_insn {
     uint8_t op, wait, signal; /* wait, signal: bit u = one token of, for unit u */
     uint8_t flags;            /* enum sim_flag, and enum sim_act << 4 */
@@ -122,6 +132,7 @@ struct sim_insn {
         struct sim_wload wload;
         struct sim_mmul mmul;
         struct sim_vector vec;
+        struct sim_qscale q;
         uint8_t bytes[SIM_INSN_BYTES - 8];
     };
 };

@@ -1,6 +1,7 @@
 /* matrix.c - matmul and conv2d as products (product.c). */
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/matmul.h"
+#include "libnpu/op/quant.h"
 #include "libnpu/sim/compile.h"
 
 static const struct sim_tensor none = {.dtype = NPU_DTYPES};
@@ -102,6 +103,67 @@ int sim_compile_conv2d(struct sim_compiler *c, const struct sim_node *n)
         p.weight.at += (uint64_t)d.coutg * npu_dtype_size(p.weight.dtype);
         p.out.at += (uint64_t)d.coutg * npu_dtype_size(p.out.dtype);
         p.bias.at += (uint64_t)d.coutg * npu_dtype_size(p.bias.dtype);
+        p.residual.at += (uint64_t)d.coutg * npu_dtype_size(p.residual.dtype);
+    }
+    return r;
+}
+
+/* qmatmul and qconv2d: the integer arithmetic of libnpu/op/quant.h. */
+int sim_compile_qconv(struct sim_compiler *c, const struct sim_node *n)
+{
+    const struct npu_qconv_attr *at = NPU_ATTR(struct npu_qconv_attr, n->node);
+    const struct npu_qconv_dims d =
+        npu_qconv_dims(at, &n->in[NPU_QCONV_X].shape, &n->in[NPU_QCONV_W].shape, &n->out[0].shape);
+    struct sim_product p = {
+        .batch = d.n,
+        .oh = d.oh,
+        .ow = d.ow,
+        .n = d.coutg,
+        .kh = d.kh,
+        .kw = d.kw,
+        .cin = d.cing,
+        .h = d.h,
+        .w = d.w,
+        .stride = d.stride,
+        .pad_top = d.pad_top,
+        .pad_left = d.pad_left,
+        .x = n->in[NPU_QCONV_X],
+        .weight = n->in[NPU_QCONV_W],
+        .bias = optional(n, NPU_QCONV_BIAS),
+        .scale_row = n->in[NPU_QCONV_SCALE],
+        .residual = optional(n, NPU_QCONV_RESIDUAL),
+        .out = n->out[0],
+        .xb = d.h * d.w * d.cin,
+        .xy = d.w * d.cin,
+        .xx = d.cin,
+        .xc = 1,
+        .wt = d.cing * d.cout,
+        .wc = d.cout,
+        .wn = 1,
+        .ob = d.oh * d.ow * d.cout,
+        .oy = d.ow * d.cout,
+        .ox = d.cout,
+        .scale = 1.0f,
+        .act = act_of(at->act),
+        .int8 = true,
+        .out_int8 = at->out_int8,
+        .x_zero = at->x_zero,
+        .quant = {.shift = at->shift, .zero = at->y_zero, .lo = at->lo, .hi = at->hi, .rzero = at->res_zero},
+    };
+    int r = 0;
+
+    if (n->node->in[NPU_QCONV_RANGE] != NPU_NONE)
+        return sim_refuse(c, "a range that only the run knows: quantise statically");
+    if (n->node->in[NPU_QCONV_RESIDUAL] != NPU_NONE)
+        p.quant.rmul = at->res_mul;
+    for (int64_t g = 0; r == 0 && g < d.groups; g++) {
+        memset(c->used, 0, sizeof c->used);
+        r = sim_product(c, &p);
+        p.x.at += (uint64_t)d.cing;
+        p.weight.at += (uint64_t)d.coutg;
+        p.out.at += (uint64_t)d.coutg * npu_dtype_size(p.out.dtype);
+        p.bias.at += (uint64_t)d.coutg * npu_dtype_size(p.bias.dtype);
+        p.scale_row.at += (uint64_t)d.coutg * npu_dtype_size(p.scale_row.dtype);
         p.residual.at += (uint64_t)d.coutg * npu_dtype_size(p.residual.dtype);
     }
     return r;

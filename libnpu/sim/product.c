@@ -14,9 +14,16 @@ struct tile {
 struct state {
     const struct sim_product *p;
     struct tile t;
-    struct sim_slots wm, im, acc, residual, out, bias;
+    struct sim_slots wm, im, acc, residual, out, bias, scale;
     uint32_t work;
+    uint32_t zeros, correction,
+        row;         /* int8: -x_zero in im; its products with the weights in acc; what is added to sums */
     int64_t held[2]; /* which weights lie in the places of wm; -1: none */
+};
+
+/* Where rows of numbers for a tile's columns lie in um. */
+struct rows_at {
+    uint32_t bias, scale;
 };
 
 /* Where a tile begins and what is left of it at the edges. */
@@ -39,6 +46,22 @@ static bool has(const struct sim_tensor *t)
     return t->dtype != NPU_DTYPES;
 }
 
+/* Bytes of an element in the array's memories. */
+static int64_t element(const struct sim_product *p)
+{
+    return p->int8 ? 1 : 2;
+}
+
+static enum npu_dtype array_type(const struct sim_product *p)
+{
+    return p->int8 ? NPU_I8 : NPU_BF16;
+}
+
+static enum npu_dtype sum_type(const struct sim_product *p)
+{
+    return p->int8 ? NPU_I32 : NPU_F32;
+}
+
 static int64_t slab_rows(const struct sim_product *p, int64_t rows)
 {
     return (rows - 1) * p->stride + p->kh;
@@ -52,12 +75,14 @@ static int64_t slab_width(const struct sim_product *p, int64_t width)
 static bool fits(const struct sim_compiler *c, const struct sim_product *p, const struct tile *t)
 {
     const int64_t pixels = t->rows * t->width, sums = pixels * t->columns;
-    const int64_t um = 2 * sim_round64(4 * t->columns) + sim_round64(4 * sums) * (has(&p->residual) ? 5 : 3);
+    const int64_t um = 5 * sim_round64(4 * t->columns) + sim_round64(4 * sums) * (has(&p->residual) ? 5 : 3);
+    const int64_t weights = element(p) * p->kh * p->kw * t->channels * t->columns;
+    const int64_t inputs = element(p) * slab_rows(p, t->rows) * slab_width(p, t->width) * t->channels;
 
-    return 2 * sim_round64(2 * p->kh * p->kw * t->channels * t->columns) <= sim_size(c, SIM_WM) &&
-           2 * sim_round64(2 * slab_rows(p, t->rows) * slab_width(p, t->width) * t->channels) <= sim_size(c, SIM_IM) &&
-           2 * sim_round64(4 * sums) <= sim_size(c, SIM_ACC) && um <= sim_size(c, SIM_UM) && pixels <= UINT16_MAX &&
-           t->channels <= UINT16_MAX && p->kw <= UINT16_MAX;
+    return 2 * sim_round64(weights) <= sim_size(c, SIM_WM) &&
+           2 * sim_round64(inputs) + sim_round64(c->config->rows) <= sim_size(c, SIM_IM) &&
+           2 * sim_round64(4 * sums) + sim_round64(4 * t->columns) <= sim_size(c, SIM_ACC) &&
+           um <= sim_size(c, SIM_UM) && pixels <= UINT16_MAX && t->channels <= UINT16_MAX && p->kw <= UINT16_MAX;
 }
 
 /* The most of *v, up to `most`, with which the tile fits; it fits with what *v is now. */
@@ -114,7 +139,7 @@ static uint32_t load_weights(struct sim_compiler *c, struct state *s, const stru
     at = sim_turn(&s->wm);
     s->held[s->wm.turn] = id;
     sim_emit_load(
-        c, SIM_WM, NPU_BF16, at,
+        c, SIM_WM, array_type(p), at,
         &(struct sim_block){.xm = p->weight.at + (uint64_t)((k->b * p->wb + c0 * p->wc + k->n * p->wn) * size),
                             .dtype = p->weight.dtype,
                             .n = {k->columns, channels, p->kh * p->kw},
@@ -134,9 +159,10 @@ static uint32_t load_slab(struct sim_compiler *c, struct state *s, const struct 
     const uint32_t at = sim_turn(&s->im);
 
     if (y0 > top || x0 > left || y1 < top + rows || x1 < left + width)
-        sim_emit_fill(c, SIM_IM, NPU_BF16, at, rows * width * channels, 0.0f);
+        sim_emit_fill(c, SIM_IM, array_type(p), at, rows * width * channels, (float)p->x_zero);
     if (y1 > y0 && x1 > x0)
-        sim_emit_load(c, SIM_IM, NPU_BF16, at + (uint32_t)(2 * ((y0 - top) * width + x0 - left) * channels),
+        sim_emit_load(c, SIM_IM, array_type(p),
+                      at + (uint32_t)(element(p) * ((y0 - top) * width + x0 - left) * channels),
                       &(struct sim_block){
                           .xm = p->x.at + (uint64_t)((k->b * p->xb + y0 * p->xy + x0 * p->xx + c0 * p->xc) * size),
                           .dtype = p->x.dtype,
@@ -146,28 +172,56 @@ static uint32_t load_slab(struct sim_compiler *c, struct state *s, const struct 
     return at;
 }
 
-/* Streams the slab through the array, piece after piece of the weights. */
-static void multiply(struct sim_compiler *c, const struct state *s, const struct cut *k, int64_t channels, uint32_t wm,
-                     uint32_t im, uint32_t acc, bool first)
+/* sum of (x - x_zero) w = sum of x w + sum of -x_zero w: the second sum is the same for all rows and made of one row.
+ * 128 is no i8, so it is made of twice 64. */
+static void correct(struct sim_compiler *c, const struct state *s, const struct sim_insn *m, bool first, uint32_t n)
+{
+    struct sim_insn i = *m;
+
+    i.mmul.at = s->zeros;
+    i.mmul.acc = s->correction + 4 * n;
+    i.mmul.m[0] = i.mmul.m[1] = 1;
+    i.mmul.ms[0] = i.mmul.ms[1] = i.mmul.ks[1] = i.mmul.ks[2] = 0;
+    i.mmul.first = 0;
+    i.mmul.kc[0] = (uint16_t)i.mmul.count;
+    i.mmul.kc[1] = 1;
+    i.flags = first ? 0 : SIM_ACCUMULATE;
+    sim_emit(c, &i);
+    i.flags = SIM_ACCUMULATE;
+    if (s->p->x_zero == INT8_MIN)
+        sim_emit(c, &i);
+}
+
+/* A slab and its weights on the chip; where its sums go. */
+struct piece {
+    int64_t channels;
+    uint32_t wm, im, acc;
+    bool first, correct; /* the sums begin here; the correction is wanted too */
+};
+
+/* Streams the slab through the array, part after part of the weights. */
+static void multiply(struct sim_compiler *c, const struct state *s, const struct cut *k, const struct piece *q)
 {
     const struct sim_product *p = s->p;
-    const int64_t depth = p->kh * p->kw * channels, width = slab_width(p, k->width);
+    const int64_t channels = q->channels, depth = p->kh * p->kw * channels, width = slab_width(p, k->width);
+    const enum npu_dtype type = array_type(p);
 
     for (int64_t n = 0; n < k->columns; n += c->config->cols)
         for (int64_t d = 0; d < depth; d += c->config->rows) {
             const uint32_t columns = (uint32_t)least(k->columns - n, c->config->cols);
-            struct sim_insn w = {.op = SIM_OP_WLOAD, .type = {0, SIM_PLACE(SIM_WM, NPU_BF16)}};
+            const bool first = q->first && d == 0;
+            struct sim_insn w = {.op = SIM_OP_WLOAD, .type = {0, SIM_PLACE(SIM_WM, type)}};
             struct sim_insn m = {.op = SIM_OP_MMUL,
-                                 .flags = first && d == 0 ? 0 : SIM_ACCUMULATE,
-                                 .type = {SIM_PLACE(SIM_ACC, NPU_F32), SIM_PLACE(SIM_IM, NPU_BF16)}};
+                                 .flags = first ? 0 : SIM_ACCUMULATE,
+                                 .type = {SIM_PLACE(SIM_ACC, sum_type(p)), SIM_PLACE(SIM_IM, type)}};
 
-            w.wload = (struct sim_wload){.at = wm + (uint32_t)(2 * (d * k->columns + n)),
+            w.wload = (struct sim_wload){.at = q->wm + (uint32_t)(element(p) * (d * k->columns + n)),
                                          .k = (uint32_t)least(depth - d, c->config->rows),
                                          .n = columns,
                                          .ks = (int32_t)k->columns,
                                          .ns = 1};
-            m.mmul = (struct sim_mmul){.at = im,
-                                       .acc = acc + (uint32_t)(4 * n),
+            m.mmul = (struct sim_mmul){.at = q->im,
+                                       .acc = q->acc + (uint32_t)(4 * n),
                                        .n = columns,
                                        .pitch = (uint32_t)k->columns,
                                        .m = {(uint32_t)k->width, (uint32_t)k->rows},
@@ -178,6 +232,8 @@ static void multiply(struct sim_compiler *c, const struct state *s, const struct
                                        .ks = {1, (int32_t)channels, (int32_t)(width * channels)}};
             sim_emit(c, &w);
             sim_emit(c, &m);
+            if (q->correct)
+                correct(c, s, &m, first, (uint32_t)n);
         }
 }
 
@@ -226,51 +282,145 @@ static void finish(struct sim_compiler *c, struct state *s, const struct cut *k,
     sim_emit_store(c, p->out.dtype, out.at, &block);
 }
 
-static void tile(struct sim_compiler *c, struct state *s, const struct cut *k, uint32_t bias)
+/* i32 sums: bias and correction are added to them in whole numbers, then they become i8 or f32. */
+static void finish_int8(struct sim_compiler *c, struct state *s, const struct cut *k, const struct sim_operand *sums,
+                        const struct rows_at *at)
 {
     const struct sim_product *p = s->p;
-    struct sim_operand sums = {SIM_ACC, NPU_F32, sim_turn(&s->acc), {1, k->columns}};
+    const int64_t n[3] = {k->columns, k->rows * k->width};
+    const struct sim_operand row = sim_um(NPU_I32, at->bias, 1, 0), scale = sim_um(p->scale_row.dtype, at->scale, 1, 0),
+                             work = sim_um(NPU_F32, s->work, 1, k->columns),
+                             out = sim_um(p->out.dtype, sim_turn(&s->out), 1, k->columns);
+    const struct sim_block block = result_block(p, &p->out, k), from = result_block(p, &p->residual, k);
+    struct sim_insn q = {
+        .op = SIM_OP_QSCALE,
+        .type = {SIM_PLACE(SIM_UM, NPU_I8), SIM_PLACE(sums->mem, NPU_I32), SIM_PLACE(SIM_UM, NPU_I32)}};
+
+    if (has(&p->bias) || (p->x_zero && p->cin))
+        sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, n, sums, sums, &row, 0);
+    if (p->out_int8) {
+        if (p->quant.rmul)
+            sim_emit_load(c, SIM_UM, NPU_I8, out.at, &from);
+        q.q = p->quant;
+        q.q.d = out.at;
+        q.q.a = sums->at;
+        q.q.b = at->scale;
+        q.q.n0 = (uint32_t)n[0];
+        q.q.n1 = (uint32_t)n[1];
+        q.q.ds = q.q.as = (int32_t)k->columns;
+        sim_emit(c, &q);
+    } else if (has(&p->residual)) {
+        const struct sim_operand r = sim_um(p->residual.dtype, sim_turn(&s->residual), 1, k->columns);
+
+        sim_emit_load(c, SIM_UM, r.dtype, r.at, &from);
+        sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, n, &work, sums, &scale, 0);
+        sim_emit_vector(c, SIM_OP_ADD, p->act, n, &out, &work, &r, 0);
+    } else {
+        sim_emit_vector(c, SIM_OP_MUL, p->act, n, &out, sums, &scale, 0);
+    }
+    sim_emit_store(c, p->out.dtype, out.at, &block);
+}
+
+/* The first tile of some columns: bias and correction become one row. */
+static void add_rows(struct sim_compiler *c, const struct state *s, const struct cut *k, struct rows_at *at)
+{
+    const int64_t n[3] = {k->columns};
+    const struct sim_operand correction = {SIM_ACC, NPU_I32, s->correction, {1}}, d = sim_um(NPU_I32, s->row, 1, 0),
+                             bias = sim_um(NPU_I32, at->bias, 1, 0);
+
+    if (has(&s->p->bias))
+        sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, n, &d, &correction, &bias, 0);
+    else
+        sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, n, &d, &correction, NULL, 0);
+    at->bias = s->row;
+}
+
+static void tile(struct sim_compiler *c, struct state *s, const struct cut *k, bool first, struct rows_at *at)
+{
+    const struct sim_product *p = s->p;
+    const bool correct = first && p->x_zero && p->cin;
+    struct sim_operand sums = {SIM_ACC, sum_type(p), sim_turn(&s->acc), {1, k->columns}};
 
     if (p->cin == 0) { /* nothing to add up */
-        sums = sim_um(NPU_F32, s->work, 1, k->columns);
-        sim_emit_fill(c, SIM_UM, NPU_F32, s->work, k->columns * k->rows * k->width, 0.0f);
+        sums = sim_um(sum_type(p), s->work, 1, k->columns);
+        sim_emit_fill(c, SIM_UM, sum_type(p), s->work, k->columns * k->rows * k->width, 0.0f);
     }
     for (int64_t c0 = 0; c0 < p->cin; c0 += s->t.channels) {
-        const int64_t channels = least(s->t.channels, p->cin - c0);
-        const uint32_t wm = load_weights(c, s, k, c0, channels), im = load_slab(c, s, k, c0, channels);
+        struct piece q = {
+            .channels = least(s->t.channels, p->cin - c0), .acc = sums.at, .first = c0 == 0, .correct = correct};
 
-        multiply(c, s, k, channels, wm, im, sums.at, c0 == 0);
+        q.wm = load_weights(c, s, k, c0, q.channels);
+        q.im = load_slab(c, s, k, c0, q.channels);
+        multiply(c, s, k, &q);
     }
-    finish(c, s, k, &sums, bias);
+    if (correct)
+        add_rows(c, s, k, at);
+    if (p->int8)
+        finish_int8(c, s, k, &sums, at);
+    else
+        finish(c, s, k, &sums, at->bias);
+}
+
+/* n numbers of a row from n0 on, as f32 or i32. */
+static uint32_t load_row(struct sim_compiler *c, struct sim_slots *at, const struct sim_tensor *t, int64_t n0,
+                         int64_t n)
+{
+    const uint32_t to = sim_turn(at);
+
+    sim_emit_load(c, SIM_UM, t->dtype == NPU_I32 ? NPU_I32 : NPU_F32, to,
+                  &(struct sim_block){
+                      .xm = t->at + (uint64_t)n0 * npu_dtype_size(t->dtype), .dtype = t->dtype, .n = {n}, .xs = {1}});
+    return to;
 }
 
 static void tiles_of_columns(struct sim_compiler *c, struct state *s, int64_t n0)
 {
     const struct sim_product *p = s->p;
     const int64_t columns = least(s->t.columns, p->n - n0);
-    uint32_t bias = 0;
+    struct rows_at at = {0};
+    bool first = true;
 
-    if (has(&p->bias)) {
-        bias = sim_turn(&s->bias);
-        sim_emit_load(c, SIM_UM, NPU_F32, bias,
-                      &(struct sim_block){.xm = p->bias.at + (uint64_t)n0 * npu_dtype_size(p->bias.dtype),
-                                          .dtype = p->bias.dtype,
-                                          .n = {columns},
-                                          .xs = {1}});
-    }
+    if (has(&p->bias))
+        at.bias = load_row(c, &s->bias, &p->bias, n0, columns);
+    if (p->int8)
+        at.scale = load_row(c, &s->scale, &p->scale_row, n0, columns);
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t y = 0; y < p->oh; y += s->t.rows)
             for (int64_t x = 0; x < p->ow && c->status == 0; x += s->t.width) {
                 const struct cut k = {b, y, x, n0, least(s->t.rows, p->oh - y), least(s->t.width, p->ow - x), columns};
 
-                tile(c, s, &k, bias);
+                tile(c, s, &k, first, &at);
+                first = false;
             }
+}
+
+static void take_memory(struct sim_compiler *c, struct state *s)
+{
+    const struct sim_product *p = s->p;
+    const struct tile *t = &s->t;
+    const int64_t sums = 4 * t->rows * t->width * t->columns;
+
+    s->wm = sim_take_two(c, SIM_WM, element(p) * p->kh * p->kw * t->channels * t->columns);
+    s->im = sim_take_two(c, SIM_IM, element(p) * slab_rows(p, t->rows) * slab_width(p, t->width) * t->channels);
+    s->acc = sim_take_two(c, SIM_ACC, sums);
+    s->bias = sim_take_two(c, SIM_UM, 4 * t->columns);
+    s->out = sim_take_two(c, SIM_UM, sums);
+    s->work = sim_take(c, SIM_UM, sums);
+    if (has(&p->residual))
+        s->residual = sim_take_two(c, SIM_UM, sums);
+    if (!p->int8)
+        return;
+    s->scale = sim_take_two(c, SIM_UM, 4 * t->columns);
+    s->row = sim_take(c, SIM_UM, 4 * t->columns);
+    s->zeros = sim_take(c, SIM_IM, c->config->rows);
+    s->correction = sim_take(c, SIM_ACC, 4 * t->columns);
+    if (p->x_zero)
+        sim_emit_fill(c, SIM_IM, NPU_I8, s->zeros, c->config->rows, p->x_zero == INT8_MIN ? 64.0f : -(float)p->x_zero);
 }
 
 int sim_product(struct sim_compiler *c, const struct sim_product *p)
 {
     struct state s = {.p = p, .held = {-1, -1}};
-    int64_t sums;
     int r;
 
     if (p->batch * p->oh * p->ow * p->n == 0)
@@ -278,15 +428,7 @@ int sim_product(struct sim_compiler *c, const struct sim_product *p)
     r = choose_tile(c, p, &s.t);
     if (r < 0)
         return r;
-    sums = 4 * s.t.rows * s.t.width * s.t.columns;
-    s.wm = sim_take_two(c, SIM_WM, 2 * p->kh * p->kw * s.t.channels * s.t.columns);
-    s.im = sim_take_two(c, SIM_IM, 2 * slab_rows(p, s.t.rows) * slab_width(p, s.t.width) * s.t.channels);
-    s.acc = sim_take_two(c, SIM_ACC, sums);
-    s.bias = sim_take_two(c, SIM_UM, 4 * s.t.columns);
-    s.out = sim_take_two(c, SIM_UM, sums);
-    s.work = sim_take(c, SIM_UM, sums);
-    if (has(&p->residual))
-        s.residual = sim_take_two(c, SIM_UM, sums);
+    take_memory(c, &s);
     for (int64_t n = 0; n < p->n && c->status == 0; n += s.t.columns)
         tiles_of_columns(c, &s, n);
     return c->status;

@@ -71,7 +71,16 @@ static bool draw_insn(unsigned op, struct sim_insn *i)
         i->mmul.first %= 1000;
         i->mmul.pitch %= 1000;
     }
-    if (sim_op_is_vector(op)) {
+    if (op == SIM_OP_QSCALE) {
+        i->type[0] = SIM_PLACE(SIM_UM, NPU_I8);
+        i->type[1] = SIM_PLACE(draw(2) ? SIM_ACC : SIM_UM, NPU_I32);
+        i->type[2] = SIM_PLACE(SIM_UM, NPU_I32);
+        i->q.shift = 1 + (int32_t)draw(62);
+        i->q.zero = (int32_t)draw(256) - 128;
+        i->q.lo = (int32_t)draw(256) - 128;
+        i->q.hi = (int32_t)draw(256) - 128;
+        i->q.rzero = (int32_t)draw(256) - 128;
+    } else if (sim_op_is_vector(op)) {
         i->flags = (uint8_t)(draw(SIM_ACTS) << 4);
         if (sim_op_has_b(op) && op != SIM_OP_REQUANT && draw(2)) {
             i->flags |= SIM_B_IMM;

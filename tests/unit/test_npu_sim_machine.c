@@ -413,6 +413,44 @@ static void integers_round_and_saturate(void **state)
     sim_machine_free(m);
 }
 
+/* Sums to i8 by whole numbers: halves go up, 64 bits on the way, limits, a residual from the place of the result. */
+static void sums_become_int8_exactly(void **state)
+{
+    const int32_t a[4] = {3, -3, 2147483647, -100}, b[4] = {1, 1, 2147483647, 4};
+    const int8_t old[4] = {10, 10, -7, 127};
+    static const struct {
+        const char *numbers;
+        int8_t want[4];
+    } t[] = {
+        {"shift=1 zero=0 lo=-128 hi=127", {2, -1, 127, -128}},
+        {"shift=56 zero=5 lo=-128 hi=127", {5, 5, 69, 5}}, /* 2^62 - 2^32 + 1 over 2^56 is 64 */
+        {"shift=56 zero=5 lo=-10 hi=60", {5, 5, 60, 5}},
+        {"shift=2 zero=0 lo=0 hi=100 rmul=2 rzero=4", {4, 2, 100, 0}}, /* (3 + 12 + 2) / 4, (-3 + 12 + 2) / 4 */
+    };
+
+    for (size_t k = 0; k < sizeof t / sizeof t[0]; k++) {
+        struct sim_machine *m = machine(small);
+        struct sim_program p = {0};
+        int8_t out[4];
+
+        sim_machine_write(m, 0, a, sizeof a);
+        sim_machine_write(m, 16, b, sizeof b);
+        sim_machine_write(m, 32, old, sizeof old);
+        add(&p, "load d=um.i32@0 a=xm.i32@0 n=8,1,1,1 as=1,0,0,0 ds=0,0,0");
+        add(&p, "load d=um.i8@64 a=xm.i8@32 n=4,1,1,1 as=1,0,0,0 ds=0,0,0");
+        add(&p, "qscale d=um.i8@64 a=um.i32@0 b=um.i32@16 n0=4 n1=1 %s", t[k].numbers);
+        add(&p, "store d=xm.i8@64 a=um.i8@64 n=4,1,1,1 ds=1,0,0,0 as=0,0,0");
+        sim_tokens_insert(&p);
+        assert_int_equal(sim_machine_run(m, &p, 1), 0);
+        sim_machine_read(m, 64, out, sizeof out);
+        for (int e = 0; e < 4; e++)
+            if (out[e] != t[k].want[e])
+                fail_msg("%s: element %d is %d, want %d", t[k].numbers, e, out[e], t[k].want[e]);
+        sim_program_free(&p);
+        sim_machine_free(m);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -422,6 +460,7 @@ int main(void)
         cmocka_unit_test(vector_operations_compute),
         cmocka_unit_test(activations_compute),
         cmocka_unit_test(integers_round_and_saturate),
+        cmocka_unit_test(sums_become_int8_exactly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
