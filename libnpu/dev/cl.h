@@ -70,6 +70,9 @@ cl_command_queue cl_queue_new(struct cl_dev *d, bool profile, cl_int *ret_error)
 const char *cl_error_text(cl_int e);
 int cl_errno(cl_int e);
 
+/* cl_pci.c: "0000:00:02.0", or "" if the driver does not say. */
+void cl_pci_address(cl_device_id d, char *buf, size_t size);
+
 /* cl_program.c: sets each launch's prog, building what is not built yet, several at once. */
 int cl_programs_get(struct cl_dev *d, struct npu_plan *p, struct cl_launch *launch, int n);
 /* Writes binaries of programs that the cache does not have yet; call when nothing of the plan runs. */

@@ -8,8 +8,6 @@
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
 
-#define CL_DEVICE_PCI_BUS_INFO_KHR_ 0x410F
-
 const char *cl_error_text(cl_int e)
 {
     static const struct {
@@ -218,7 +216,6 @@ static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_foun
     struct npu_dev_info *i = &f->info;
     char platform[64], driver[60];
     cl_ulong memory = 0;
-    cl_uint pci[4];
 
     memset(f, 0, sizeof *f);
     snprintf(i->id, sizeof i->id, "cl%d", index);
@@ -233,9 +230,7 @@ static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_foun
     i->memory_bytes = memory;
     check_usable(p, d, i);
     list_tiers(d, i);
-    if (clGetDeviceInfo(d, CL_DEVICE_PCI_BUS_INFO_KHR_, sizeof pci, pci, NULL) == CL_SUCCESS)
-        snprintf(f->pci, sizeof f->pci, "%04x:%02x:%02x.%x", pci[0] & 0xffffu, pci[1] & 0xffu, pci[2] & 0xffu,
-                 pci[3] & 0xfu);
+    cl_pci_address(d, f->pci, sizeof f->pci);
 }
 
 /* Calls f for each device of each platform in the loader's order; stops when f returns false. */

@@ -6,7 +6,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_ARGS = 16, PCI_BUS_INFO = 0x410F };
+enum {
+    MAX_ARGS = 16,
+    PCI_BUS_ID_NV = 0x4008,
+    PCI_SLOT_ID_NV,
+    PCI_DOMAIN_ID_NV,
+    TOPOLOGY_AMD = 0x4037,
+    PCI_KHR = 0x410F
+};
 
 struct object {
     atomic_int refs;
@@ -22,7 +29,7 @@ struct object {
 };
 
 struct fake_cl fake_cl = {.n_devices = 1,
-                          .device = {{CL_DEVICE_TYPE_CPU, {-1, -1, -1, -1}}},
+                          .device = {{CL_DEVICE_TYPE_CPU, FAKE_CL_NO_PCI, {0}}},
                           .driver_version = "1",
                           .run_status = CL_COMPLETE};
 
@@ -164,6 +171,26 @@ static cl_int device_number(cl_device_info what, size_t size, void *to, size_t *
     return CL_INVALID_VALUE;
 }
 
+/* In the ways of cl_khr_pci_bus_info, NVIDIA and AMD. */
+static cl_int device_pci(int i, cl_device_info what, size_t size, void *to, size_t *ret_size)
+{
+    const cl_uint *pci = fake_cl.device[i].pci;
+    const cl_uint slot = pci[2] << 3 | pci[3];
+    unsigned char topology[24] = {1};
+
+    for (int k = 1; k < 4; k++)
+        topology[20 + k] = (unsigned char)pci[k];
+    if (fake_cl.device[i].says == FAKE_CL_PCI_KHR && what == PCI_KHR)
+        return answer(pci, sizeof fake_cl.device[i].pci, size, to, ret_size);
+    if (fake_cl.device[i].says == FAKE_CL_PCI_AMD && what == TOPOLOGY_AMD)
+        return answer(topology, sizeof topology, size, to, ret_size);
+    if (fake_cl.device[i].says != FAKE_CL_PCI_NV)
+        return CL_INVALID_VALUE;
+    if (what == PCI_BUS_ID_NV || what == PCI_DOMAIN_ID_NV)
+        return answer(&pci[what == PCI_BUS_ID_NV], sizeof pci[0], size, to, ret_size);
+    return what == PCI_SLOT_ID_NV ? answer(&slot, sizeof slot, size, to, ret_size) : CL_INVALID_VALUE;
+}
+
 cl_int clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *to, size_t *ret_size)
 {
     const int i = (int)((char *)d - device_tag);
@@ -181,11 +208,9 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *t
         return answer_text(fake_cl.driver_version, size, to, ret_size);
     case CL_DEVICE_EXTENSIONS:
         return answer_text("cl_khr_fake", size, to, ret_size);
-    case PCI_BUS_INFO:
-        return fake_cl.device[i].pci[0] < 0 ? CL_INVALID_VALUE
-                                            : answer(fake_cl.device[i].pci, sizeof(int[4]), size, to, ret_size);
     default:
-        return device_number(what, size, to, ret_size);
+        return what >= PCI_BUS_ID_NV ? device_pci(i, what, size, to, ret_size)
+                                     : device_number(what, size, to, ret_size);
     }
 }
 

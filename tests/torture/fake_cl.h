@@ -15,7 +15,8 @@ struct fake_cl {
     int n_devices;
     struct {
         cl_device_type type;
-        int pci[4]; /* domain, bus, device, function; all -1: the driver does not say */
+        enum { FAKE_CL_NO_PCI, FAKE_CL_PCI_KHR, FAKE_CL_PCI_NV, FAKE_CL_PCI_AMD } says; /* its place, in whose way */
+        cl_uint pci[4]; /* domain, bus, device, function */
     } device[FAKE_CL_DEVICES];
     const char *driver_version;
     bool rejects_binaries;            /* as a driver does that was updated without a new version */

@@ -13,9 +13,11 @@ $(O)/lib/libnpu_torture.a: $(O)/lib/libnpu.a tests/torture/module.mk
 	@rm -f $@
 	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
 
-TEST_PROGS += $(O)/tests/test_npu_cache_faults
-$(O)/tests/test_npu_cache_faults: $(call objs,tests/torture/fake_cl.c) $(O)/lib/libnpu.a
+# On the fake OpenCL, not on the machine's.
+TEST_PROGS += $(O)/tests/test_npu_cache_faults $(O)/tests/test_npu_discover
+$(O)/tests/test_npu_cache_faults $(O)/tests/test_npu_discover: $(call objs,tests/torture/fake_cl.c) $(O)/lib/libnpu.a
 LIBS_test_npu_cache_faults = -ludev -ldrm
+LIBS_test_npu_discover = -ludev -ldrm
 
 TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_service_device_loss.py
 
