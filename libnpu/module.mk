@@ -83,6 +83,23 @@ $(O)/bin/npu-convert: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_convert conve
 	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
 
+TEST_SCRIPTS += tests/system/test_npu_convert.py
+# ONNX: with the networks themselves
+TEST_PROGS += $(O)/tests/test_onnx
+$(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/unit/test_onnx_hostile.c libnpu/tool/convert_nets.c) \
+	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_test_onnx = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
+
+## fuzz-onnx     fuzz the import of ONNX files with libFuzzer for FUZZ_SECONDS (60); needs clang
+.PHONY: fuzz-onnx
+fuzz-onnx:
+	@mkdir -p $(O)/fuzz/onnx
+	$(MAKE) --no-print-directory -s CC=clang O=$(O)/fuzz/build OPT='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' \
+		$(O)/fuzz/build/lib/libnpu_onnx.a $(O)/fuzz/build/lib/libnpu.a
+	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_onnx tests/fuzz/fuzz_onnx.c \
+		$(O)/fuzz/build/lib/libnpu_onnx.a $(O)/fuzz/build/lib/libnpu.a $(npu_libs) $(npu_onnx_libs) -lm -lpthread
+	$(O)/fuzz/fuzz_onnx -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 $(O)/fuzz/onnx tests/fuzz/corpus/onnx
+
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
 npu_tests += test_npu_quant
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)

@@ -247,6 +247,8 @@ static void ex_reshape(struct ex *x, const struct npu_node *n)
     char *in = ex_native(x, n->in[0]);
 
     ex_set(x, n->out[0], ex_node(x, "Reshape", 2, in, ex_shape(x, s->rank, s->dim)), false);
+    if (npu_shape_elements(s) == 0)
+        ex_int(x, "allowzero", 1); /* else 0 means: as in the input */
 }
 
 static void ex_permute(struct ex *x, const struct npu_node *n)

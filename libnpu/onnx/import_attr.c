@@ -40,7 +40,7 @@ int oi_ints(struct oi *im, const struct oi_node *n, const char *name, int count,
     if (!a)
         return 0;
     if (a->kind != OM_ATTR_INTS || a->n_ints != count)
-        return oi_fail(im, -EOPNOTSUPP, "attribute %s must have %d numbers (pictures [n, c, h, w] only)", name, count);
+        return oi_fail(im, -EOPNOTSUPP, "attribute %s must have %d numbers", name, count);
     for (int i = 0; i < count; i++) {
         if (a->ints[i] < lo || a->ints[i] > hi)
             return oi_fail(im, -EOPNOTSUPP, "attribute %s has the value %lld; %lld to %lld are supported", name,

@@ -108,8 +108,8 @@ static npu_val conv_bias(struct oi *im, struct oi_node *n, const struct conv *c,
     const struct npu_shape s = {1, {cout}};
     float *f;
 
-    if (im->failed || (x && (!b || b->is_int || !same_shape(&b->shape, &s))))
-        return oi_fail(im, -EOPNOTSUPP, "input bias must be a constant [%lld]", (long long)cout);
+    if (im->failed || (x && (!same_shape(&x->shape, &s) || (b && b->is_int))))
+        return oi_fail(im, -EOPNOTSUPP, "input bias must have the shape [%lld]", (long long)cout);
     if (!c->norm[0])
         return x ? oi_native(im, x) : NPU_NONE;
     f = oi_alloc(im, (size_t)cout + 1, sizeof *f);
@@ -174,7 +174,7 @@ static int import_conv(struct oi *im, struct oi_node *n)
         return -EOPNOTSUPP;
     if (group < 1 || group > 65535 || !conv_result(n, &c, &s))
         return oi_fail(im, -EINVAL, "group %lld, or the kernel is larger than the padded picture", (long long)group);
-    if (oi_is_known(n->in[1]))
+    if (oi_is_known(n->in[1]) && (n->n_in < 3 || oi_is_known(n->in[2])))
         take_norm(im, &c, n->in[1]->shape.dim[0]);
     x = oi_layout(im, n->in[0], oi_nhwc);
     w = x < 0 ? x : conv_weight(im, n->in[1], &c);

@@ -18,13 +18,15 @@ static int import_transpose(struct oi *im, struct oi_node *n)
 {
     struct oi_value *x = n->in[0];
     int64_t perm[NPU_MAX_DIMS];
-    int to[NPU_MAX_DIMS];
+    int to[NPU_MAX_DIMS], r = 0;
     unsigned seen = 0;
 
     for (int i = 0; i < x->shape.rank; i++)
         perm[i] = x->shape.rank - 1 - i;
-    if (oi_attr(n, "perm") && oi_ints(im, n, "perm", x->shape.rank, 0, 0, x->shape.rank - 1, perm) < 0)
-        return -EINVAL;
+    if (oi_attr(n, "perm"))
+        r = oi_ints(im, n, "perm", x->shape.rank, 0, 0, x->shape.rank - 1, perm);
+    if (r < 0)
+        return r;
     for (int i = 0; i < x->shape.rank; i++) {
         to[i] = x->perm[perm[i]];
         seen |= 1u << perm[i];

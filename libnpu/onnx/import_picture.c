@@ -159,7 +159,7 @@ static int import_resize(struct oi *im, struct oi_node *n)
     double scale[4];
     npu_val v;
 
-    if (n->in[0]->shape.rank != 4 || npu_shape_elements(&n->in[0]->shape) == 0)
+    if (n->in[0]->shape.rank != 4 || n->in[0]->shape.dim[2] < 1 || n->in[0]->shape.dim[3] < 1)
         return oi_fail(im, -EOPNOTSUPP, "only pictures [n, c, h, w] are supported");
     if (!bilinear && strcmp(mode, "nearest") != 0)
         return oi_fail(im, -EOPNOTSUPP, "attribute mode = %.40s is not supported", mode);

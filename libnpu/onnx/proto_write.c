@@ -65,6 +65,7 @@ static void put_node(struct pack *p, const struct om_node *n, Onnx__NodeProto *t
     onnx__node_proto__init(to);
     to->op_type = text(n->op);
     to->name = text(n->name);
+    to->domain = text(n->domain);
     to->n_input = (size_t)n->n_in;
     to->input = (char **)n->in;
     to->n_output = (size_t)n->n_out;

@@ -1,54 +1,10 @@
 /* convert_models.c - npu-convert --model: gazed's own networks as ONNX files. */
+#include <errno.h>
 #include <string.h>
 
 #include "libnpu/tool/convert.h"
-#include "models/face_finder.h"
-#include "models/gaze_vit.h"
-#include "models/landmarks.h"
+#include "libnpu/tool/convert_nets.h"
 #include "models/model_file.h"
-
-static void build_gaze_vit(struct net *net, int batch)
-{
-    const struct gaze_vit_config *c = &gaze_vit_config;
-    npu_graph *g = net->graph;
-    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
-    npu_val x = npu_input(g, "image", NPU_F32, 4, image), p = npu_input(g, "pose", NPU_F32, 2, pose), feature;
-
-    x = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, x), p);
-    feature = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, x));
-    npu_output(g, "feature", feature);
-    npu_output(g, "angles", gaze_vit_angles(net, feature));
-    npu_output(g, "log_sigma", gaze_vit_log_sigma(net, feature));
-}
-
-static void build_landmarks(struct net *net, int batch)
-{
-    const int64_t dim[4] = {batch, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
-    struct landmarks_values v;
-
-    landmarks_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), &v);
-    npu_output(net->graph, "points", v.points);
-    npu_output(net->graph, "log_sigma", v.log_sigma);
-    npu_output(net->graph, "rotation", v.rotation);
-    npu_output(net->graph, "blink", v.blink);
-    npu_output(net->graph, "face", v.face);
-}
-
-/* The size that face_finder_open takes by default. */
-static void build_face_finder(struct net *net, int batch)
-{
-    const int64_t dim[4] = {batch, 192, 256, 1};
-    npu_val levels[FACE_FINDER_LEVELS];
-
-    face_finder_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), levels);
-    npu_output(net->graph, "level8", levels[0]);
-    npu_output(net->graph, "level32", levels[1]);
-}
-
-static const struct {
-    const char *name;
-    void (*build)(struct net *net, int batch);
-} networks[] = {{"gaze_vit", build_gaze_vit}, {"landmarks", build_landmarks}, {"face_finder", build_face_finder}};
 
 /* The graph has been built; ref serves: nothing is run. */
 static int export_net(const struct convert_args *a, struct net *net, const char *weights, const char *path)
@@ -73,20 +29,16 @@ static int export_net(const struct convert_args *a, struct net *net, const char 
 
 int convert_export_model(const struct convert_args *a, const char *weights, const char *path)
 {
-    for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++) {
-        struct net net;
-        int r;
+    struct net net;
+    int r = convert_build_net(&net, a->model, a->batch);
 
-        if (strcmp(networks[i].name, a->model) != 0)
-            continue;
-        r = net_init(&net, false);
-        if (r < 0)
-            return convert_fail("%s", strerror(-r));
-        networks[i].build(&net, a->batch);
-        r = export_net(a, &net, weights, path);
-        net_clear(&net);
-        return r;
+    if (r == -ENOENT) {
+        convert_fail("no network \"%s\": gaze_vit, landmarks and face_finder are there", a->model);
+        return 2;
     }
-    convert_fail("no network \"%s\": gaze_vit, landmarks and face_finder are there", a->model);
-    return 2;
+    if (r < 0)
+        return convert_fail("%s", strerror(-r));
+    r = export_net(a, &net, weights, path);
+    net_clear(&net);
+    return r;
 }
