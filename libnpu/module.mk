@@ -79,7 +79,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
 PROGS += $(O)/bin/npu-convert
-$(O)/bin/npu-convert: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_convert convert_run convert_models npy)) \
+$(O)/bin/npu-convert: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_convert convert_run convert_models convert_nets npy)) \
 	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
 
