@@ -84,7 +84,7 @@ int npu_plan_load(npu_plan *p, const char *path, bool strict)
     int r = st_open(path, &f, why, sizeof why);
 
     if (r < 0)
-        return npu_plan_fail(p, r, "%s: %s", path, why);
+        return npu_plan_fail(p, r, "%s: %s", path, why[0] ? why : strerror(-r));
     r = check_file(p, path, f, strict);
     for (npu_val v = 1; r == 0 && v <= p->graph->n_values; v++)
         if (is_stored(npu_value_of(p->graph, v)))

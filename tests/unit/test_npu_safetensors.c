@@ -1,6 +1,7 @@
 /* test_npu_safetensors.c - files: good ones, a table of bad ones, every limit, every truncation, thousands of
  * mutations; loading into a plan is all or nothing.
  */
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -221,6 +222,37 @@ static void mutations_are_survived(void **state)
     free(b);
 }
 
+/* What the fuzzer starts from and what it once found. */
+static void the_corpus_is_replayed(void **state)
+{
+    static const char folder[] = "tests/fuzz/corpus/safetensors";
+    DIR *h = opendir(folder);
+    struct dirent *e;
+    int n = 0;
+
+    assert_non_null(h);
+    while ((e = readdir(h))) {
+        char path[512];
+        struct stat st;
+        uint8_t *bytes;
+        FILE *f;
+
+        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
+        if (e->d_name[0] == '.' || stat(path, &st) < 0)
+            continue;
+        f = fopen(path, "rb");
+        bytes = malloc((size_t)st.st_size + !st.st_size); /* of its size, so that the sanitizer sees each byte beyond */
+        assert_true(f && bytes);
+        assert_int_equal(fread(bytes, 1, (size_t)st.st_size, f), st.st_size);
+        fclose(f);
+        LLVMFuzzerTestOneInput(bytes, (size_t)st.st_size);
+        free(bytes);
+        n++;
+    }
+    closedir(h);
+    assert_true(n >= 11);
+}
+
 static void deep_nesting_is_refused(void **state)
 {
     char text[4096] = "{\"a\":", why[256];
@@ -376,6 +408,7 @@ int main(void)
         cmocka_unit_test(bad_headers_are_refused),
         cmocka_unit_test(limits_hold),
         cmocka_unit_test(mutations_are_survived),
+        cmocka_unit_test(the_corpus_is_replayed),
         cmocka_unit_test(deep_nesting_is_refused),
         cmocka_unit_test(files_that_are_no_files),
         cmocka_unit_test(written_files_come_back),
