@@ -5,7 +5,7 @@ set -eu
 
 build='gcc libc6-dev make pkg-config python3 libdrm-dev ocl-icd-opencl-dev opencl-c-headers libsystemd-dev libudev-dev libv4l-dev libjpeg62-turbo-dev libpng-dev libcjson-dev libprotobuf-c-dev protobuf-c-compiler'
 run='ocl-icd-libopencl1 pocl-opencl-icd'
-check='clang libclang-rt-14-dev libcmocka-dev'
+check='clang libclang-rt-14-dev libcmocka-dev umockdev'
 lint='clang-format clang-tidy cppcheck shellcheck mandoc'
 
 want="$build $run"
