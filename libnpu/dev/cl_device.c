@@ -7,6 +7,7 @@
 #include "libnpu/dev/cl.h"
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
+#include "libnpu/tier/int_dot.h"
 
 const char *cl_error_text(cl_int e)
 {
@@ -416,6 +417,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
     }
+    npu_int_dot_test(&d->base);
     *ret_dev = &d->base;
     return 0;
 }
