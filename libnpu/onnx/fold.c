@@ -325,7 +325,7 @@ int oi_fold(struct oi *im, struct oi_node *n)
 {
     int r;
 
-    if (oi_is(n, "Shape"))
+    if (oi_is(n, "Shape") && n->n_in == 1 && n->in[0])
         return (r = fold_shape(im, n)) < 0 ? r : 1;
     if (oi_is(n, "Constant"))
         return (r = fold_constant(im, n)) < 0 ? r : 1;

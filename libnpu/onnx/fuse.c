@@ -8,10 +8,11 @@ bool oi_is(const struct oi_node *n, const char *op)
 
 struct oi_node *oi_only_user(const struct oi_value *x, const char *op)
 {
-    if (!x || x->is_output || x->n_users != 1 || x->user[0]->done || x->user[0]->n_out != 1 ||
-        (op && !oi_is(x->user[0], op)))
+    struct oi_node *u = x && !x->is_output && x->n_users == 1 ? x->user[0] : NULL;
+
+    if (!u || u->done || u->n_out != 1 || !u->out[0] || (op && !oi_is(u, op)))
         return NULL;
-    return x->user[0];
+    return !u->p->domain[0] || strcmp(u->p->domain, "ai.onnx") == 0 ? u : NULL;
 }
 
 static bool near(float a, float b)
