@@ -176,8 +176,8 @@ static int no_device(npu_ctx *c, const char *which)
                         c->cl_why);
 }
 
-/* "null" and "null:OPTIONS", "sim" and "sim:OPTIONS" are there if they are called by name. Options: NULL if it is another
- * name; those of the environment if there are none. */
+/* "null" and "null:OPTIONS", "sim" and "sim:OPTIONS" are there if they are called by name. Options: NULL if it is
+ * another name; those of the environment if there are none. */
 static const char *named_options(const char *which, const char *name, const char *variable)
 {
     const size_t n = strlen(name);
