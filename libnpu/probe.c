@@ -79,8 +79,7 @@ int npu_probe(npu_probe_fn *f, void *answer, size_t size, int timeout_ms, int *r
     close(fd[1]);
     r = read_answer(fd[0], answer, size, timeout_ms);
     close(fd[0]);
-    if (r != -EPIPE)
-        kill(pid, SIGKILL); /* it has nothing left to do; drivers' exit handlers may hang */
+    kill(pid, SIGKILL); /* it has nothing left to do, or ends already, of what it ends of; exit handlers may hang */
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
         ;
     *ret_signal = r == -EPIPE && WIFSIGNALED(status) ? WTERMSIG(status) : 0;
