@@ -220,6 +220,66 @@ static void end(struct subject *s)
     s->c = npu_ctx_free(s->c);
 }
 
+/* A network with its gradients and its optimiser: 0, or the first builder that failed. */
+static int make_training(struct subject *s)
+{
+    const struct npu_init some = {NPU_INIT_NORMAL, 0.1f};
+    const struct npu_adamw_opts adamw = {0.9f, 0.99f, 1e-8f, 0.01f, 1.0f};
+    const int64_t picture[] = {2, 6, 6, 3}, taps[] = {3, 3, 3, 4}, tokens[] = {2, 9, 16}, qkv[] = {16, 48}, d = 16;
+    npu_graph *g;
+    npu_val v;
+    int r = npu_graph_new(NPU_GRAPH_TRAIN, &s->g);
+
+    if (r < 0)
+        return r;
+    g = s->g;
+    v = npu_conv2d(g, npu_input(g, "x", NPU_F32, 4, picture), npu_param(g, "conv", 4, taps, some),
+                   &(struct npu_conv2d_opts){.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+    v = npu_reshape(g, npu_relu(g, v), 3, tokens);
+    v = npu_layer_norm(g, v, npu_param(g, "gamma", 1, &d, (struct npu_init){NPU_INIT_CONST, 1}),
+                       npu_param(g, "beta", 1, &d, (struct npu_init){NPU_INIT_ZERO, 0}), 1e-5f);
+    v = npu_attention(g, npu_matmul(g, v, npu_param(g, "qkv", 2, qkv, some), NULL), 2);
+    v = npu_mse(g, v, npu_input(g, "target", NPU_F32, 3, tokens), NPU_NONE);
+    npu_output(g, "loss", v);
+    r = npu_graph_backward(g, v);
+    if (r == 0)
+        r = npu_graph_adamw(g, &adamw);
+    return r < 0 ? r : npu_graph_status(g);
+}
+
+/* One step; the loss and the gradient's norm are those of a run without faults. */
+static void training(struct subject *s)
+{
+    static const float lr = 0.01f, step = 1;
+    static float want[2];
+    static float picture[2 * 6 * 6 * 3], target[2 * 9 * 16];
+    float got[2];
+    int r;
+
+    for (size_t i = 0; i < sizeof picture / sizeof picture[0]; i++)
+        picture[i] = (float)(i % 7) - 3;
+    open_device(s);
+    r = make_training(s);
+    if (r < 0) {
+        sane(r, s->g ? npu_graph_error(s->g) : "no graph, no text", "a graph for training");
+        s->g = npu_graph_free(s->g);
+        assert_int_equal(make_training(s), 0);
+    }
+    TWICE(npu_plan_new(s->d, s->g, NULL, &s->p), npu_ctx_error(s->c));
+    TWICE(npu_plan_init(s->p, 3), npu_plan_error(s->p));
+    TWICE(npu_plan_write(s->p, "x", picture, sizeof picture), npu_plan_error(s->p));
+    TWICE(npu_plan_write(s->p, "target", target, sizeof target), npu_plan_error(s->p));
+    TWICE(npu_plan_write(s->p, "lr", &lr, sizeof lr), npu_plan_error(s->p));
+    TWICE(npu_plan_write(s->p, "step", &step, sizeof step), npu_plan_error(s->p));
+    TWICE(npu_plan_run(s->p), npu_plan_error(s->p));
+    TWICE(npu_plan_read(s->p, "loss", &got[0], sizeof got[0]), npu_plan_error(s->p));
+    TWICE(npu_plan_read(s->p, "grad_norm", &got[1], sizeof got[1]), npu_plan_error(s->p));
+    if (!faults_fired()[0])
+        memcpy(want, got, sizeof want);
+    assert_true(want[0] > 0 && want[1] > 0);
+    assert_memory_equal(got, want, sizeof want);
+}
+
 static void only_discovery(struct subject *s)
 {
     TWICE(npu_ctx_new(dir, &s->c), "no text without a context");
@@ -305,6 +365,11 @@ static void ref_survives(void **state)
     torture(whole_life, "ref", FAULTS_SHORT, false);
 }
 
+static void training_survives(void **state)
+{
+    torture(training, "ref", FAULTS_FAIL, false);
+}
+
 static void null_survives(void **state)
 {
     torture(whole_life, "null", FAULTS_FAIL, false);
@@ -386,6 +451,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(discovery_survives),
         cmocka_unit_test(ref_survives),
+        cmocka_unit_test(training_survives),
         cmocka_unit_test(null_survives),
         cmocka_unit_test(opencl_survives_with_a_cold_cache),
         cmocka_unit_test(opencl_survives_with_a_warm_cache),
