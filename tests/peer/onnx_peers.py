@@ -99,7 +99,7 @@ NETWORKS = {
     "mobilenet_v3": (lambda: torchvision.models.mobilenet_v3_small(weights=None), (1, 3, 96, 96)),
     "resnet18": (lambda: torchvision.models.resnet18(weights=None), (1, 3, 96, 96)),
     "resnet34": (lambda: torchvision.models.resnet34(weights=None), (1, 3, 96, 96)),
-    "alexnet": (lambda: torchvision.models.alexnet(weights=None), (1, 3, 127, 127)),
+    "alexnet": (lambda: torchvision.models.alexnet(weights=None), (1, 3, 224, 224)),
 }
 
 
