@@ -30,6 +30,10 @@ const char *cl_error_text(cl_int e)
         {CL_INVALID_KERNEL_ARGS, "arguments not set"},
         {CL_INVALID_WORK_GROUP_SIZE, "invalid work-group size"},
         {CL_INVALID_GLOBAL_WORK_SIZE, "invalid global size"},
+        {CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST, "a command before it failed"},
+        {CL_INVALID_CONTEXT, "the device is lost"}, /* what drivers say after a reset */
+        {CL_INVALID_COMMAND_QUEUE, "the device is lost"},
+        {-9999, "a kernel failed on the device"}, /* NVIDIA: illegal access */
         {-1001, "no OpenCL driver is installed"},
     };
 
@@ -50,6 +54,8 @@ int cl_errno(cl_int e)
         return -ENOMEM;
     case CL_DEVICE_NOT_FOUND:
     case CL_DEVICE_NOT_AVAILABLE:
+    case CL_INVALID_CONTEXT:
+    case CL_INVALID_COMMAND_QUEUE:
         return -ENODEV;
     case CL_BUILD_PROGRAM_FAILURE:
         return -ENOEXEC;

@@ -394,13 +394,13 @@ static void a_run_that_ends_in_an_error_is_told(void **state)
     faults_arm(FAULTS_FAIL, 0);
     whole_life(&s);
     faults_disarm();
-    for (int timed = 0; timed < 2; timed++) {
+    for (int i = 0; i < 4; i++) {
         npu_fence *f;
 
-        fake_cl.run_status = CL_OUT_OF_RESOURCES;
+        fake_cl.run_status = i / 2 ? CL_INVALID_COMMAND_QUEUE : CL_OUT_OF_RESOURCES;
         assert_int_equal(npu_plan_submit(s.p, &f), 0);
-        assert_int_equal(npu_fence_wait(f, timed ? 1000000000 : -1), -ENOMEM);
-        assert_non_null(strstr(npu_plan_error(s.p), "out of device resources"));
+        assert_int_equal(npu_fence_wait(f, i % 2 ? 1000000000 : -1), i / 2 ? -ENODEV : -ENOMEM);
+        assert_non_null(strstr(npu_plan_error(s.p), i / 2 ? "the device is lost" : "out of device resources"));
         fake_cl.run_status = CL_COMPLETE;
         run_and_check(&s);
     }
