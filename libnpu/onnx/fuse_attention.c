@@ -121,7 +121,7 @@ static bool ends_in(struct oi *im, struct oi_node *u, const int64_t *want)
     if (!c || !c->is_int || c->shape.rank != 1 || c->shape.dim[0] != 3)
         return false;
     for (int i = 0; i < 3; i++)
-        if (c->i[i] != want[i] && c->i[i] != -1 && !(c->i[i] == 0 && i < 2))
+        if (c->i[i] != want[i] && c->i[i] != -1 && !(i < 2 && c->i[i] == 0))
             return false;
     return true;
 }

@@ -12,7 +12,7 @@ int oi_reshape_dims(struct oi *im, struct oi_node *n, const struct npu_shape *fr
     if (s.rank < 0)
         return s.rank;
     for (int i = 0; i < s.rank; i++) {
-        if (s.dim[i] == 0 && i < from->rank && !oi_int(n, "allowzero", 0))
+        if (i < from->rank && s.dim[i] == 0 && !oi_int(n, "allowzero", 0))
             s.dim[i] = from->dim[i];
         if (s.dim[i] == -1 && open < 0) {
             open = i;

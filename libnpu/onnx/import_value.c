@@ -239,6 +239,7 @@ npu_val oi_param(struct oi *im, const struct oi_value *x, const struct npu_shape
     memcpy(p, data, n * sizeof *data);
     out->param[out->n_params++] = (struct npu_onnx_param){v, p, n};
     im->param_bytes += n * sizeof *data;
+    /* cppcheck-suppress memleak ; p is in out->param */
     return v;
 }
 
