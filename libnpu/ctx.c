@@ -81,7 +81,7 @@ static int find_devices(npu_ctx *c)
 {
     struct cl_found *cl = calloc(NPU_MAX_DEVICES, sizeof *cl);
     struct npu_node_found *node = calloc(NPU_MAX_DEVICES, sizeof *node);
-    struct cl_search search;
+    struct cl_search search = {0};
     int n_cl, n_nodes;
 
     if (!cl || !node) {

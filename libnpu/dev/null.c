@@ -183,8 +183,9 @@ static int null_wait(struct npu_plan *p, int64_t timeout_ns)
         return gone(p);
     if (d->hung != p)
         return d->f.dry ? 0 : ref()->wait(p, timeout_ns);
-    while (timeout_ns < 0) /* for ever, as a driver does that hangs */
-        nanosleep(&hour, NULL);
+    if (timeout_ns < 0)
+        for (;;) /* as a driver does that hangs */
+            nanosleep(&hour, NULL);
     nanosleep(&t, NULL);
     return -ETIMEDOUT;
 }
