@@ -170,9 +170,9 @@ npu_val npu_sigmoid(npu_graph *g, npu_val x);
 npu_val npu_tanh(npu_graph *g, npu_val x);
 npu_val npu_exp(npu_graph *g, npu_val x);
 npu_val npu_abs(npu_graph *g, npu_val x);
-npu_val npu_prelu(npu_graph *g, npu_val x, npu_val slope);        /* slope [C] (last axis) or [1] */
 npu_val npu_erf(npu_graph *g, npu_val x);
 npu_val npu_gelu_erf(npu_graph *g, npu_val x);                    /* exact form: 0.5 x (1 + erf(x / sqrt(2))) */
+npu_val npu_prelu(npu_graph *g, npu_val x, npu_val slope);        /* slope [C] (last axis) or [1] */
 npu_val npu_scale(npu_graph *g, npu_val x, float mul, float add); /* mul * x + add */
 /* Broadcasting from the right as NumPy does: y may have fewer dims and dims of 1; the result has x's shape. */
 npu_val npu_add(npu_graph *g, npu_val x, npu_val y);

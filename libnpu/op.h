@@ -92,10 +92,10 @@ struct npu_traits {
     int vec_f32;        /* preferred float vector width: 8 on AVX2, 16 on AVX-512, 4 on NEON, 1 on most GPUs */
     size_t local_bytes; /* local memory a work-group */
     size_t max_work_group;
-    bool native;  /* native (C) launches run here */
-    unsigned cpu; /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
+    bool native;         /* native (C) launches run here */
+    unsigned cpu;        /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
     float product_error; /* of a matrix product, as a share of its largest result; 0: that of f32 */
-    bool int_dot; /* cl_khr_integer_dot_product is there and passed its self-test */
+    bool int_dot;        /* cl_khr_integer_dot_product is there and passed its self-test */
 };
 
 enum npu_arg_kind { NPU_ARG_VAL, NPU_ARG_SCRATCH, NPU_ARG_PACKED, NPU_ARG_I32, NPU_ARG_F32, NPU_ARG_LOCAL };

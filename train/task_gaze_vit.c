@@ -27,7 +27,13 @@
 #define POINT_UNIT_PX 16.0f
 #define SIDE_SHARE    4.0f // of the loss: a mean error of 1 pixel costs 0.25
 
-enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, IN_SIDE, INPUTS };
+// Portraits have no gaze to learn, but real lids and irises to find. (Pulling their sitters' mean gaze into the lens
+// was tried: the network then tells photographs from renders and says "into the lens" whatever the eyes do.)
+#define REAL_SHARE       0.15f // of the samples
+#define REAL_MAX_YAW_DEG 40.0f
+#define LENS_MAX_YAW_DEG 20.0f
+
+enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, IN_SIDE, IN_SIDE_WEIGHT, INPUTS };
 
 static const struct task_input inputs[INPUTS] = {
     [IN_IMAGE] = {"image", 3, {EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}},
@@ -35,11 +41,14 @@ static const struct task_input inputs[INPUTS] = {
     [IN_ANGLES] = {"angles_target", 1, {2}},
     [IN_WEIGHT] = {"weight", 1, {1}},
     [IN_SIDE] = {"side_target", 1, {SIDE_OUTPUTS}},
+    [IN_SIDE_WEIGHT] = {"side_weight", 1, {SIDE_OUTPUTS}},
 };
 
 struct data {
     struct task_data faces;
-    struct face_landmarks *found, *found_real, *found_rendered; // what landmarks says of rendered and judged, or NULL
+    // What landmarks says of those that teach and those that judge, or NULL.
+    struct face_landmarks *found, *found_sitters, *found_real, *found_rendered;
+    int *sitters, sitter_count; // of faces.real: found, no profile
 };
 
 static void close_data(void *user)
@@ -48,6 +57,8 @@ static void close_data(void *user)
     if (!d)
         return;
     task_data_clear(&d->faces);
+    free(d->sitters);
+    free(d->found_sitters);
     free(d->found);
     free(d->found_real);
     free(d->found_rendered);
@@ -73,6 +84,21 @@ static int find(const struct task_settings *settings, const struct face_set *set
     return r;
 }
 
+static int choose_sitters(const struct task_settings *settings, struct data *d, char *message)
+{
+    const struct face_set *real = &d->faces.real;
+    int r = find(settings, real, &d->found_sitters, message);
+    if (r < 0)
+        return r;
+    d->sitters = malloc(((size_t)real->count + 1) * sizeof(*d->sitters));
+    if (!d->sitters)
+        return -ENOMEM;
+    for (int i = 0; i < real->count; i++)
+        if (d->found_sitters[i].score > 0.5f && fabsf(real->samples[i].yaw_deg) <= REAL_MAX_YAW_DEG)
+            d->sitters[d->sitter_count++] = i;
+    return 0;
+}
+
 static int open_data(const struct task_settings *settings, void **ret_data, char *message)
 {
     struct data *d = calloc(1, sizeof(*d));
@@ -85,6 +111,8 @@ static int open_data(const struct task_settings *settings, void **ret_data, char
     }
     if (r >= 0 && settings->landmarks)
         r = find(settings, &d->faces.rendered, &d->found, message);
+    if (r >= 0 && settings->landmarks && d->faces.real.count)
+        r = choose_sitters(settings, d, message);
     if (r >= 0 && settings->landmarks)
         r = find(settings, &d->faces.judged_real, &d->found_real, message);
     if (r >= 0 && settings->landmarks)
@@ -105,13 +133,13 @@ static struct mat3 random_turn(struct rng *rng, float sd_rad)
 }
 
 // The face as the product would see it: its own result plus a little, or the truth plus errors of its size.
-static struct face_landmarks draw_found(struct rng *rng, const struct data *d, int index)
+static struct face_landmarks draw_found(struct rng *rng, const struct face_sample *s,
+                                        const struct face_landmarks *found)
 {
-    const struct face_sample *s = &d->faces.rendered.samples[index];
     struct face_landmarks f = {.head = s->head};
-    bool own = d->found && d->found[index].score > 0.5f && rng_chance(rng, FOUND_SHARE);
+    bool own = found && found->score > 0.5f && (s->real || rng_chance(rng, FOUND_SHARE));
     if (own)
-        f = d->found[index];
+        f = *found;
     else
         memcpy(f.points, s->points, sizeof(f.points));
     float unit = hypotf(s->points[FACE_LEFT_EYE_OUTER].x - s->points[FACE_RIGHT_EYE_OUTER].x,
@@ -141,8 +169,12 @@ static int eye_point_index(int point)
     return point < FACE_RIGHT_IRIS ? point - FACE_RIGHT_EYE_OUTER : 12 + point - FACE_RIGHT_IRIS;
 }
 
-static int side_targets(const struct face_sample *s, const struct eye_strip *strip, float *out)
+// The true points in the strip, and the head's angles where they are known.
+static int side_targets(const struct face_sample *s, const struct eye_strip *strip, float share, float *out,
+                        float *weight)
 {
+    for (int k = 0; k < SIDE_OUTPUTS; k++)
+        weight[k] = s->real && k >= 2 * EYE_POINTS ? 0 : share;
     for (int k = 0; k < EYE_POINTS; k++) {
         struct point p;
         int r = homography_apply(&strip->strip_from_frame, s->points[eye_point(k)], &p);
@@ -184,16 +216,19 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     // The renders are spoilt already: this is for variety.
     static const struct augment_strength strength = {0.5f, 0.5f, 0.7f, 0.7f};
-    int index = rng_below(rng, d->faces.rendered.count);
-    const struct face_sample *s = &d->faces.rendered.samples[index];
-    struct face_landmarks f = draw_found(rng, d, index);
+    bool sitter = d->sitter_count && rng_chance(rng, REAL_SHARE);
+    int index = sitter ? d->sitters[rng_below(rng, d->sitter_count)] : rng_below(rng, d->faces.rendered.count);
+    const struct face_sample *s = sitter ? &d->faces.real.samples[index] : &d->faces.rendered.samples[index];
+    const struct face_landmarks *found = sitter ? d->found_sitters : d->found;
+    struct face_landmarks f = draw_found(rng, s, found ? &found[index] : NULL);
+    float shut = fminf(s->blink[0], s->blink[1]), share = shut > 0.6f ? 0.02f : 1 - 0.8f * shut;
     struct eye_strip strip;
     int r = gaze_vit_strip(&s->camera, f.points, &strip);
     if (r >= 0)
         r = warp_to_f32(&s->image, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
                         in[IN_IMAGE]);
     if (r >= 0)
-        r = side_targets(s, &strip, in[IN_SIDE]);
+        r = side_targets(s, &strip, share, in[IN_SIDE], in[IN_SIDE_WEIGHT]);
     if (r >= 0 && rng_chance(rng, 0.6f))
         r = augment_patch(rng, &strength, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, in[IN_IMAGE]);
     if (r < 0)
@@ -201,11 +236,12 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     gaze_vit_standardise(in[IN_IMAGE]);
     struct mat3 head = mat3_mul(&strip.rotation, &f.head);
     gaze_vit_pose_input(&head, in[IN_POSE]);
-    struct angles gaze = gaze_to_angles(mat3_apply(&strip.rotation, s->gaze));
+    struct angles gaze = {0, 0};
+    if (!sitter)
+        gaze = gaze_to_angles(mat3_apply(&strip.rotation, s->gaze));
     in[IN_ANGLES][0] = (float)gaze.yaw_rad;
     in[IN_ANGLES][1] = (float)gaze.pitch_rad;
-    float shut = fminf(s->blink[0], s->blink[1]);
-    in[IN_WEIGHT][0] = shut > 0.6f ? 0.02f : 1 - 0.8f * shut;
+    in[IN_WEIGHT][0] = sitter ? 0 : share;
     if (rng_chance(rng, 0.5f))
         mirror(in);
     return 0;
@@ -236,7 +272,7 @@ static npu_val build(struct net *net, const npu_val *in, int batch)
     loss = npu_add(g, loss, npu_scale(g, likely, 0.1f, 0));
     npu_val side = net_linear(net, "side", npu_reduce(g, encoded, NPU_REDUCE_MEAN, 1u << 1),
                               &(struct net_linear){.channels = SIDE_OUTPUTS});
-    return npu_add(g, loss, npu_scale(g, npu_l1(g, side, in[IN_SIDE], in[IN_WEIGHT]), SIDE_SHARE, 0));
+    return npu_add(g, loss, npu_scale(g, npu_l1(g, side, in[IN_SIDE], in[IN_SIDE_WEIGHT]), SIDE_SHARE, 0));
 }
 
 static void build_deployed(struct net *net)
@@ -291,8 +327,27 @@ static int stretch_head(npu_plan *deployed, const double scale[2], const double 
     return r < 0 ? r : npu_plan_write(deployed, "head.bias", bias, sizeof(bias));
 }
 
+// Median pitch that the network sees in the portraits that teach and whose heads are near the front.
+static int sitters_pitch(const struct data *d, npu_dev *dev, const char *path, double *ret_rad, char *message)
+{
+    struct gaze_estimate *gaze = NULL;
+    double *pitch = malloc(((size_t)d->sitter_count + 1) * sizeof(*pitch));
+    int n = 0, r = pitch ? judge_gaze_all(dev, path, &d->faces.real, d->found_sitters, &gaze, message) : -ENOMEM;
+    for (int i = 0; r >= 0 && i < d->sitter_count; i++) {
+        int at = d->sitters[i];
+        if (gaze[at].sigma_rad >= 0 && fabsf(d->faces.real.samples[at].yaw_deg) <= LENS_MAX_YAW_DEG)
+            pitch[n++] = gaze[at].normalised.pitch_rad;
+    }
+    if (r >= 0)
+        *ret_rad = n ? judge_quantile(pitch, n, 0.5) : 0;
+    free(gaze);
+    free(pitch);
+    return r;
+}
+
 // An uncertain network answers nearer to the mean than the truth is. This undoes it: on training renders the output
-// shall follow eyes and head with a gain of 1.
+// shall follow eyes and head with a gain of 1. The zero of pitch, where renders and people differ, is put half-way
+// between the renders' and that of sitters, who look into the lens all in all.
 static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
 {
     struct data *d = user;
@@ -309,9 +364,15 @@ static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deplo
     }
     if (r >= 0)
         r = judge_gaze_all(dev, path, &some, d->found ? found : NULL, &gaze, message);
+    double scale[2], shift_rad[2];
     if (r >= 0) {
-        double scale[2], shift_rad[2];
+        double sitters_rad = 0;
         judge_unshrink(&some, gaze, scale, shift_rad);
+        if (d->sitter_count)
+            r = sitters_pitch(d, dev, path, &sitters_rad, message);
+        shift_rad[1] -= 0.5 * (scale[1] * sitters_rad + shift_rad[1]);
+    }
+    if (r >= 0) {
         r = stretch_head(deployed, scale, shift_rad);
     }
     free(gaze);
