@@ -82,7 +82,7 @@ static int read_floats(npu_plan *p, npu_val v, float scale, int zero, float **re
     float *x = malloc((size_t)(n + 1) * sizeof *x);
     int r = t.data && x ? npu_plan_read_val(p, v, t.data, npu_type_bytes(&val->type)) : -ENOMEM;
 
-    for (int64_t i = 0; r == 0 && i < n; i++)
+    for (int64_t i = 0; r >= 0 && i < n; i++)
         x[i] = t.dtype == NPU_I8 ? (npu_load(&t, i) - (float)zero) * scale : npu_load(&t, i);
     free(t.data);
     if (r < 0) {

@@ -117,9 +117,9 @@ int npu_onnx_export(npu_plan *plan, const char *name, const char *path, char *me
     size_t size;
     int r = npu_onnx_export_bytes(plan, name, &bytes, &size, message);
 
-    if (r < 0)
-        return r;
-    r = om_write(path, bytes, size, message);
-    free(bytes);
+    if (r == 0) {
+        r = om_write(path, bytes, size, message);
+        free(bytes);
+    }
     return r;
 }

@@ -85,6 +85,7 @@ static char *conv_weight(struct ex *x, npu_val v)
 {
     static const int64_t perm[4] = {3, 2, 0, 1};
     const struct npu_value *val = npu_value_of(x->g, v);
+    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): a convolution has weights
     const int64_t *d = val->type.shape.dim, hw = d[0] * d[1];
     const struct npu_shape s = {4, {d[3], d[2], d[0], d[1]}};
     const float *f = ex_param(x, v);

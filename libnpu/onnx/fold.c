@@ -40,7 +40,7 @@ int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *
             ((int64_t *)(uintptr_t)to->i)[k] = c->i[at];
         else
             ((float *)(uintptr_t)to->f)[k] = c->f[at];
-        for (int d = s->rank - 1; d >= 0; d--) {
+        for (int d = s->rank; d-- > 0;) {
             at += stride[d];
             if (++index[d] < s->dim[d])
                 break;
@@ -134,9 +134,9 @@ static int fold_gather(struct oi *im, struct oi_node *n)
     struct npu_shape s = {0};
     struct oi_const *to;
     int64_t outer = 1, inner = 1, count, size;
-    int axis, r;
+    int axis;
 
-    if (!c || !index || !index->is_int || (r = oi_axis(im, n, 0, c->shape.rank, &axis)) < 0)
+    if (!c || !index || !index->is_int || oi_axis(im, n, 0, c->shape.rank, &axis) < 0)
         return oi_fail(im, -EOPNOTSUPP, "indices must be whole numbers");
     if (c->shape.rank - 1 + index->shape.rank > NPU_MAX_DIMS)
         return oi_fail(im, -E2BIG, "the result has more than %d dims", NPU_MAX_DIMS);

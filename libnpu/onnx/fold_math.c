@@ -129,11 +129,13 @@ static int compute(struct oi *im, struct oi_node *n, enum math k)
     *to = (struct oi_const){k == EQUAL || in[last]->is_int, s, f, i};
     for (int64_t e = 0; e < count; e++)
         if (in[last]->is_int)
+            // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): each of maths has an input or more
             i[e] = whole(k, in[0]->i[e], last ? in[1]->i[e] : 0, last == 2 ? in[2]->i[e] : 0);
         else if (k == EQUAL)
             i[e] = in[0]->f[e] == in[1]->f[e];
         else
             f[e] = k == WHERE ? (in[0]->i[e] ? in[1]->f[e] : in[2]->f[e])
+                              // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): as above
                               : real(k, in[0]->f[e], last ? in[1]->f[e] : 0.0f);
     if (to->is_int)
         to->f = NULL;

@@ -152,7 +152,7 @@ static struct oi_value *follow(struct oi *im, struct chain *c, struct oi_node *n
         return NULL;
     t = transposed(im, c, u->out[0], 4, (const int64_t[]){0, 2, 1, 3});
     u = t ? next(c, t, "Reshape") : NULL;
-    return ends_in(im, u, (const int64_t[]){d[0], d[1], d[3] * d[4]}) ? u->out[0] : NULL;
+    return u && ends_in(im, u, (const int64_t[]){d[0], d[1], d[3] * d[4]}) ? u->out[0] : NULL;
 }
 
 int oi_try_attention(struct oi *im, struct oi_node *n)

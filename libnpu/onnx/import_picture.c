@@ -155,8 +155,8 @@ static int import_resize(struct oi *im, struct oi_node *n)
 {
     const char *mode = oi_string(n, "mode", "nearest");
     const bool bilinear = strcmp(mode, "linear") == 0;
-    int64_t size[4];
-    double scale[4];
+    int64_t size[4] = {0};
+    double scale[4] = {0};
     npu_val v;
 
     if (n->in[0]->shape.rank != 4 || n->in[0]->shape.dim[2] < 1 || n->in[0]->shape.dim[3] < 1)

@@ -106,11 +106,11 @@ int oi_slice_spans(struct oi *im, struct oi_node *n, const struct npu_shape *s, 
         step[i] = 1;
     }
     for (int k = 0; k < count; k++) {
-        const int64_t at = !axes ? k : axis[k] < 0 ? axis[k] + s->rank : axis[k];
+        const int64_t asked = axes ? axis[k] : k, at = asked < 0 ? asked + s->rank : asked;
         int64_t d, a, b;
 
         if (at < 0 || at >= s->rank)
-            return oi_fail(im, -EINVAL, "axis %lld of a tensor of rank %d", (long long)axis[k], s->rank);
+            return oi_fail(im, -EINVAL, "axis %lld of a tensor of rank %d", (long long)asked, s->rank);
         if (steps && (by[k] < 1 || by[k] > INT32_MAX))
             return oi_fail(im, -EOPNOTSUPP, "a step of %lld is not supported", (long long)by[k]);
         d = s->dim[at];

@@ -30,6 +30,7 @@ struct npu_q_range npu_q_range(float lo, float hi)
     hi = fminf(fmaxf(hi, 0.0f), 1e30f);
     r.scale = fmaxf((hi - lo) * 0x1.010102p-8f, 1e-30f); /* 1 / 255 */
     r.inv = npu_q_reciprocal(r.scale);
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a number, not a character
     r.zero = npu_q_clamp(-128 - (int64_t)rintf(fmaxf(lo * r.inv, -512.0f)), -128, 127);
     return r;
 }

@@ -302,7 +302,7 @@ int sim_assemble(const char *text, size_t size, struct sim_source *ret_source, c
         size_t n = end ? (size_t)(end - text) - at : size - at;
 
         p.line++;
-        if (n + 1 > cap) {
+        if (!line || n + 1 > cap) {
             char *more = realloc(line, cap = 2 * (n + 1));
 
             if (!more) {

@@ -94,7 +94,7 @@ static int mmul(struct sim_machine *m, const struct sim_insn *i)
     const struct sim_mmul *t = &i->mmul;
     const bool add = i->flags & SIM_ACCUMULATE;
     const int64_t size = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1]));
-    float row[SIM_MAX_ARRAY];
+    float row[SIM_MAX_ARRAY] = {0};
     int r = 0;
 
     if (t->count != m->weight_k || t->n != m->weight_n || m->weight_dtype != SIM_PLACE_DTYPE(i->type[1])) {
