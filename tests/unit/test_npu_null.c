@@ -54,6 +54,8 @@ static int frame(struct bench *b, float *y)
 {
     int r = npu_plan_write(b->p, "x", x, sizeof x);
 
+    for (int i = 0; i < N; i++)
+        y[i] = NAN; /* is no result */
     if (r == 0)
         r = npu_plan_run(b->p);
     return r < 0 ? r : npu_plan_read(b->p, "y", y, N * sizeof *y);

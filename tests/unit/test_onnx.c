@@ -54,12 +54,14 @@ static void fill(npu_plan *p, const npu_graph *g, const npu_graph *ranges, bool 
 {
     for (npu_val v = 1; v <= g->n_values; v++) {
         const struct npu_value *val = npu_value_of(g, v);
-        const npu_val like = val->name ? npu_graph_find(ranges, val->name) : -1;
-        const struct npu_value *range = like > 0 ? npu_value_of(ranges, like) : val;
+        const struct npu_value *range;
         struct npu_tensor t;
+        npu_val like;
 
         if (val->kind == NPU_VALUE_NODE || (inputs_only && val->kind != NPU_VALUE_INPUT))
-            continue;
+            continue; /* all others have names */
+        like = npu_graph_find(ranges, val->name);
+        range = like > 0 ? npu_value_of(ranges, like) : val;
         t = make_tensor(g, v);
         for (int64_t i = 0; i < npu_shape_elements(&t.shape); i++) {
             const float u = npu_rng_uniform(npu_rng_key(7, val->name), (uint64_t)i);
