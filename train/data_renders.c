@@ -78,9 +78,11 @@ static int read_labels(const cJSON *line, struct face_sample *s)
                                 number_of(camera, "cy")};
     s->blink[0] = (float)number_of(blink, "right");
     s->blink[1] = (float)number_of(blink, "left");
-    s->identity = (int)number_of(line, "identity");
-    if (!good || !(s->camera.fx > 0) || !(s->camera.fy > 0) || !(s->blink[0] + s->blink[1] >= 0))
+    double identity = number_of(line, "identity");
+    if (!good || !(identity >= 0 && identity <= INT_MAX) || !(s->camera.fx > 0) || !(s->camera.fy > 0) ||
+        !(s->blink[0] + s->blink[1] >= 0))
         return -EBADMSG;
+    s->identity = (int)identity;
     s->box = (struct box){(float)box[0], (float)box[1], (float)box[2], (float)box[3]};
     for (int i = 0; i < 9; i++)
         s->head.m[i / 3][i % 3] = head[i];
