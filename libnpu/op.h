@@ -95,7 +95,7 @@ struct npu_traits {
     bool native;         /* native (C) launches run here */
     unsigned cpu;        /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
     float product_error; /* of a matrix product, as a share of its largest result; 0: that of f32 */
-    bool int_dot;        /* cl_khr_integer_dot_product is there and passed its self-test */
+    bool int_dot;        /* the integer dot product extension is there and passed its self-test */
 };
 
 enum npu_arg_kind { NPU_ARG_VAL, NPU_ARG_SCRATCH, NPU_ARG_PACKED, NPU_ARG_I32, NPU_ARG_F32, NPU_ARG_LOCAL };

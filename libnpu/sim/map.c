@@ -90,7 +90,7 @@ struct places {
 
 static void do_part(struct sim_compiler *c, const struct sim_map *m, const struct part *q, struct places *at)
 {
-    struct sim_operand in[SIM_MAP_INPUTS], out, work = sim_um(NPU_F32, at->work, 1, 0);
+    struct sim_operand in[SIM_MAP_INPUTS] = {0}, out, work = sim_um(NPU_F32, at->work, 1, 0);
     struct sim_block b;
     int64_t n = q->size;
 
