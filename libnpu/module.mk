@@ -78,18 +78,6 @@ PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-PROGS += $(O)/bin/npu-convert
-$(O)/bin/npu-convert: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_convert convert_run convert_models convert_nets npy)) \
-	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
-LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
-
-TEST_SCRIPTS += tests/system/test_npu_convert.py
-# ONNX: with the networks themselves
-TEST_PROGS += $(O)/tests/test_onnx
-$(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/unit/test_onnx_hostile.c libnpu/tool/convert_nets.c) \
-	$(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
-LIBS_test_onnx = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
-
 ## fuzz-onnx     fuzz the import of ONNX files with libFuzzer for FUZZ_SECONDS (60); needs clang
 .PHONY: fuzz-onnx
 fuzz-onnx:

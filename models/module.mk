@@ -8,11 +8,23 @@ $(O)/tests/test_models: $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnp
 LIBS_test_models = $(VISION_LIBS) $(npu_libs)
 
 PROGS += $(O)/bin/npu-explain
-$(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c) $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+$(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c models/tool/net_by_name.c) $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-explain = $(VISION_LIBS) $(npu_libs)
 
 PROGS += $(O)/bin/npu-quantize
-$(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net calib_set)) $(O)/lib/libmodels.a \
+$(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net net_by_name calib_set)) $(O)/lib/libmodels.a \
     $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-quantize = $(VISION_LIBS) $(npu_libs)
 TEST_SCRIPTS += tests/system/test_npu_quantize.py
+
+PROGS += $(O)/bin/npu-convert
+$(O)/bin/npu-convert: $(call objs,$(patsubst %,models/tool/%.c,npu_convert convert_run convert_models net_by_name npy)) \
+    $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
+TEST_SCRIPTS += tests/system/test_npu_convert.py
+
+# ONNX, with the networks themselves
+TEST_PROGS += $(O)/tests/test_onnx
+$(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/unit/test_onnx_hostile.c models/tool/net_by_name.c) \
+    $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_test_onnx = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)

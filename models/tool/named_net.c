@@ -1,4 +1,4 @@
-// Builds the product's networks as their own files do, with batch 1.
+// Opens one of the product's networks, with batch 1.
 #include "models/tool/named_net.h"
 
 #include <errno.h>
@@ -7,6 +7,7 @@
 #include "models/face_finder.h"
 #include "models/gaze_vit.h"
 #include "models/landmarks.h"
+#include "models/tool/net_by_name.h"
 
 #define FINDER_WIDTH_PX  256
 #define FINDER_HEIGHT_PX 192
@@ -31,58 +32,26 @@ size_t named_net_sample_elements(enum named_net_kind kind)
     return elements[kind];
 }
 
-static void add_input(struct named_net *n, const char *name, int rank, const int64_t *dim)
+static void note_input(struct named_net *n, const char *name)
 {
+    npu_val v = npu_graph_find(n->net.graph, name);
+    if (v <= 0)
+        return;
+    const struct npu_shape *s = npu_val_shape(n->net.graph, v);
     size_t elements = 1;
-    for (int i = 0; i < rank; i++)
-        elements *= (size_t)dim[i];
+    for (int i = 0; i < s->rank; i++)
+        elements *= (size_t)s->dim[i];
     n->input_elements[n->input_count] = elements;
-    n->inputs[n->input_count++] = npu_input(n->net.graph, name, NPU_F32, rank, dim);
-}
-
-static void build_face_finder(struct named_net *n)
-{
-    const int64_t dim[4] = {1, FINDER_HEIGHT_PX, FINDER_WIDTH_PX, 1};
-    npu_val levels[FACE_FINDER_LEVELS];
-    add_input(n, "image", 4, dim);
-    face_finder_build(&n->net, n->inputs[0], levels);
-    npu_output(n->net.graph, "level8", levels[0]);
-    npu_output(n->net.graph, "level32", levels[1]);
-}
-
-static void build_landmarks(struct named_net *n)
-{
-    const int64_t dim[4] = {1, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
-    struct landmarks_values v;
-    add_input(n, "image", 4, dim);
-    landmarks_build(&n->net, n->inputs[0], &v);
-    npu_output(n->net.graph, "points", v.points);
-    npu_output(n->net.graph, "log_sigma", v.log_sigma);
-    npu_output(n->net.graph, "rotation", v.rotation);
-    npu_output(n->net.graph, "blink", v.blink);
-    npu_output(n->net.graph, "face", v.face);
-}
-
-static void build_gaze_vit(struct named_net *n)
-{
-    const struct gaze_vit_config *c = &gaze_vit_config;
-    const int64_t image[4] = {1, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {1, GAZE_VIT_POSE};
-    add_input(n, "image", 4, image);
-    add_input(n, "pose", 2, pose);
-    npu_val x = gaze_vit_pose(&n->net, c, gaze_vit_tokens(&n->net, c, n->inputs[0]), n->inputs[1]);
-    npu_val feature = gaze_vit_bottleneck(&n->net, c, gaze_vit_encode(&n->net, c, x));
-    npu_output(n->net.graph, "feature", feature);
-    npu_output(n->net.graph, "angles", gaze_vit_angles(&n->net, feature));
-    npu_output(n->net.graph, "log_sigma", gaze_vit_log_sigma(&n->net, feature));
+    n->inputs[n->input_count++] = v;
 }
 
 int named_net_open(npu_dev *dev, enum named_net_kind kind, const char *path, struct named_net *ret_net, char *message)
 {
-    static void (*const build[NET_KINDS])(struct named_net *) = {build_face_finder, build_landmarks, build_gaze_vit};
     struct named_net n = {0};
-    int r = net_init(&n.net, false);
+    int r = net_by_name(&n.net, named_net_names[kind], 1);
     if (r >= 0) {
-        build[kind](&n);
+        note_input(&n, "image");
+        note_input(&n, "pose");
         const struct npu_plan_opts keep = {.keep_values = true};
         r = model_plan_open_as(dev, n.net.graph, path, named_net_names[kind], &keep, &n.plan, message);
     }

@@ -6,9 +6,7 @@
 #include <string.h>
 
 #include "libnpu/sim/report.h"
-#include "models/face_finder.h"
-#include "models/gaze_vit.h"
-#include "models/landmarks.h"
+#include "models/tool/net_by_name.h"
 
 #define MAX_BATCH 64
 
@@ -32,44 +30,6 @@ static int usage(FILE *f)
           f);
     return f == stdout ? 0 : 2;
 }
-
-static void build_gaze_vit(struct net *net, int batch)
-{
-    const struct gaze_vit_config *c = &gaze_vit_config;
-    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
-    npu_graph *g = net->graph;
-    npu_val x = npu_input(g, "image", NPU_F32, 4, image);
-    x = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, x), npu_input(g, "pose", NPU_F32, 2, pose));
-    x = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, x));
-    npu_output(g, "angles", gaze_vit_angles(net, x));
-    npu_output(g, "log_sigma", gaze_vit_log_sigma(net, x));
-}
-
-static void build_landmarks(struct net *net, int batch)
-{
-    const int64_t dim[4] = {batch, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
-    struct landmarks_values v;
-    landmarks_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), &v);
-    npu_output(net->graph, "points", v.points);
-    npu_output(net->graph, "log_sigma", v.log_sigma);
-    npu_output(net->graph, "rotation", v.rotation);
-    npu_output(net->graph, "blink", v.blink);
-    npu_output(net->graph, "face", v.face);
-}
-
-static void build_face_finder(struct net *net, int batch)
-{
-    const int64_t dim[4] = {batch, 192, 256, 1};
-    npu_val levels[FACE_FINDER_LEVELS];
-    face_finder_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), levels);
-    npu_output(net->graph, "level8", levels[0]);
-    npu_output(net->graph, "level32", levels[1]);
-}
-
-static const struct {
-    const char *name;
-    void (*build)(struct net *net, int batch);
-} models[] = {{"gaze_vit", build_gaze_vit}, {"landmarks", build_landmarks}, {"face_finder", build_face_finder}};
 
 static int complain(const char *what, const char *why)
 {
@@ -136,18 +96,21 @@ static int explain_plan(const struct explain *e, npu_ctx *ctx, npu_dev *dev, str
     return r;
 }
 
-static int explain(const struct explain *e, void (*build)(struct net *net, int batch))
+static int explain(const struct explain *e)
 {
     npu_ctx *ctx = NULL;
     npu_dev *dev = NULL;
     struct net *net = calloc(1, sizeof(*net));
     int r = 1;
-    if (!net || npu_ctx_new(NULL, &ctx) < 0 || net_init(net, false) < 0) {
+    int found = net ? net_by_name(net, e->model, e->batch) : -ENOMEM;
+    if (found == -ENOENT) {
+        complain(e->model, "no such network; there are gaze_vit, landmarks and face_finder");
+        r = 2;
+    } else if (found < 0 || npu_ctx_new(NULL, &ctx) < 0) {
         complain(e->model, "no memory");
     } else if (npu_dev_open(ctx, e->device, &dev) < 0) {
         complain(e->device, npu_ctx_error(ctx));
     } else {
-        build(net, e->batch);
         r = explain_plan(e, ctx, dev, net);
     }
     npu_dev_close(dev);
@@ -209,9 +172,5 @@ int main(int argc, char **argv)
     if (optind + 1 != argc)
         return usage(stderr);
     e.model = argv[optind];
-    for (size_t i = 0; i < sizeof(models) / sizeof(models[0]); i++)
-        if (!strcmp(e.model, models[i].name))
-            return explain(&e, models[i].build);
-    fprintf(stderr, "npu-explain: no network \"%s\"\n", e.model);
-    return usage(stderr);
+    return explain(&e);
 }

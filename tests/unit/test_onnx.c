@@ -11,8 +11,8 @@
 #include "libnpu/npu_onnx.h"
 #include "libnpu/rng.h"
 #include "libnpu/safetensors.h"
-#include "libnpu/tool/convert_nets.h"
 #include "models/model_file.h"
+#include "models/tool/net_by_name.h"
 #include "tests/unit/npu_helpers.h"
 #include "tests/unit/test_onnx.h"
 
@@ -211,7 +211,7 @@ static void our_networks(void **state)
         struct net net;
         npu_plan *p;
 
-        assert_int_equal(convert_build_net(&net, names[i], 1), 0);
+        assert_int_equal(net_by_name(&net, names[i], 1), 0);
         if (model_plan_open(dev, net.graph, "models/weights", names[i], &p, message) < 0) {
             assert_int_equal(npu_plan_new(dev, net.graph, NULL, &p), 0);
             assert_int_equal(npu_plan_init(p, 3), 0);
@@ -238,7 +238,7 @@ static void fusion_is_complete(void **state)
     size_t size;
 
     assert_int_equal(npu_dev_open(ctx, "ref", &dev), 0);
-    assert_int_equal(convert_build_net(&net, "gaze_vit", 2), 0);
+    assert_int_equal(net_by_name(&net, "gaze_vit", 2), 0);
     assert_int_equal(npu_plan_new(dev, net.graph, NULL, &p), 0);
     assert_int_equal(npu_onnx_export_bytes(p, "gaze_vit", &bytes, &size, message), 0);
     assert_int_equal(npu_onnx_import_bytes(bytes, size, NULL, &m, message), 0);

@@ -1,5 +1,5 @@
 /* npy.c - reading and writing .npy files. */
-#include "libnpu/tool/npy.h"
+#include "models/tool/npy.h"
 
 #include <stdlib.h>
 

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "libnpu/tool/convert.h"
+#include "models/tool/convert.h"
 
 int convert_fail(const char *fmt, ...)
 {

@@ -4,8 +4,8 @@
 
 #include "libnpu/graph.h"
 #include "libnpu/rng.h"
-#include "libnpu/tool/convert.h"
-#include "libnpu/tool/npy.h"
+#include "models/tool/convert.h"
+#include "models/tool/npy.h"
 
 /* The tensor of a value with memory of its own; data NULL if there is none left. */
 static struct npu_tensor tensor_of(const npu_graph *g, npu_val v)

@@ -2,9 +2,9 @@
 #include <errno.h>
 #include <string.h>
 
-#include "libnpu/tool/convert.h"
-#include "libnpu/tool/convert_nets.h"
 #include "models/model_file.h"
+#include "models/tool/convert.h"
+#include "models/tool/net_by_name.h"
 
 /* The graph has been built; ref serves: nothing is run. */
 static int export_net(const struct convert_args *a, struct net *net, const char *weights, const char *path)
@@ -30,7 +30,7 @@ static int export_net(const struct convert_args *a, struct net *net, const char 
 int convert_export_model(const struct convert_args *a, const char *weights, const char *path)
 {
     struct net net;
-    int r = convert_build_net(&net, a->model, a->batch);
+    int r = net_by_name(&net, a->model, a->batch);
 
     if (r == -ENOENT) {
         convert_fail("no network \"%s\": gaze_vit, landmarks and face_finder are there", a->model);

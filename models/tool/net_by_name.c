@@ -1,5 +1,5 @@
-/* convert_nets.c - gazed's networks as graphs for export: the same inputs and outputs as in the service. */
-#include "libnpu/tool/convert_nets.h"
+/* net_by_name.c - gazed's networks as graphs by their names: the same inputs and outputs as in the service. */
+#include "models/tool/net_by_name.h"
 
 #include <errno.h>
 #include <string.h>
@@ -51,7 +51,7 @@ static const struct {
     void (*build)(struct net *net, int batch);
 } networks[] = {{"gaze_vit", build_gaze_vit}, {"landmarks", build_landmarks}, {"face_finder", build_face_finder}};
 
-int convert_build_net(struct net *net, const char *name, int batch)
+int net_by_name(struct net *net, const char *name, int batch)
 {
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++)
         if (strcmp(networks[i].name, name) == 0) {
