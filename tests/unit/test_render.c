@@ -231,11 +231,22 @@ static void test_targets_within_the_eyes_reach(void **state)
 }
 
 // People's eyes stand between their lids: the model's own balls are up to 3 mm off, a person's differ by half of one.
-static void test_eyes_sit_between_the_lids(void **state)
+// Height over the line of the right eye's corners, shares of its width.
+static double over_corners(const struct labels *l, struct point p)
 {
-    static const int corners[2] = {33, 133}, lids[4] = {160, 158, 144, 153};
-    double sum = 0, squares = 0;
-    enum { PEOPLE = 60 };
+    struct point a = l->landmark[FACE_RIGHT_EYE_OUTER], b = l->landmark[FACE_RIGHT_EYE_INNER];
+    double x = b.x - a.x, y = b.y - a.y;
+    return -((p.y - 0.5 * (a.y + b.y)) * x - (p.x - 0.5 * (a.x + b.x)) * y) / (x * x + y * y);
+}
+
+// In 1,222 portraits of people who look into the lens, heads pitched by -8.6 degrees, the lids' middle stands 0.054
+// over the corners' line, the iris 0.021 over that, give or take 0.015 and 0.013.
+static void test_eyes_sit_as_in_portraits(void **state)
+{
+    static const struct scene_given lens = {.camera = {1000, 1000, SIDE / 2, SIDE / 2}};
+    double lids = 0, sum = 0, squares = 0;
+    enum { PEOPLE = 200 };
+    struct labels l = {.width = SIDE, .height = SIDE};
     struct renderer *r;
 
     if (!kit)
@@ -243,22 +254,30 @@ static void test_eyes_sit_between_the_lids(void **state)
     assert_int_equal(renderer_new(&setup, &r), 0);
     for (uint32_t id = 0; id < PEOPLE; id++) {
         struct person p;
-        const v3 *vertex = r->shape.vertex;
-        double middle = 0, width, over;
         person_draw(17, id, &p);
-        p.hood = 0;
         render_set_person(r, &p);
-        for (int k = 0; k < 4; k++)
-            middle += (double)vertex[kit->mp[lids[k]]].y / 4;
-        width = (double)v3_length(v3_sub(vertex[kit->mp[corners[0]]], vertex[kit->mp[corners[1]]]));
-        over = ((double)render_ball_centre(r, 0).y - middle) / width;
-        sum += over;
-        squares += over * over;
+        scene_draw(17, id, &p, &setup.limits, &r->scene);
+        r->scene.given = &lens;
+        r->scene.face_mm = vec3_make(0, 0, 800);
+        r->scene.head =
+            rotation_from_head_angles((struct head_angles){.pitch_rad = -rad_from_deg((double)EYE_PRIMARY_DEG)});
+        memset(r->scene.lids.blink, 0, sizeof(r->scene.lids.blink));
+        assert_int_equal(render_place(r, &l), 0);
+        double middle = 0, over;
+        for (int k = 1; k < 6; k++)
+            if (k != 3) // 37, 38, 40, 41
+                middle += over_corners(&l, l.landmark[FACE_RIGHT_EYE_OUTER + k]) / 4;
+        over = over_corners(&l, l.iris[0]) - middle;
+        lids += middle / PEOPLE;
+        sum += over / PEOPLE;
+        squares += over * over / PEOPLE;
     }
-    double mean = sum / PEOPLE, spread = sqrt(squares / PEOPLE - mean * mean);
-    assert_true(mean > -0.08 && mean < 0.02); // behind the lids, and so lower in the head's frame
-    assert_true(spread > 0.008 && spread < 0.025);
+    double spread = sqrt(squares - sum * sum);
+    assert_true(lids > 0.044 && lids < 0.064);
+    assert_true(sum > 0.011 && sum < 0.031);
+    assert_true(spread > 0.008 && spread < 0.04);
     renderer_free(r);
+    print_message("# lids %.4f over the corners, irises %.4f over them, spread %.4f\n", lids, sum, spread);
 }
 
 static void test_expressions_in_range(void **state)
@@ -345,7 +364,7 @@ int main(void)
         cmocka_unit_test(test_lids_shut),
         cmocka_unit_test(test_normalised_goldens),
         cmocka_unit_test(test_targets_within_the_eyes_reach),
-        cmocka_unit_test(test_eyes_sit_between_the_lids),
+        cmocka_unit_test(test_eyes_sit_as_in_portraits),
         cmocka_unit_test(test_expressions_in_range),
         cmocka_unit_test(test_bad_tensor_files),
         cmocka_unit_test(test_half_floats),

@@ -212,6 +212,7 @@ int facekit_load(const char *dir, struct facekit **ret_kit)
     if (r == 0) {
         make_ball(kit, 0);
         make_ball(kit, 1);
+        facekit_lift_lids(kit);
         *ret_kit = kit;
     } else {
         facekit_free(kit);

@@ -66,3 +66,5 @@ struct facekit *facekit_free(struct facekit *kit);
 int facekit_expression(const struct facekit *kit, const char *name);
 // Replaces the file's measured vertices of the MediaPipe points that it marks as uncertain.
 void facekit_correct_points(int32_t mp[FK_MP_POINTS]);
+// Lifts the neutral face about the eyes, and the balls, to where people's lids are.
+void facekit_lift_lids(struct facekit *kit);

@@ -1,5 +1,5 @@
 # train/render: the face renderer
-RENDER_SRC = train/render/tensors.c train/render/facekit.c train/render/facekit_points.c train/render/head.c \
+RENDER_SRC = train/render/tensors.c train/render/facekit.c train/render/facekit_points.c train/render/facekit_lids.c train/render/head.c \
 	train/render/raster.c train/render/person.c train/render/expression.c train/render/lids.c train/render/light.c \
 	train/render/skin_atlas.c train/render/skin.c train/render/eye.c train/render/scene.c train/render/place.c \
 	train/render/paint.c train/render/backdrop.c train/render/spoil.c train/render/labels.c train/render/render.c \
