@@ -73,7 +73,7 @@ $(O)/prefix: FORCE
 # ---- what people call ----
 .PHONY: build-deps check-deps lint-deps tests check check-gcc check-clang lint demo bench clean
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
-RUN_TESTS = O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
+RUN_TESTS = NPU_TUNE=0 O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
 
 ## demo          install what is missing, build, and show live gaze from a camera or the sample clip
 demo: build-deps

@@ -8,6 +8,7 @@
 #include "libnpu/dev/null.h"
 #include "libnpu/dev/sim.h"
 #include "libnpu/discover.h"
+#include "libnpu/tune.h"
 
 int npu_ctx_fail(struct npu_ctx *c, int r, const char *fmt, ...)
 {
@@ -219,6 +220,7 @@ npu_dev *npu_dev_close(npu_dev *d)
 {
     if (d) {
         d->ctx->n_open--;
+        npu_tune_free(d->tune);
         d->ops->close(d);
     }
     return NULL;

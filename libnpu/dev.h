@@ -9,6 +9,8 @@
 #include "libnpu/ctx.h"
 #include "libnpu/plan.h"
 
+struct npu_tune;
+
 struct npu_dev_ops {
     const char *name;
     /* Fills p->lower by npu_lower_node for each step, or only buffers. p->error tells the reason of a failure. */
@@ -33,7 +35,8 @@ struct npu_dev {
     size_t align;    /* of every placement, a power of two */
     size_t max_bank; /* largest single allocation */
     int n_plans;
-    char error[256]; /* npu_dev_error; under a lock of plan.c */
+    struct npu_tune *tune; /* verdicts on tiers; NULL as long as none was needed */
+    char error[256];       /* npu_dev_error; under a lock of plan.c */
 };
 
 /* A device that runs the C references, one after the other, in npu_plan_submit itself. */

@@ -1,13 +1,15 @@
-/* explain.c - what a plan does: a line a node with its shape, tier and memory, and times if profiled. */
+/* explain.c - what a plan does: a line a node with its shape, tier and why that one, memory, and times if profiled. */
 #include "libnpu/dev.h"
 #include "libnpu/json_text.h"
+#include "libnpu/tune.h"
 
 struct line {
     char name[NPU_MAX_NAME], type[96], tier[64], place[96];
     const char *op;
     bool constant;
     int launches;
-    double ms; /* mean of a run; below 0: not measured */
+    double ms;                       /* mean of a run; below 0: not measured */
+    const struct npu_choice *choice; /* NULL: there was none */
 };
 
 void npu_node_name(const npu_graph *g, const struct npu_node *n, char *buf, size_t size)
@@ -56,9 +58,35 @@ static void describe(const struct npu_plan *p, const struct npu_step *s, struct 
         snprintf(l->place, sizeof l->place, "%s%d+%zu", p->bank[at.bank].persistent ? "persistent" : "arena", at.bank,
                  at.offset);
     l->op = n->op->name;
+    l->choice = p->choice ? &p->choice[s - p->step] : NULL;
     l->constant = s->constant;
     l->launches = s->n_launches;
     l->ms = s->runs > 0 ? s->ms_sum / (double)s->runs : -1.0;
+}
+
+/* Candidates with their times, and tiers that can't do the node. */
+static void print_choice_json(FILE *out, const struct npu_choice *c)
+{
+    const char *sep = "";
+
+    fprintf(out, ", \"why\": \"%s\", \"candidates\": [", npu_choice_why_text(c->why));
+    for (int i = 0; i < c->n; i++)
+        if (!c->option[i].refused) {
+            fprintf(out, "%s{\"tier\": \"%s\"", sep, c->option[i].tier);
+            if (c->option[i].us > 0)
+                fprintf(out, ", \"us\": %.3f", (double)c->option[i].us);
+            fputc('}', out);
+            sep = ", ";
+        }
+    fputs("], \"refused\": {", out);
+    sep = "";
+    for (int i = 0; i < c->n; i++)
+        if (c->option[i].refused) {
+            fprintf(out, "%s\"%s\": ", sep, c->option[i].tier);
+            npu_json_text(out, c->option[i].refused);
+            sep = ", ";
+        }
+    fputc('}', out);
 }
 
 static void print_json(FILE *out, int node, const struct line *l, bool first)
@@ -69,15 +97,23 @@ static void print_json(FILE *out, int node, const struct line *l, bool first)
             l->tier, l->place, l->constant ? "true" : "false", l->launches);
     if (l->ms >= 0)
         fprintf(out, ", \"ms\": %.6f", l->ms);
+    if (l->choice && l->choice->n > 0)
+        print_choice_json(out, l->choice);
     fputc('}', out);
 }
 
 static void print_text(FILE *out, int node, const struct line *l)
 {
+    char why[512];
+
     fprintf(out, "%5d %-18s %-24s %-24s %-12s %-22s", node, l->op, l->type, l->name, l->tier, l->place);
     if (l->ms >= 0)
         fprintf(out, " %9.4f ms", l->ms);
-    fputs(l->constant ? "  once\n" : "\n", out);
+    if (l->constant)
+        fputs("  once", out);
+    if (l->choice && npu_choice_text(l->choice, why, sizeof why)[0])
+        fprintf(out, "  %s", why);
+    fputc('\n', out);
 }
 
 int npu_plan_explain(npu_plan *p, FILE *out, bool json)

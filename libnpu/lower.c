@@ -4,6 +4,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 
+#include "libnpu/tier/tier.h"
+
 const struct npu_traits *npu_lower_traits(const struct npu_lower *l)
 {
     return l->traits;
@@ -18,6 +20,18 @@ struct npu_tensor_type npu_lower_type(const struct npu_lower *l, npu_val v)
 {
     const struct npu_value *val = npu_value_of(l->graph, v);
     return val ? val->type : (struct npu_tensor_type){0};
+}
+
+bool npu_lower_tier(const struct npu_lower *l, const char *tier)
+{
+    return !l->only || strcmp(l->only, tier) == 0;
+}
+
+int npu_lower_refuse(struct npu_lower *l, const char *tier, const char *why)
+{
+    if (l->only && strcmp(l->only, tier) == 0)
+        l->refused = why;
+    return -EOPNOTSUPP;
 }
 
 /* Launches carry their own failure (dims < 0 is a status) because the setters return nothing. */
@@ -225,6 +239,22 @@ static int check_launch(const struct npu_lower *l, struct npu_launch *k)
     return k->dims == 0 ? 1 : 0;
 }
 
+/* With only one tier allowed, operations see a device that has no better one. */
+static int lower_op(struct npu_lower *l, const struct npu_node *n)
+{
+    const struct npu_traits *all = l->traits;
+    struct npu_traits few;
+    int r;
+
+    if (!l->only)
+        return n->op->lower(n, l);
+    few = npu_tier_traits(all, l->only);
+    l->traits = &few;
+    r = n->op->lower(n, l);
+    l->traits = all;
+    return r;
+}
+
 int npu_lower_node(struct npu_lower *l, const struct npu_node *n, int step, int *ret_first, char *why, size_t why_size)
 {
     int r = reserve(l), kept;
@@ -238,7 +268,7 @@ int npu_lower_node(struct npu_lower *l, const struct npu_node *n, int step, int 
         snprintf(why, why_size, "operation %s has no kernel", n->op->name);
         return -EOPNOTSUPP;
     }
-    r = n->op->lower(n, l);
+    r = lower_op(l, n);
     if (r >= 0)
         r = l->status;
     for (int i = l->first_launch; r >= 0 && i < l->n_launches; i++) {

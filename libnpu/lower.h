@@ -22,6 +22,8 @@ struct npu_lower {
     const struct npu_traits *traits;
     int status;
     int step, first_launch; /* of the node being lowered */
+    const char *only;       /* the tier that may serve; NULL: all (tune.h) */
+    const char *refused;    /* why it can't; static text */
     struct npu_launch *launch;
     int n_launches, cap_launches;
     struct npu_buf *buf;

@@ -17,12 +17,13 @@ npu_kernels += tile gemm conv2d attention quantise qconv2d
 
 npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
 npu_srcs += quantise_graph quant_make quant_calib quant_text
+npu_srcs += tune tune_class tune_measure tune_table
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_pci dev/cl_plan dev/cl_program dev/cpu dev/null dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
-npu_tiers := tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
+npu_tiers := tier/tier tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 
@@ -89,7 +90,7 @@ fuzz-onnx:
 	$(O)/fuzz/fuzz_onnx -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 $(O)/fuzz/onnx tests/fuzz/corpus/onnx
 
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
-npu_tests += test_npu_quant
+npu_tests += test_npu_quant test_npu_tune
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

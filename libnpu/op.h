@@ -136,6 +136,10 @@ struct npu_lower; /* owned by the device */
 const struct npu_traits *npu_lower_traits(const struct npu_lower *l);
 const struct npu_graph *npu_lower_graph(const struct npu_lower *l);
 struct npu_tensor_type npu_lower_type(const struct npu_lower *l, npu_val v);
+/* May this native tier serve the node? False while another one is measured or was chosen. */
+bool npu_lower_tier(const struct npu_lower *l, const char *tier);
+/* Says why a tier can't serve the node (static text, for npu_plan_explain). Returns -EOPNOTSUPP. */
+int npu_lower_refuse(struct npu_lower *l, const char *tier, const char *why);
 /* Starts a launch; NULL when NPU_MAX_LAUNCHES is passed (lowering then fails by itself). Arguments are appended in
  * order. */
 struct npu_launch *npu_lower_launch(struct npu_lower *l, const char *source, const char *entry);

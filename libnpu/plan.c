@@ -25,6 +25,8 @@ static int tell_device(struct npu_plan *p, int r)
 {
     struct npu_dev *d = p->dev;
 
+    if (p->tier)
+        return r;
     pthread_mutex_lock(&error_lock);
     snprintf(d->error, sizeof d->error, "%.60s: %.180s", d->info.id, p->error[0] ? p->error : strerror(-r));
     pthread_mutex_unlock(&error_lock);
@@ -118,8 +120,8 @@ static int build(struct npu_plan *p)
     return p->dev->ops->plan_build(p);
 }
 
-int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct npu_plan_opts *opts, size_t guard,
-                         struct npu_plan **ret_plan)
+static int plan_new(struct npu_dev *d, struct npu_graph *g, const struct npu_plan_opts *opts, size_t guard,
+                    const char *tier, struct npu_plan **ret_plan)
 {
     struct npu_plan *p;
     int r;
@@ -128,9 +130,10 @@ int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct np
         return g->status;
     p = calloc(1, sizeof *p);
     if (!p)
-        return npu_ctx_fail(d->ctx, -ENOMEM, "%s: out of memory", d->info.id);
+        return tier ? -ENOMEM : npu_ctx_fail(d->ctx, -ENOMEM, "%s: out of memory", d->info.id);
     p->dev = d;
     p->graph = g;
+    p->tier = tier;
     p->guard = (guard + d->align - 1) & ~(d->align - 1);
     p->params_dirty = true;
     p->fence.plan = p;
@@ -140,13 +143,25 @@ int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct np
     d->n_plans++;
     r = build(p);
     if (r < 0) {
-        npu_ctx_fail(d->ctx, r, "%s: %s", d->info.id, p->error[0] ? p->error : strerror(-r));
+        if (!tier)
+            npu_ctx_fail(d->ctx, r, "%s: %s", d->info.id, p->error[0] ? p->error : strerror(-r));
         tell_device(p, r);
         npu_plan_free(p);
         return r;
     }
     *ret_plan = p;
     return 0;
+}
+
+int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct npu_plan_opts *opts, size_t guard,
+                         struct npu_plan **ret_plan)
+{
+    return plan_new(d, g, opts, guard, NULL, ret_plan);
+}
+
+int npu_plan_new_tier(struct npu_dev *d, struct npu_graph *g, const char *tier, struct npu_plan **ret_plan)
+{
+    return plan_new(d, g, NULL, 0, tier, ret_plan);
 }
 
 int npu_plan_new(npu_dev *d, npu_graph *g, const struct npu_plan_opts *opts, npu_plan **ret_plan)
@@ -164,6 +179,7 @@ npu_plan *npu_plan_free(npu_plan *p)
     free(p->bank);
     free(p->place);
     free(p->step);
+    free(p->choice);
     free(p);
     return NULL;
 }

@@ -12,6 +12,7 @@ struct npu_step {
     int32_t node;
     bool constant;                /* computed from frozen values only: runs when a parameter was written */
     int first_launch, n_launches; /* in plan->lower.launch */
+    const char *tier;             /* the only one that may serve; NULL: the first that can */
     double ms_sum;                /* if profiled */
     uint64_t runs;
 };
@@ -30,6 +31,8 @@ struct npu_plan {
     struct npu_place *place; /* place[v - 1]; values without memory have bank -1 */
     int n_steps;
     struct npu_step *step;
+    const char *tier;          /* for all steps: this one and nothing measured; NULL: chosen */
+    struct npu_choice *choice; /* one a step (tune.h); NULL: the device has no tiers */
     struct npu_bank *bank;
     int n_banks;
     struct npu_lower lower;
@@ -51,6 +54,8 @@ struct npu_place npu_plan_place(const struct npu_plan *p, npu_val v); /* of the 
 /* npu_plan_new with guard bytes round every placement (a multiple of 64; 0 = none). */
 int npu_plan_new_guarded(struct npu_dev *d, struct npu_graph *g, const struct npu_plan_opts *opts, size_t guard,
                          struct npu_plan **ret_plan);
+/* npu_plan_new whose nodes take this tier (static text) where they can. A failure is not told to device and context. */
+int npu_plan_new_tier(struct npu_dev *d, struct npu_graph *g, const char *tier, struct npu_plan **ret_plan);
 /* Fills all memory with NaN (0xff bytes), the guards with 0xa5; before inputs are written. */
 int npu_plan_poison(struct npu_plan *p);
 /* -EFAULT if a guard was overwritten; npu_plan_error names the value. */

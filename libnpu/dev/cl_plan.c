@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "libnpu/dev/cl.h"
+#include "libnpu/tune.h"
 
 static struct cl_dev *dev_of(const struct npu_plan *p)
 {
@@ -18,10 +19,17 @@ static int fail(struct npu_plan *p, cl_int e, const char *what)
 
 static int cl_lower(struct npu_plan *p)
 {
+    int tuned = npu_tune_plan(p, dev_of(p)->identity);
+
+    if (tuned < 0)
+        return tuned;
     for (int s = 0; s < p->n_steps; s++) {
         const struct npu_node *n = p->graph->node[p->step[s].node];
         char why[256] = "";
-        int r = npu_lower_node(&p->lower, n, s, &p->step[s].first_launch, why, sizeof why);
+        int r;
+
+        p->lower.only = p->step[s].tier;
+        r = npu_lower_node(&p->lower, n, s, &p->step[s].first_launch, why, sizeof why);
 
         if (r < 0)
             return npu_plan_fail(p, r, "%s", why[0] ? why : strerror(-r));

@@ -65,9 +65,14 @@ int npu_amx_lower_gather(struct npu_lower *l, const struct npu_amx_kernels *a, s
     struct npu_launch *k;
     int packed, scratch;
 
-    if (!a || !is_bf16(l, src) || !is_bf16(l, w) || !is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst) ||
-        !pays(a, &g, terms, keep))
+    if (!a || !npu_lower_tier(l, a->tier))
         return -EOPNOTSUPP;
+    if (!is_bf16(l, src) || !is_bf16(l, w))
+        return npu_lower_refuse(l, a->tier, "operands are not bf16");
+    if (!is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst))
+        return npu_lower_refuse(l, a->tier, "bias, residual or result is neither f32 nor bf16");
+    if (!pays(a, &g, terms, keep))
+        return npu_lower_refuse(l, a->tier, "too small for tiles");
     g.kpad = (int32_t)round_up(terms, 32);
     g.npad = (int32_t)round_up(g.cn, 32);
     g.parts = npu_lower_traits(l)->compute_units;
@@ -102,8 +107,10 @@ int npu_amx_lower_wgrad(struct npu_lower *l, const struct npu_amx_kernels *a, st
     struct npu_launch *k;
     int part, scratch;
 
-    if (!a || !is_bf16(l, x) || !is_bf16(l, gy) || !is_ok(l, dw))
+    if (!a || !npu_lower_tier(l, a->tier))
         return -EOPNOTSUPP;
+    if (!is_bf16(l, x) || !is_bf16(l, gy) || !is_ok(l, dw))
+        return npu_lower_refuse(l, a->tier, "operands are not bf16");
     g.parts = npu_lower_traits(l)->compute_units;
     g.dtype = (int32_t)npu_lower_type(l, dw).dtype;
     g.rows = (int32_t)((STEP_PIXELS + g.ow - 1) / g.ow);

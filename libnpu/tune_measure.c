@@ -1,0 +1,136 @@
+/* tune_measure.c - times of one node on several tiers: a plan of that node alone for each, run in turns. */
+#include <stdlib.h>
+
+#include "libnpu/dev.h"
+#include "libnpu/tune.h"
+
+enum { ROUNDS = 7, MIN_ROUNDS = 3, MAX_REPEATS = 16 };
+#define MAX_BYTES      (256u << 20) /* of the node's tensors: they are held once a candidate */
+#define ROUND_NS       200000       /* short kernels are repeated for about so long */
+#define CLEARLY_SLOWER 3.0          /* one round is enough then */
+
+struct racer {
+    npu_plan *plan;
+    double first_ns; /* of the first run after the warm-up */
+    double ns[ROUNDS];
+};
+
+struct race {
+    struct racer racer[NPU_TUNE_OPTIONS];
+    int n, rounds;
+};
+
+/* A graph of that node alone: what is frozen stays so, hence weights are packed before the times are taken. */
+static npu_graph *lonely(const struct npu_graph *g, const struct npu_node *n)
+{
+    npu_val in[NPU_MAX_IN];
+    npu_graph *to;
+    size_t bytes = 0;
+
+    if (npu_graph_new(npu_graph_flags(g), &to) < 0)
+        return NULL;
+    for (int i = 0; i < n->n_in; i++) {
+        const struct npu_value *v = npu_value_of(g, n->in[i]);
+        char name[16];
+
+        in[i] = NPU_NONE;
+        for (int k = 0; k < i; k++)
+            if (n->in[k] == n->in[i])
+                in[i] = in[k];
+        if (!v || in[i] != NPU_NONE)
+            continue;
+        bytes += npu_type_bytes(&v->type);
+        snprintf(name, sizeof name, "in%d", i);
+        in[i] = v->frozen ? npu_state(to, name, v->type.dtype, v->type.shape.rank, v->type.shape.dim,
+                                      (struct npu_init){NPU_INIT_ZERO, 0})
+                          : npu_input(to, name, v->type.dtype, v->type.shape.rank, v->type.shape.dim);
+    }
+    if (npu_output(to, "out", npu_node_add(to, n->op, in, n->n_in, n->attr, NPU_MAX_ATTR)) == 0)
+        bytes += npu_type_bytes(&npu_value_of(to, to->output[0].val)->type);
+    return npu_graph_status(to) == 0 && bytes <= MAX_BYTES ? to : npu_graph_free(to);
+}
+
+/* Mean time of `times` runs. */
+static int time_runs(npu_plan *p, int times, double *ret_ns)
+{
+    const int64_t start_ns = npu_now_ns();
+
+    for (int i = 0; i < times; i++) {
+        int r = npu_plan_run(p);
+
+        if (r < 0)
+            return r;
+    }
+    *ret_ns = (double)(npu_now_ns() - start_ns) / times;
+    return 0;
+}
+
+static int start(struct race *q, struct npu_dev *d, npu_graph *g, const char *const *tier, int64_t until_ns)
+{
+    for (int i = 0; i < q->n; i++) {
+        struct racer *a = &q->racer[i];
+        int r = npu_plan_new_tier(d, g, tier[i], &a->plan);
+
+        if (r == 0)
+            r = npu_plan_run(a->plan);
+        if (r == 0)
+            r = time_runs(a->plan, 1, &a->first_ns);
+        if (r < 0)
+            return r;
+        if (npu_now_ns() > until_ns)
+            return -ETIME;
+    }
+    return 0;
+}
+
+/* Every other round backwards, so that none is always the one after the slow one. */
+static int run_rounds(struct race *q, int64_t until_ns)
+{
+    double round_ns = 0.0, least_ns = INFINITY, most_ns = 0.0;
+
+    for (int i = 0; i < q->n; i++) {
+        least_ns = fmin(least_ns, q->racer[i].first_ns);
+        most_ns = fmax(most_ns, q->racer[i].first_ns);
+        round_ns += fmax(q->racer[i].first_ns, ROUND_NS);
+    }
+    for (q->rounds = 0; q->rounds < ROUNDS; q->rounds++) {
+        if ((double)npu_now_ns() + round_ns > (double)until_ns)
+            break;
+        for (int k = 0; k < q->n; k++) {
+            struct racer *a = &q->racer[q->rounds % 2 ? q->n - 1 - k : k];
+            const int times = (int)fmin(fmax(ROUND_NS / (a->first_ns + 1.0), 1.0), MAX_REPEATS);
+            int r = time_runs(a->plan, times, &a->ns[q->rounds]);
+
+            if (r < 0)
+                return r;
+        }
+    }
+    return q->rounds >= MIN_ROUNDS || (q->rounds > 0 && q->n == 2 && most_ns > CLEARLY_SLOWER * least_ns) ? 0 : -ETIME;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+
+    return (x > y) - (x < y);
+}
+
+int npu_tune_measure(struct npu_dev *d, const struct npu_graph *g, const struct npu_node *n, const char *const *tier,
+                     int n_tiers, int64_t until_ns, float *us)
+{
+    struct race q = {.n = n_tiers};
+    npu_graph *alone = lonely(g, n);
+    int r = alone ? start(&q, d, alone, tier, until_ns) : -ENOMEM;
+
+    if (r == 0)
+        r = run_rounds(&q, until_ns);
+    for (int i = 0; i < n_tiers; i++) {
+        if (r == 0) {
+            qsort(q.racer[i].ns, (size_t)q.rounds, sizeof q.racer[i].ns[0], by_time);
+            us[i] = (float)fmax(q.racer[i].ns[q.rounds / 2] * 1e-3, 1e-3);
+        }
+        npu_plan_free(q.racer[i].plan);
+    }
+    npu_graph_free(alone);
+    return r;
+}

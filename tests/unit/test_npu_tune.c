@@ -1,0 +1,255 @@
+/* test_npu_tune.c - which tier a node gets: classes, the table of verdicts and its file, choice by time, by default
+ * order and by name, and the same results whichever it is. */
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "libnpu/dev.h"
+#include "libnpu/dtype.h"
+#include "libnpu/quant.h"
+#include "libnpu/tune.h"
+#include "tests/unit/npu_helpers.h"
+
+static char dir[] = "/tmp/npu-test-XXXXXX";
+
+/* ---- classes ---- */
+static void class_of(enum npu_dtype t, int64_t m, int64_t k, int64_t n, bool trans_b, int units, char *buf)
+{
+    const struct npu_matmul_opts o = {.trans_b = trans_b};
+    struct npu_tune_class c;
+    npu_graph *g;
+
+    npu_graph_new(0, &g);
+    npu_matmul(g, npu_input(g, "a", t, 2, (int64_t[]){m, k}),
+               npu_input(g, "b", t, 2, trans_b ? (int64_t[]){n, k} : (int64_t[]){k, n}), &o);
+    npu_scale(g, 1, 2, 3);
+    assert_int_equal(npu_graph_status(g), 0);
+    assert_int_equal(npu_tune_class(g, g->node[0], units, &c), 0);
+    assert_true(c.work == (double)(m * n * k));
+    assert_int_equal(npu_tune_class(g, g->node[1], units, &c), -ENOENT);
+    strcpy(buf, c.text);
+    npu_graph_free(g);
+}
+
+static void test_classes(void **state)
+{
+    char a[NPU_TUNE_CLASS], b[NPU_TUNE_CLASS];
+
+    class_of(NPU_F32, 65, 128, 32, false, 2, a);
+    class_of(NPU_F32, 127, 255, 63, false, 2, b);
+    assert_string_equal(a, b);
+    class_of(NPU_F32, 128, 128, 32, false, 2, b);
+    assert_string_not_equal(a, b);
+    class_of(NPU_BF16, 65, 128, 32, false, 2, b);
+    assert_string_not_equal(a, b);
+    class_of(NPU_F32, 65, 128, 32, true, 2, b);
+    assert_string_not_equal(a, b);
+    class_of(NPU_F32, 65, 128, 32, false, 1, b);
+    assert_string_not_equal(a, b);
+}
+
+/* ---- the table ---- */
+static struct npu_tune_verdict verdict(const char *name, int taken, float us0, float us1)
+{
+    struct npu_tune_verdict v = {.n = 2, .taken = taken, .us = {us0, us1}};
+
+    snprintf(v.class_text, sizeof v.class_text, "%s", name);
+    return v;
+}
+
+static void test_table(void **state)
+{
+    struct npu_tune *t = npu_tune_new(dir, "device", 2), *u = npu_tune_new(dir, "device", 2);
+    struct npu_tune_verdict a = verdict("a x y", 1, 10.0f, 5.5f), b = verdict("b", 0, 1, 2), c = verdict("c", 0, 3, 4);
+
+    assert_null(npu_tune_find(t, "a x y"));
+    assert_int_equal(npu_tune_add(t, &c), 0);
+    assert_int_equal(npu_tune_add(t, &a), 0);
+    c.taken = 1;
+    assert_int_equal(npu_tune_add(t, &c), 0);
+    npu_tune_save(t);
+    assert_int_equal(npu_tune_add(u, &b), 0); /* has not read what t saved */
+    npu_tune_save(u);
+    npu_tune_free(t);
+    npu_tune_free(u);
+    t = npu_tune_new(dir, "device", 2);
+    assert_non_null(npu_tune_find(t, "a x y"));
+    assert_int_equal(npu_tune_find(t, "a x y")->taken, 1);
+    assert_float_equal(npu_tune_find(t, "a x y")->us[1], 5.5f, 0);
+    assert_int_equal(npu_tune_find(t, "c")->taken, 1);
+    assert_non_null(npu_tune_find(t, "b"));
+    npu_tune_free(t);
+    t = npu_tune_new(dir, "device", 1);
+    assert_null(npu_tune_find(t, "b"));
+    npu_tune_free(t);
+    t = npu_tune_new(dir, "other driver", 2);
+    assert_null(npu_tune_find(t, "b"));
+    npu_tune_free(t);
+}
+
+static void test_bad_lines(void **state)
+{
+    static const char text[] = "good\t1\t1.5 2.5\n\n\t0\t1\nno times\t0\t\nno number\tx\t1 2\nnot so many\t2\t1 2\n"
+                               "negative\t-1\t1 2\nnan\t0\tnan 1\nminus\t0\t-1 2\nlate\t0\t1 2 x\ncut\t0\t1";
+    struct npu_tune *t = npu_tune_new(NULL, "d", 1);
+    size_t size = 0;
+    char *got;
+
+    npu_tune_parse(t, text, sizeof text - 1);
+    got = npu_tune_print(t, &size);
+    assert_string_equal(got, "good\t1\t1.500 2.500\ncut\t0\t1.000\n");
+    free(got);
+    npu_tune_free(t);
+}
+
+/* ---- choice ---- */
+struct result {
+    char tier[32];
+    enum npu_choice_why why;
+    int candidates;
+    float y[64 * 48];
+};
+
+static void fill(float *v, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        v[i] = (float)((i * 37 + i / 13) % 61 - 30) / 32.0f;
+}
+
+/* y = a b with bf16 operands, by a device that is opened for it; false: there is no OpenCL CPU device. */
+static bool product(const char *cache, struct result *ret)
+{
+    enum { M = 64, K = 96, N = 48 };
+    const struct npu_matmul_opts o = {.out_f32 = true};
+    float a[M * K], b[K * N];
+    npu_ctx *ctx = NULL;
+    npu_graph *g;
+    npu_plan *p;
+    npu_dev *d;
+    npu_val y;
+
+    assert_int_equal(npu_ctx_new(cache, &ctx), 0);
+    if (npu_dev_open(ctx, "cpu", &d) < 0) {
+        npu_ctx_free(ctx);
+        return false;
+    }
+    fill(a, M * K);
+    fill(b, K * N);
+    npu_graph_new(0, &g);
+    y = npu_matmul(g, npu_cast(g, npu_input(g, "a", NPU_F32, 2, (int64_t[]){M, K}), NPU_BF16),
+                   npu_cast(g, npu_input(g, "b", NPU_F32, 2, (int64_t[]){K, N}), NPU_BF16), &o);
+    npu_output(g, "y", y);
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), 0);
+    assert_int_equal(npu_plan_write(p, "a", a, sizeof a), 0);
+    assert_int_equal(npu_plan_write(p, "b", b, sizeof b), 0);
+    assert_int_equal(npu_plan_run(p), 0);
+    assert_int_equal(npu_plan_read(p, "y", ret->y, sizeof ret->y), 0);
+    for (int s = 0; s < p->n_steps; s++)
+        if (strcmp(g->node[p->step[s].node]->op->name, "matmul") == 0) {
+            ret->why = p->choice[s].why;
+            ret->candidates = p->choice[s].n;
+            for (int i = 0; i < p->step[s].n_launches; i++)
+                if (!p->lower.launch[p->step[s].first_launch + i].on_params)
+                    snprintf(ret->tier, sizeof ret->tier, "%s", p->lower.launch[p->step[s].first_launch + i].tier);
+        }
+    npu_plan_free(p);
+    npu_graph_free(g);
+    npu_dev_close(d);
+    npu_ctx_free(ctx);
+    return true;
+}
+
+static void check(const struct result *a, const struct result *b)
+{
+    for (size_t i = 0; i < sizeof a->y / sizeof a->y[0]; i++)
+        assert_float_equal(a->y[i], b->y[i], 1e-4f);
+}
+
+static int damage_one(const char *path, const struct stat *st, int type, struct FTW *w)
+{
+    return type == FTW_F && strstr(path, ".npc") && truncate(path, st->st_size - 1) < 0;
+}
+
+/* The emulated tiles come first in the default order and are by far the slowest. */
+static void test_choice(void **state)
+{
+    static struct result order, timed, again, asked, damaged, nowhere;
+
+    setenv("NPU_AMX_EMULATE", "1", 1);
+    setenv("NPU_TUNE", "0", 1);
+    if (!product(dir, &order)) {
+        puts("# SKIP no OpenCL device");
+        return;
+    }
+    assert_string_equal(order.tier, "amx-bf16-emulated");
+    assert_int_equal(order.why, NPU_CHOICE_ORDER);
+    assert_true(order.candidates >= 2);
+    setenv("NPU_TUNE", "20000", 1);
+    assert_true(product(dir, &timed));
+    assert_string_not_equal(timed.tier, order.tier);
+    assert_int_equal(timed.why, NPU_CHOICE_MEASURED);
+    assert_true(product(dir, &again));
+    assert_string_equal(again.tier, timed.tier);
+    assert_int_equal(again.why, NPU_CHOICE_KNOWN);
+    check(&timed, &order);
+    check(&again, &order);
+    setenv("NPU_TIER", "nonsense,vec4,vec8", 1);
+    assert_true(product(dir, &asked));
+    assert_string_equal(asked.tier, "vec4");
+    assert_int_equal(asked.why, NPU_CHOICE_ASKED);
+    check(&asked, &order);
+    unsetenv("NPU_TIER");
+    assert_int_equal(nftw(dir, damage_one, 8, FTW_PHYS), 0);
+    assert_true(product(dir, &damaged));
+    assert_int_equal(damaged.why, NPU_CHOICE_MEASURED);
+    assert_true(product("", &nowhere)); /* no folder: measured each time */
+    assert_int_equal(nowhere.why, NPU_CHOICE_MEASURED);
+    check(&nowhere, &order);
+    unsetenv("NPU_AMX_EMULATE");
+    unsetenv("NPU_TUNE");
+}
+
+/* A budget that is gone at once leaves the default order, and nothing is written. */
+static void test_no_time(void **state)
+{
+    static struct result r;
+
+    setenv("NPU_AMX_EMULATE", "1", 1);
+    setenv("NPU_TUNE", "1", 1);
+    if (product("", &r)) {
+        assert_string_equal(r.tier, "amx-bf16-emulated");
+        assert_int_equal(r.why, NPU_CHOICE_ORDER);
+    }
+    unsetenv("NPU_AMX_EMULATE");
+    unsetenv("NPU_TUNE");
+}
+
+static int remove_one(const char *path, const struct stat *st, int type, struct FTW *w)
+{
+    return remove(path);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_classes), cmocka_unit_test(test_table),   cmocka_unit_test(test_bad_lines),
+        cmocka_unit_test(test_choice),  cmocka_unit_test(test_no_time),
+    };
+    const char *home = getenv("HOME");
+    char pocl[4096];
+    int r;
+
+    if (!mkdtemp(dir))
+        return 1;
+    snprintf(pocl, sizeof pocl, "%s/.cache/pocl/kcache", home ? home : "/tmp");
+    setenv("POCL_CACHE_DIR", pocl, 0); /* compiled kernels need not be made anew for these folders */
+    r = cmocka_run_group_tests(tests, NULL, NULL);
+    nftw(dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+    return r;
+}
