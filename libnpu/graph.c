@@ -291,6 +291,7 @@ npu_val npu_node_add(npu_graph *g, const struct npu_op *op, const npu_val *in, i
     if (grow(&g->node, g->n_nodes, &g->cap_nodes, sizeof(struct npu_node *)) < 0 || !(n = calloc(1, sizeof *n)))
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     n->op = op;
+    n->exact = g->exact;
     n->n_in = n_in;
     n->n_out = 1;
     memset(n->alias, -1, sizeof n->alias);

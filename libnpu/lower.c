@@ -247,10 +247,10 @@ static int lower_op(struct npu_lower *l, const struct npu_node *n)
     int r;
 
     if (!l->only)
-        return n->op->lower(n, l);
+        return npu_node_lower(n)(n, l);
     few = npu_tier_traits(all, l->only);
     l->traits = &few;
-    r = n->op->lower(n, l);
+    r = npu_node_lower(n)(n, l);
     l->traits = all;
     return r;
 }
@@ -264,7 +264,7 @@ int npu_lower_node(struct npu_lower *l, const struct npu_node *n, int step, int 
     l->step = step;
     l->first_launch = kept = l->n_launches;
     l->status = 0;
-    if (!n->op->lower) {
+    if (!npu_node_lower(n)) {
         snprintf(why, why_size, "operation %s has no kernel", n->op->name);
         return -EOPNOTSUPP;
     }

@@ -8,12 +8,14 @@ npu_ops += layer_norm batch_norm loss cross_entropy sum_squares update
 npu_ops += pool resize softmax prelu gather
 npu_ops += mat matmul matmul_lower conv2d conv2d_ref conv2d_lower attention attention_lower
 npu_ops += quantise qconv2d qconv2d_lower
+npu_ops += exact exact_lower
 
 npu_kernels := scale
 npu_kernels += unary erf binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += pool resize softmax prelu
 npu_kernels += tile gemm conv2d attention quantise qconv2d
+npu_kernels += exact exact_rows exact_matrix exact_attention
 
 npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
 npu_srcs += quantise_graph quant_make quant_calib quant_text
@@ -69,7 +71,10 @@ CFLAGS_libnpu_tier_amx_emulated = -O3
 CFLAGS_libnpu_op_matmul = -O3
 CFLAGS_libnpu_op_conv2d_ref = -O3
 CFLAGS_libnpu_op_attention = -O3
-CFLAGS_libnpu_op_qconv2d = -O3
+CFLAGS_libnpu_op_qconv2d = -O3 $(npu_exact_flags)
+# Arithmetic that is defined to the last bit: no product and sum become one where the text does not say so.
+npu_exact_flags = -ffp-contract=off
+$(foreach f,op_exact op_quantise op_scale sim_exec_vector,$(eval CFLAGS_libnpu_$(f) = $$(npu_exact_flags)))
 
 PROGS += $(O)/bin/npu-ops
 $(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a

@@ -23,6 +23,7 @@ struct npu_op;
 
 struct npu_node {
     const struct npu_op *op;
+    bool exact; /* of an int8 network: computed as op->exact_ref says, to the last bit */
     int n_in, n_out;
     npu_val in[NPU_MAX_IN]; /* NPU_NONE where an optional input is absent */
     npu_val out[NPU_MAX_OUT];
@@ -185,6 +186,10 @@ struct npu_op {
      * of that input but element i (no `restrict` on the pointers then). */
     bool elementwise;
     bool exact; /* the device must give what the reference gives, bit by bit */
+    /* For nodes with `exact`: the operation with every rounding stated (libnpu/op/exact.h), which a device must then
+     * give bit by bit. NULL: ref and lower are that already, or the operation has no such form. */
+    npu_ref_fn *exact_ref;
+    npu_lower_fn *exact_lower;
     bool no_fd; /* outputs are not differentiable everywhere the cases draw from: leave finite differences out */
     float tol_rel,
         tol_abs; /* device against reference, f32; 0 = 1e-5, 1e-5. bf16/f16 outputs get 2^-7 / 2^-10 on top */
@@ -194,6 +199,21 @@ struct npu_op {
     npu_case_fn *perf_case;
     size_t (*ref_scratch)(const struct npu_node *n, const struct npu_tensor_type *in); /* NULL: none */
 };
+
+/* What computes the node. */
+static inline npu_ref_fn *npu_node_ref(const struct npu_node *n)
+{
+    return n->exact && n->op->exact_ref ? n->op->exact_ref : n->op->ref;
+}
+static inline npu_lower_fn *npu_node_lower(const struct npu_node *n)
+{
+    return n->exact && n->op->exact_lower ? n->op->exact_lower : n->op->lower;
+}
+/* The node's result is defined to the last bit. */
+static inline bool npu_node_is_exact(const struct npu_node *n)
+{
+    return n->op->exact || (n->exact && n->op->exact_ref);
+}
 
 /* All operations (libnpu/op/registry.c), ended by NULL. */
 extern const struct npu_op *const npu_all_ops[];

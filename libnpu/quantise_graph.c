@@ -354,6 +354,7 @@ int npu_graph_quantise(npu_graph *g, const struct npu_quant_recipe *recipe)
     } else {
         g->node = NULL;
         g->n_nodes = g->cap_nodes = 0;
+        g->exact = recipe->mode != NPU_QUANT_BF16;
         r = rewrite_all(&w, old, n_old);
         for (int32_t i = 0; i < n_old; i++)
             free(old[i]);

@@ -126,7 +126,7 @@ static int ref_submit(struct npu_plan *p)
 
         if (p->step[s].constant && !p->params_dirty)
             continue;
-        rp->status = rp->call[s].node->op->ref(&rp->call[s]);
+        rp->status = npu_node_ref(rp->call[s].node)(&rp->call[s]);
         if (rp->status < 0)
             npu_plan_fail(p, rp->status, "%s: %s", rp->call[s].node->op->name, strerror(-rp->status));
         if (p->opts.profile) {

@@ -2,6 +2,7 @@
  * Launches: attention_lower.c, kernels/attention.cl. */
 #include "libnpu/op/attention.h"
 
+#include "libnpu/op/exact.h"
 struct npu_attention_dims npu_attention_dims(const struct npu_node *n, const struct npu_shape *qkv)
 {
     struct npu_attention_dims d = {.batch = qkv->dim[0], .n = qkv->dim[1], .d = qkv->dim[2] / 3};
@@ -255,6 +256,8 @@ const struct npu_op npu_op_attention = {
     .ref_scratch = attention_scratch,
     .flops = attention_flops,
     .perf_case = attention_perf,
+    .exact_ref = npu_exact_attention_ref,
+    .exact_lower = npu_exact_attention_lower,
 };
 
 const struct npu_op npu_op_attention_grad = {

@@ -8,6 +8,12 @@ struct scale_attr {
     float mul, add;
 };
 
+enum unary_kind { UNARY_RELU, UNARY_RELU6, UNARY_GELU, UNARY_SIGMOID, UNARY_TANH, UNARY_EXP, UNARY_ABS };
+
+struct unary_attr {
+    int kind;
+};
+
 struct cast_attr {
     int dtype;
 };

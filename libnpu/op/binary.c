@@ -153,6 +153,7 @@ static npu_val binary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *
         .ref = binary_ref,                                                                                             \
         .grad = binary_backward,                                                                                       \
         .lower = binary_lower,                                                                                         \
+        .exact = true,                                                                                                 \
         .elementwise = true,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
         .perf_case = NAME##_perf,                                                                                      \

@@ -1,6 +1,7 @@
 /* conv2d.c - convolution of NHWC pictures and its two gradients: builder, shapes, backward, test cases.
  * References: conv2d_ref.c. Launches: conv2d_lower.c, kernels/conv2d.cl. */
 #include "libnpu/op/conv2d.h"
+#include "libnpu/op/exact.h"
 
 struct npu_conv2d_dims npu_conv2d_dims(const struct npu_conv2d_attr *at, const struct npu_shape *x,
                                        const struct npu_shape *w, const struct npu_shape *y)
@@ -360,6 +361,8 @@ const struct npu_op npu_op_conv2d = {
     .ref_scratch = npu_conv2d_scratch,
     .flops = conv2d_flops,
     .perf_case = conv2d_perf,
+    .exact_ref = npu_exact_conv2d_ref,
+    .exact_lower = npu_exact_conv2d_lower,
 };
 
 const struct npu_op npu_op_conv2d_grad_x = {

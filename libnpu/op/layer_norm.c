@@ -3,8 +3,10 @@
  * The gradient computes mean and variance again: a row is small, reading it once more costs less than keeping them.
  */
 #include "libnpu/op/attr.h"
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
+#include "libnpu/tier/avx2.h"
 
 npu_val npu_layer_norm(npu_graph *g, npu_val x, npu_val gamma, npu_val beta, float eps)
 {
@@ -87,7 +89,7 @@ static int layer_norm_lower(const struct npu_node *n, struct npu_lower *l)
     int64_t c = op_last(&s), rows = op_rows(&s), block;
     struct npu_launch *k;
 
-    if (!c || !rows)
+    if (!c || !rows || npu_avx2_lower_layer_norm(l, n->in, n->out[0], NPU_ATTR(struct layer_norm_attr, n)->eps) == 0)
         return 0;
     block = row_block(l, rows, c);
     k = op_launch(l, "layer_norm", "layer_norm");
@@ -140,6 +142,8 @@ const struct npu_op npu_op_layer_norm = {
     .lower = layer_norm_lower,
     .test_case = layer_norm_case,
     .perf_case = layer_norm_perf,
+    .exact_ref = npu_exact_layer_norm_ref,
+    .exact_lower = npu_exact_layer_norm_lower,
 };
 
 /* ---- gradient: in {x, gamma, gy}, out {gx, dgamma, dbeta} ---- */

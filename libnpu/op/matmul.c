@@ -1,6 +1,7 @@
 /* matmul.c - C = residual + act(scale * op(A) op(B) + bias), batched. Kernels: matmul_lower.c, kernels/gemm.cl. */
 #include "libnpu/op/matmul.h"
 
+#include "libnpu/op/exact.h"
 static int64_t leading(const struct npu_shape *s)
 {
     int64_t n = 1;
@@ -328,4 +329,6 @@ const struct npu_op npu_op_matmul = {
     .ref_scratch = matmul_scratch,
     .flops = matmul_flops,
     .perf_case = matmul_perf,
+    .exact_ref = npu_exact_matmul_ref,
+    .exact_lower = npu_exact_matmul_lower,
 };

@@ -3,6 +3,7 @@
  * Padding never wins a maximum and is not counted in a mean. The maximum's gradient goes to the first element, in row
  * order, that has the maximum. Gradients gather: each element of x looks at the windows that cover it.
  */
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
 
@@ -197,6 +198,7 @@ const struct npu_op npu_op_max_pool = {
     .test_case = max_pool_case,
     .perf_case = max_pool_perf,
     .no_fd = true,
+    .exact = true,
 };
 
 static npu_val mean_pool_perf(npu_graph *g, int index)
@@ -212,6 +214,8 @@ const struct npu_op npu_op_mean_pool = {
     .lower = pool_lower,
     .test_case = mean_pool_case,
     .perf_case = mean_pool_perf,
+    .exact_ref = npu_exact_mean_pool_ref,
+    .exact_lower = npu_exact_mean_pool_lower,
 };
 
 /* ---- gradients: in {x, y, gy}; the mean's does not read x and y ---- */

@@ -1,5 +1,6 @@
 /* reduce.c - sum or mean over any axes; one node sums one run of neighbouring axes, more runs are chained in f32. */
 #include "libnpu/op/attr.h"
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
 
@@ -259,4 +260,6 @@ const struct npu_op npu_op_reduce = {
     .perf_case = reduce_perf,
     .tol_rel = 1e-5f,
     .tol_abs = 1e-4f,
+    .exact_ref = npu_exact_reduce_ref,
+    .exact_lower = npu_exact_reduce_lower,
 };

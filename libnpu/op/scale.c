@@ -1,4 +1,4 @@
-/* scale.c - y = mul * x + add. The pattern for element-wise operations. */
+/* scale.c - y = mul * x + add, rounded once. The pattern for element-wise operations. */
 #include "libnpu/op/attr.h"
 
 static int scale_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
@@ -18,7 +18,7 @@ static int scale_ref(const struct npu_ref_call *c)
     int64_t n = npu_shape_elements(&c->out[0].shape);
 
     for (int64_t i = 0; i < n; i++)
-        npu_store(&c->out[0], i, a->mul * npu_load(&c->in[0], i) + a->add);
+        npu_store(&c->out[0], i, fmaf(a->mul, npu_load(&c->in[0], i), a->add));
     return 0;
 }
 
@@ -76,6 +76,7 @@ const struct npu_op npu_op_scale = {
     .lower = scale_lower,
     .test_case = scale_case,
     .elementwise = true,
+    .exact = true,
 };
 
 npu_val npu_scale(npu_graph *g, npu_val x, float mul, float add)

@@ -147,6 +147,7 @@ const struct npu_op npu_op_slice = {
     .lower = slice_lower,
     .test_case = slice_case,
     .perf_case = slice_perf,
+    .exact = true,
 };
 
 /* ---- pad ---- */
@@ -235,6 +236,7 @@ const struct npu_op npu_op_pad = {
     .lower = pad_lower,
     .test_case = pad_case,
     .perf_case = pad_perf,
+    .exact = true,
 };
 
 /* ---- concat ---- */
@@ -359,4 +361,5 @@ const struct npu_op npu_op_concat = {
     .lower = concat_lower,
     .test_case = concat_case,
     .perf_case = concat_perf,
+    .exact = true,
 };

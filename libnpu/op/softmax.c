@@ -1,4 +1,5 @@
 /* softmax.c - e^x / sum(e^x) over the last axis, and its gradient gx = y (gy - sum(gy y)). */
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
 
@@ -102,6 +103,8 @@ const struct npu_op npu_op_softmax = {
     .lower = softmax_lower,
     .test_case = softmax_case,
     .perf_case = softmax_perf,
+    .exact_ref = npu_exact_softmax_ref,
+    .exact_lower = npu_exact_softmax_lower,
 };
 
 /* ---- gradient: in {y, gy} ---- */

@@ -2,14 +2,10 @@
  *
  * The gradient is computed from y where f' is a function of y (then x need not be kept), from x for gelu and abs.
  */
+#include "libnpu/op/attr.h"
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
-
-enum unary_kind { UNARY_RELU, UNARY_RELU6, UNARY_GELU, UNARY_SIGMOID, UNARY_TANH, UNARY_EXP, UNARY_ABS };
-
-struct unary_attr {
-    int kind;
-};
 
 #define GELU_A 0.7978845608f /* sqrt(2 / pi) */
 #define GELU_B 0.044715f
@@ -176,6 +172,8 @@ static npu_val unary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *,
         .elementwise = true,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
         .perf_case = NAME##_perf,                                                                                      \
+        .exact_ref = npu_exact_unary_ref,                                                                              \
+        .exact_lower = npu_exact_unary_lower,                                                                          \
         .no_fd = NO_FD,                                                                                                \
     }
 

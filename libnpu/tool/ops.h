@@ -22,6 +22,7 @@ struct ops_case {
     enum npu_dtype storage;
     npu_graph *g;
     npu_val result;
+    bool exact; /* built as part of an int8 network: to the last bit */
 };
 
 enum ops_verdict { OPS_PASS, OPS_FAIL, OPS_SKIP };

@@ -9,12 +9,13 @@
 int ops_case_build(const struct npu_op *op, npu_case_fn *make, int index, enum npu_dtype storage, unsigned flags,
                    struct ops_case *ret_case)
 {
-    struct ops_case c = {op, index, storage, NULL, NPU_NONE};
+    struct ops_case c = {.op = op, .index = index, .storage = storage, .exact = ret_case->exact};
     int r = npu_graph_new(flags, &c.g);
 
     if (r < 0)
         return r;
     c.g->test_storage = storage;
+    c.g->exact = c.exact;
     c.result = make(c.g, index);
     if (c.result == NPU_NONE && npu_graph_status(c.g) == 0) {
         npu_graph_free(c.g);
@@ -32,7 +33,8 @@ const char *ops_case_text(const struct ops_case *c, char *buf, size_t size)
 
     if (v)
         npu_type_text(&v->type, type, sizeof type);
-    snprintf(buf, size, "%s case %d %s %s", c->op->name, c->index, npu_dtype_name(c->storage), type);
+    snprintf(buf, size, "%s case %d %s%s %s", c->op->name, c->index, c->exact ? "exact " : "",
+             npu_dtype_name(c->storage), type);
     return buf;
 }
 

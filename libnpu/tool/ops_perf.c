@@ -68,7 +68,7 @@ void ops_perf(struct ops *o, const struct npu_op *op)
 {
     static const enum npu_dtype storage[] = {NPU_F32, NPU_BF16};
     npu_case_fn *make = op->perf_case ? op->perf_case : op->test_case;
-    struct ops_case c;
+    struct ops_case c = {.op = op};
     int r;
 
     for (int s = 0; make && s < (o->f32_only ? 1 : 2); s++)
@@ -81,7 +81,7 @@ void ops_perf(struct ops *o, const struct npu_op *op)
 
 void ops_support(struct ops *o, const struct npu_op *op)
 {
-    struct ops_case c;
+    struct ops_case c = {.op = op};
     npu_plan *p = NULL;
     int r, n = 0, tested = 0;
     char why[300] = "";

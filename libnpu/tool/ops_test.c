@@ -59,7 +59,7 @@ static double product_error(const struct ops_case *c, const struct npu_plan *p, 
 static double compare(const struct ops_case *c, npu_plan *pd, npu_plan *pr, npu_val v, char *why, size_t size)
 {
     enum npu_dtype t = npu_val_dtype(c->g, v);
-    bool exact = c->op->exact || !npu_dtype_is_float(t);
+    bool exact = c->exact || c->op->exact || !npu_dtype_is_float(t);
     float rel = (c->op->tol_rel > 0 ? c->op->tol_rel : 1e-5f) + storage_error(t);
     float abs_bound = c->op->tol_abs > 0 ? c->op->tol_abs : 1e-5f;
     int64_t nd = 0, nr = 0, bad = -1;
@@ -72,7 +72,7 @@ static double compare(const struct ops_case *c, npu_plan *pd, npu_plan *pr, npu_
 
         if (isinf(r[i]) && d[i] == r[i])
             continue;
-        if (isnan(r[i]) || !(e <= bound)) {
+        if (isnan(r[i]) || !(e <= bound) || (c->exact && signbit(d[i]) != signbit(r[i]))) {
             snprintf(why, size, "element %lld of value %d is %.9g, the reference gives %.9g (bound %.3g)", (long long)i,
                      (int)v, (double)d[i], (double)r[i], bound);
             bad = i;
@@ -138,12 +138,16 @@ void ops_test(struct ops *o, const struct npu_op *op)
         npu_graph_free(c.g);
         return;
     }
-    for (int s = 0; s < (o->f32_only ? 1 : 2); s++)
-        for (int i = 0; (r = ops_case_build(op, op->test_case, i, storage[s], 0, &c)) != 1; i++) {
+    for (int s = 0; s < (op->exact_ref ? 4 : 2); s++) { /* f32, bf16; then both to the last bit */
+        if (s % 2 && o->f32_only)
+            continue;
+        c.exact = s >= 2;
+        for (int i = 0; (r = ops_case_build(op, op->test_case, i, storage[s % 2], 0, &c)) != 1; i++) {
             if (r == 0)
                 test_case(o, &c);
             else /* some operands are f32 by contract */
-                ops_report(o, storage[s] == NPU_F32 ? OPS_FAIL : OPS_SKIP, &c, "%s", npu_graph_error(c.g));
+                ops_report(o, s % 2 == 0 ? OPS_FAIL : OPS_SKIP, &c, "%s", npu_graph_error(c.g));
             npu_graph_free(c.g);
         }
+    }
 }
