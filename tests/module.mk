@@ -1,5 +1,5 @@
 # tests
-include tests/torture/module.mk
+include tests/torture/module.mk tests/fuzz/module.mk
 # Weights with known answers, and JPEGs, for the tests of the service.
 tests: $(O)/bin/stand-in
 $(O)/bin/stand-in: $(call objs,tests/tools/stand_in.c) $(O)/lib/libmodels.a $(O)/lib/libnpu.a $(O)/lib/libvision.a

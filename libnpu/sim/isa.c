@@ -141,6 +141,8 @@ static int check_transfer(const struct sim_insn *i, char *why, size_t size)
         r = check_place(i, 1, load ? BIT(SIM_XM) : BIT(SIM_UM), why, size);
     if (r == 0 && d != a && (d > NPU_F16 || a > NPU_F16))
         return fail(why, size, "%s: only float types are converted on the way%s", sim_ops[i->op].name, "");
+    if (r == 0 && i->dma.xm > SIM_MAX_EXTERNAL)
+        return fail(why, size, "%s: no external memory has that address%s", sim_ops[i->op].name, "");
     return r < 0 ? r : check_counts(i, i->dma.n, 4, why, size);
 }
 
