@@ -135,7 +135,8 @@ int npu_graph_quantise_as(npu_graph *g, const char *path, char *why, size_t why_
     r = text ? npu_quant_parse(text, &recipe) : 0;
     st_close(f);
     if (r < 0)
-        snprintf(why, why_size, "its metadata " NPU_QUANT_KEY " is not understood");
+        snprintf(why, why_size, "%s",
+                 r == -ENOMEM ? "out of memory" : "its metadata " NPU_QUANT_KEY " is not understood");
     if (r == 0 && recipe) {
         r = npu_graph_quantise(g, recipe);
         if (r < 0)

@@ -355,8 +355,10 @@ int st_open_bytes(const void *bytes, size_t size, struct st_file **ret_file, cha
     struct st_file *f = calloc(1, sizeof *f);
     int r;
 
-    if (!f)
+    if (!f) {
+        snprintf(why, why_size, "out of memory");
         return -ENOMEM;
+    }
     f->bytes = bytes;
     f->size = size;
     r = parse(f, why, why_size);

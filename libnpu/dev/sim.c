@@ -251,7 +251,7 @@ int npu_dev_sim_open(struct npu_ctx *c, const char *options, struct npu_dev **re
         return npu_ctx_fail(c, -EINVAL, "sim: %s", why);
     d = calloc(1, sizeof *d);
     if (!d)
-        return -ENOMEM;
+        return npu_ctx_fail(c, -ENOMEM, "sim: out of memory");
     d->config = config;
     d->dev.ops = &sim_ops_table;
     d->dev.ctx = c;

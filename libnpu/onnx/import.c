@@ -309,6 +309,8 @@ int npu_onnx_import_bytes(const void *bytes, size_t size, const struct npu_onnx_
         return r;
     im.out = calloc(1, sizeof *im.out);
     r = im.out ? import_model(&im) : om_say(message, -ENOMEM, "out of memory");
+    if (r < 0 && im.m->starved)
+        r = om_say(message, -ENOMEM, "out of memory");
     om_free(im.m);
     if (r < 0)
         npu_onnx_free(im.out);

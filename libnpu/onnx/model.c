@@ -80,8 +80,13 @@ void *om_alloc(struct om_model *m, size_t n, size_t size)
         room = want > CHUNK ? want : CHUNK;
         if (room > m->max_memory - m->memory && room > want)
             room = want;
-        if (room > m->max_memory - m->memory || !(c = malloc(sizeof *c + room)))
+        if (room > m->max_memory - m->memory)
             return NULL;
+        c = malloc(sizeof *c + room);
+        if (!c) {
+            m->starved = true;
+            return NULL;
+        }
         *c = (struct om_chunk){m->chunk, 0, room};
         m->chunk = c;
         m->memory += room;

@@ -67,6 +67,7 @@ struct om_model {
     /* memory */
     struct om_chunk *chunk;
     size_t memory, max_memory;
+    bool starved;  /* the system refused memory; else what failed was max_memory */
     void *message; /* the unpacked protobuf message that names and data lie in; NULL for an exported model */
     int cap_nodes, cap_tensors;
 };

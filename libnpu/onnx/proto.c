@@ -11,6 +11,7 @@
 /* Memory for the unpacked message: counted, so that a small file of many empty messages can't take all there is. */
 struct budget {
     size_t used, max;
+    bool starved; /* the system refused memory before max was reached */
 };
 
 static void *budget_alloc(void *data, size_t size)
@@ -18,8 +19,13 @@ static void *budget_alloc(void *data, size_t size)
     struct budget *b = data;
     size_t *p;
 
-    if (size > b->max - b->used || !(p = malloc(size + 16)))
+    if (size > b->max - b->used)
         return NULL;
+    p = malloc(size + 16);
+    if (!p) {
+        b->starved = true;
+        return NULL;
+    }
     b->used += size;
     *p = size;
     return (char *)p + 16;
@@ -270,10 +276,14 @@ int om_parse(const void *bytes, size_t size, const struct npu_onnx_opts *opts, s
     msg->budget.max = max;
     msg->allocator = (ProtobufCAllocator){budget_alloc, budget_free, &msg->budget};
     msg->model = onnx__model_proto__unpack(&msg->allocator, size, bytes);
-    if (!msg->model)
+    if (!msg->model && msg->budget.starved)
+        r = om_say(message, -ENOMEM, "out of memory");
+    else if (!msg->model)
         r = om_say(message, -EBADMSG, "not an ONNX file: damaged, cut short, or larger unpacked than the limit");
     else
         r = read_model(m, msg->model, (size_t)nodes, message);
+    if (r < 0 && m->starved)
+        r = om_say(message, -ENOMEM, "out of memory");
     if (r < 0)
         om_free(m);
     else

@@ -6,10 +6,14 @@ torture_calls := malloc calloc realloc free strdup asprintf posix_memalign open_
 CFLAGS_tests_torture_wrap = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 
 TEST_PROGS += $(O)/tests/test_npu_torture
-$(O)/tests/test_npu_torture: $(call objs,tests/torture/faults.c tests/torture/wrap.c tests/torture/fake_cl.c) $(O)/lib/libnpu_torture.a
+TEST_PROGS += $(O)/tests/test_npu_torture_models
+torture_objs := $(call objs,$(patsubst %,tests/torture/%.c,torture faults wrap fake_cl))
+$(O)/tests/test_npu_torture: $(torture_objs) $(O)/lib/libnpu_torture.a
+$(O)/tests/test_npu_torture_models: $(torture_objs) $(O)/lib/libnpu_onnx_torture.a $(O)/lib/libnpu_torture.a
 LIBS_test_npu_torture = -ludev -ldrm
+LIBS_test_npu_torture_models = -ludev -ldrm $(npu_onnx_libs)
 
-$(O)/lib/libnpu_torture.a: $(O)/lib/libnpu.a tests/torture/module.mk
+$(O)/lib/%_torture.a: $(O)/lib/%.a tests/torture/module.mk
 	@rm -f $@
 	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
 
@@ -21,9 +25,9 @@ LIBS_test_npu_discover = -ludev -ldrm
 
 TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_service_device_loss.py
 
-## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (a minute)
+## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (some minutes)
 .PHONY: torture
-torture: $(O)/tests/test_npu_torture
-	NPU_TORTURE=all $<
-	if command -v valgrind >/dev/null; then \
-		NPU_TORTURE=some valgrind -q --leak-check=full --show-leak-kinds=definite --error-exitcode=1 $<; fi
+torture: $(O)/tests/test_npu_torture $(O)/tests/test_npu_torture_models
+	for t in $^; do NPU_TORTURE=all $$t || exit 1; done
+	if command -v valgrind >/dev/null; then for t in $^; do NPU_TORTURE=some \
+		valgrind -q --leak-check=full --show-leak-kinds=definite --error-exitcode=1 $$t || exit 1; done; fi

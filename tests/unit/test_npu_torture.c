@@ -1,32 +1,22 @@
 /* test_npu_torture.c - each fallible call that libnpu makes (memory, files, processes, OpenCL) is made to fail in turn
- * while devices are looked for, and while a plan is built, filled, run, saved, loaded and freed.
- *
- * Whatever fails: no crash; a status that is an errno and a text that says why; the same call works when it is
- * repeated, with right results; nothing that was taken is kept (memory, descriptors, OpenCL objects, temporary files).
- * By default a part of the faults; all of them with NPU_TORTURE=all (make torture).
- */
-#include <dirent.h>
-#include <ftw.h>
+ * while devices are looked for, and while a plan is built, filled, run, saved, loaded and freed. What is asked of
+ * failures stands in tests/torture/torture.h; here results must also be right when calls are repeated. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
 #include "libnpu/safetensors.h"
-#include "tests/torture/fake_cl.h"
-#include "tests/torture/faults.h"
-#include "tests/unit/npu_helpers.h"
+#include "tests/torture/torture.h"
 
-enum { N = 64, FAULTS_BY_DEFAULT = 80 };
+enum { N = 64 };
 
-static char dir[64], vendors[] = "/tmp/npu-vendors-XXXXXX", model[96], icd[64];
+static char model[96];
 static float x[N], w[N];
 
 struct subject {
-    const char *device;
     npu_ctx *c;
     npu_dev *d;
     npu_graph *g;
@@ -98,48 +88,7 @@ static int make_graph(struct subject *s)
     return npu_graph_status(s->g);
 }
 
-/* ---- what is expected of a failure, and of a second try ---- */
-static void sane(int r, const char *text, const char *what)
-{
-    static const int known[] = {ENOMEM, EIO,    EMFILE,  ENOSPC, EAGAIN, EACCES, EPERM,
-                                ENODEV, ENOENT, ENOEXEC, EINVAL, EPIPE,  EBADMSG};
-    bool is_known = false;
-
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        is_known |= r == -known[i];
-    if (!faults_fired()[0])
-        fail_msg("%s: %d (%s) without any fault", what, r, text);
-    if (!is_known || !text || !text[0] || strstr(text, "uccess"))
-        fail_msg("%s after a fault in %s: status %d, text \"%s\"", what, faults_fired(), r, text ? text : "none");
-}
-
-/* Calls it, and if it fails once more. */
-#define TWICE(call, text)                                                                                              \
-    do {                                                                                                               \
-        int r_ = (call);                                                                                               \
-        if (r_ < 0) {                                                                                                  \
-            sane(r_, text, #call);                                                                                     \
-            r_ = (call);                                                                                               \
-        }                                                                                                              \
-        if (r_ < 0)                                                                                                    \
-            fail_msg("%s still fails after a fault in %s: %d %s", #call, faults_fired(), r_, text);                    \
-    } while (0)
-
-static void open_device(struct subject *s)
-{
-    int r;
-
-    TWICE(npu_ctx_new(dir, &s->c), "no text without a context");
-    r = npu_dev_open(s->c, s->device, &s->d);
-    if (r == 0)
-        return;
-    sane(r, npu_ctx_error(s->c), "npu_dev_open"); /* also when the fault hit the search */
-    assert_null(strstr(npu_ctx_error(s->c), "crashed"));
-    npu_ctx_free(s->c);
-    assert_int_equal(npu_ctx_new(dir, &s->c), 0);
-    assert_int_equal(npu_dev_open(s->c, s->device, &s->d), 0);
-}
-
+/* ---- lives ---- */
 static void run_and_check(struct subject *s)
 {
     float y[N];
@@ -187,14 +136,14 @@ static int save(struct subject *s)
     return r;
 }
 
-static void whole_life(struct subject *s)
+static void live(struct subject *s, const char *device)
 {
     struct npu_plan_opts opts = {.profile = true};
     npu_fence *f;
 
-    open_device(s);
+    torture_device(device, &s->c, &s->d);
     if (make_graph(s) < 0) {
-        sane(-ENOMEM, s->g ? npu_graph_error(s->g) : "no graph, no text", "a graph");
+        torture_sane(-ENOMEM, s->g ? npu_graph_error(s->g) : "no graph, no text", "a graph");
         s->g = npu_graph_free(s->g);
         assert_int_equal(make_graph(s), 0);
     }
@@ -248,7 +197,7 @@ static int make_training(struct subject *s)
 }
 
 /* One step; the loss and the gradient's norm are those of a run without faults. */
-static void training(struct subject *s)
+static void train(struct subject *s, const char *device)
 {
     static const float lr = 0.01f, step = 1;
     static float want[2];
@@ -258,10 +207,10 @@ static void training(struct subject *s)
 
     for (size_t i = 0; i < sizeof picture / sizeof picture[0]; i++)
         picture[i] = (float)(i % 7) - 3;
-    open_device(s);
+    torture_device(device, &s->c, &s->d);
     r = make_training(s);
     if (r < 0) {
-        sane(r, s->g ? npu_graph_error(s->g) : "no graph, no text", "a graph for training");
+        torture_sane(r, s->g ? npu_graph_error(s->g) : "no graph, no text", "a graph for training");
         s->g = npu_graph_free(s->g);
         assert_int_equal(make_training(s), 0);
     }
@@ -280,78 +229,33 @@ static void training(struct subject *s)
     assert_memory_equal(got, want, sizeof want);
 }
 
-static void only_discovery(struct subject *s)
+static void whole_life(const char *device)
 {
-    TWICE(npu_ctx_new(dir, &s->c), "no text without a context");
-    assert_true(npu_ctx_n_devices(s->c) >= 1);
-    assert_null(strstr(npu_ctx_error(s->c), "crashed"));
+    struct subject s = {0};
+
+    live(&s, device);
+    end(&s);
 }
 
-/* ---- nothing is kept ---- */
-static int count_entries(const char *path, const char *part)
+static void training(const char *device)
 {
-    DIR *h = opendir(path);
-    struct dirent *e;
-    int n = 0;
+    struct subject s = {0};
 
-    while (h && (e = readdir(h)))
-        n += !part || strstr(e->d_name, part) != NULL;
-    if (h)
-        closedir(h);
-    return n;
+    train(&s, device);
+    end(&s);
 }
 
-static void nothing_is_kept(int n_fds)
+static void only_discovery(const char *device)
 {
-    const char *call = "";
-    void *caller = NULL;
-    size_t n = faults_live(&call, &caller);
+    npu_ctx *c;
 
-    if (n)
-        fail_msg("after a fault in %s %zu blocks are not freed, one from %s at %p", faults_fired(), n, call, caller);
-    if (fake_cl.live)
-        fail_msg("after a fault in %s %d OpenCL objects are not released", faults_fired(), (int)fake_cl.live);
-    if (count_entries("/proc/self/fd", NULL) != n_fds)
-        fail_msg("after a fault in %s a descriptor is open", faults_fired());
-    if (count_entries(dir, "safetensors.") || count_entries(dir, "npc."))
-        fail_msg("after a fault in %s a temporary file is left", faults_fired());
+    TWICE(npu_ctx_new(torture_dir, &c), "no text without a context");
+    assert_true(npu_ctx_n_devices(c) >= 1);
+    assert_null(strstr(npu_ctx_error(c), "crashed"));
+    npu_ctx_free(c);
 }
 
 /* ---- the tests ---- */
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    return at->level > 0 ? remove(path) : 0;
-}
-
-/* f(device) with each fault in turn. Starts from an empty folder every time if `cold`. */
-static void torture(void (*f)(struct subject *), const char *device, enum faults_kind kind, bool cold)
-{
-    const char *all = getenv("NPU_TORTURE");
-    int n_fds = count_entries("/proc/self/fd", NULL);
-    long total = 0, stride = 1;
-    double begin = seconds();
-
-    for (long at = 0; at <= total; at += at ? stride : 1) {
-        struct subject s = {.device = device};
-
-        if (cold)
-            nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-        faults_forget_live();
-        faults_arm(kind, at);
-        f(&s);
-        end(&s);
-        if (at == 0) { /* how many calls there are; a fault takes some more, by repetition */
-            total = faults_disarm();
-            stride = all && strcmp(all, "all") == 0 ? 1 : total / FAULTS_BY_DEFAULT + 1;
-            assert_true(total > 0);
-        }
-        faults_disarm();
-        nothing_is_kept(n_fds);
-    }
-    print_message("# %s: %ld calls, each %ld. made to fail, %.1f s\n", device ? device : "discovery", total, stride,
-                  seconds() - begin);
-}
-
 /* First of all: as long as no driver lives in this process, it is asked for devices in a child. */
 static void discovery_survives(void **state)
 {
@@ -389,10 +293,10 @@ static void opencl_survives_with_a_warm_cache(void **state)
 /* The run was taken, but ends with an error of the device: told once, and the plan can be run again. */
 static void a_run_that_ends_in_an_error_is_told(void **state)
 {
-    struct subject s = {.device = "cl"};
+    struct subject s = {0};
 
     faults_arm(FAULTS_FAIL, 0);
-    whole_life(&s);
+    live(&s, "cl");
     faults_disarm();
     for (int i = 0; i < 4; i++) {
         npu_fence *f;
@@ -408,42 +312,17 @@ static void a_run_that_ends_in_an_error_is_told(void **state)
     assert_int_equal(fake_cl.live, 0);
 }
 
-/* A driver that is none, to be found out if the search for devices fails. */
-static int make_vendors(void)
-{
-    FILE *f;
-
-    snprintf(icd, sizeof icd, "%s/none.icd", vendors);
-    f = fopen(icd, "w");
-    if (!f || fputs("libm.so.6\n", f) < 0 || fclose(f) != 0)
-        return -1;
-    setenv("OCL_ICD_VENDORS", vendors, 1);
-    return 0;
-}
-
 static int setup(void **state)
 {
     for (int i = 0; i < N; i++) {
         x[i] = (float)i;
         w[i] = (float)(N - i);
     }
-    fake_cl.fails = faults_step;
     fake_cl.n_args = scale_args;
-    /* fsync takes its time on a disk */
-    snprintf(dir, sizeof dir, "%s/npu-torture-XXXXXX", access("/dev/shm", W_OK | X_OK) == 0 ? "/dev/shm" : "/tmp");
-    if (!mkdtemp(dir) || !mkdtemp(vendors))
+    if (torture_setup(state) < 0)
         return -1;
-    snprintf(model, sizeof model, "%s/model.safetensors", dir);
-    if (make_vendors() < 0)
-        return -1;
-    return faults_init();
-}
-
-static int teardown(void **state)
-{
-    nftw(dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
-    unlink(icd);
-    return rmdir(vendors) + rmdir(dir);
+    snprintf(model, sizeof model, "%s/model.safetensors", torture_dir);
+    return 0;
 }
 
 int main(void)
@@ -458,5 +337,5 @@ int main(void)
         cmocka_unit_test(a_run_that_ends_in_an_error_is_told),
     };
 
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return cmocka_run_group_tests(tests, setup, torture_teardown);
 }
