@@ -134,7 +134,7 @@ udevdir    = $(prefix)/lib/udev/rules.d
 FILL = sed -e 's|@prefix@|$(prefix)|g' -e 's|@bindir@|$(bindir)|g' \
 	-e 's|@libexecdir@|$(libexecdir)|g' -e 's|@libdir@|$(libdir)|g' -e 's|@sysconfdir@|$(sysconfdir)|g' \
 	-e 's|@includedir@|$(prefix)/include|g' -e 's|@version@|$(VERSION)|g'
-TOOLS = gazed gazectl gaze-analyze npu-info npu-ops npu-quantize npu-asm npu-explain gaze-train gaze-eval gaze-render gaze-clip
+TOOLS = gazed gazectl gaze-analyze npu-info npu-ops npu-bench npu-convert npu-quantize npu-asm npu-explain gaze-train gaze-eval gaze-render gaze-clip
 
 .PHONY: install
 install: all

@@ -23,6 +23,15 @@ $(O)/bin/npu-convert: $(call objs,$(patsubst %,models/tool/%.c,npu_convert conve
 LIBS_npu-convert = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
 TEST_SCRIPTS += tests/system/test_npu_convert.py
 
+PROGS += $(O)/bin/npu-bench
+$(O)/bin/npu-bench: $(call objs,$(patsubst %,models/tool/%.c,npu_bench bench_net bench_gemm bench_train bench_quant bench_time \
+    bench_start bench_peak bench_print net_by_name npy)) \
+    $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_npu-bench = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
+TEST_SCRIPTS += tests/system/test_npu_bench.py
+# Sums of one pass over memory.
+CFLAGS_models_tool_bench_peak = -O3
+
 # ONNX, with the networks themselves
 TEST_PROGS += $(O)/tests/test_onnx
 $(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/unit/test_onnx_hostile.c models/tool/net_by_name.c) \

@@ -7,41 +7,17 @@
 #include "models/tool/convert.h"
 #include "models/tool/npy.h"
 
-/* The tensor of a value with memory of its own; data NULL if there is none left. */
-static struct npu_tensor tensor_of(const npu_graph *g, npu_val v)
-{
-    struct npu_tensor t = {.dtype = npu_val_dtype(g, v), .shape = *npu_val_shape(g, v)};
-
-    t.data = calloc((size_t)npu_shape_elements(&t.shape) + 1, npu_dtype_size(t.dtype));
-    return t;
-}
-
-/* -1 to 1; whole numbers from 0 to 255, or 127 for i8. */
-static void fill_random(const struct npu_tensor *t, uint64_t key)
-{
-    const int64_t n = npu_shape_elements(&t->shape);
-
-    for (int64_t i = 0; i < n; i++) {
-        const float u = npu_rng_uniform(key, (uint64_t)i);
-
-        npu_store(t, i, npu_dtype_is_float(t->dtype) ? 2.0f * u - 1.0f : floorf(u * (t->dtype == NPU_I8 ? 128 : 256)));
-    }
-}
-
-/* DIR/NAME.npy; what can't be in a file's name becomes "_". */
+/* DIR/NAME.npy */
 static int write_array(const struct convert_args *a, const char *name, const struct npu_tensor *t)
 {
-    char *path, *file;
+    char *path;
     int r;
 
     if (!a->out)
         return 0;
-    if (asprintf(&path, "%s/%s.npy", a->out, name) < 0)
+    path = npy_array_path(a->out, name);
+    if (!path)
         return convert_fail("out of memory");
-    file = path + strlen(a->out) + 1;
-    for (char *p = file; *p; p++)
-        if (*p == '/' || (p == file && *p == '.'))
-            *p = '_';
     r = npy_write(path, t);
     if (r < 0)
         convert_fail("%s: %s", path, strerror(-r));
@@ -66,12 +42,12 @@ static int write_input(const struct convert_args *a, struct convert_plan *p, con
     const npu_graph *g = npu_onnx_graph(p->model);
     const npu_val v = npu_graph_find(g, name);
     const char *from = source_of(a, name);
-    struct npu_tensor t = tensor_of(g, v);
+    struct npu_tensor t = npy_tensor_of(g, v);
     char why[256] = "out of memory";
     int r = t.data ? 0 : -ENOMEM;
 
     if (r == 0 && (!from || strcmp(from, "random") == 0))
-        fill_random(&t, npu_rng_key(a->seed, name));
+        npy_fill_random(&t, npu_rng_key(a->seed, name));
     else if (r == 0)
         r = npy_read(from, &t, why, sizeof why);
     if (r < 0)
@@ -89,7 +65,7 @@ static int read_output(const struct convert_args *a, struct convert_plan *p, con
     const npu_graph *g = npu_onnx_graph(p->model);
     const npu_val v = npu_graph_find(g, name);
     const struct npu_tensor_type *type = &npu_value_of(g, v)->type;
-    struct npu_tensor t = tensor_of(g, v);
+    struct npu_tensor t = npy_tensor_of(g, v);
     const int64_t n = npu_shape_elements(&t.shape);
     double sum = 0.0, lo = INFINITY, hi = -INFINITY;
     char text[96];

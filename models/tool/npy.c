@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "libnpu/graph.h"
+#include "libnpu/rng.h"
 
 static const char *type_code(enum npu_dtype t)
 {
@@ -159,4 +160,37 @@ int npy_write(const char *path, const struct npu_tensor *t)
     if (ferror(f) | (fclose(f) != 0))
         return errno > 0 ? -errno : -EIO;
     return 0;
+}
+
+/* ---- arrays of a network ---- */
+struct npu_tensor npy_tensor_of(const npu_graph *g, npu_val v)
+{
+    struct npu_tensor t = {.dtype = npu_val_dtype(g, v), .shape = *npu_val_shape(g, v)};
+
+    t.data = calloc((size_t)npu_shape_elements(&t.shape) + 1, npu_dtype_size(t.dtype));
+    return t;
+}
+
+void npy_fill_random(const struct npu_tensor *t, uint64_t key)
+{
+    const int64_t n = npu_shape_elements(&t->shape);
+
+    for (int64_t i = 0; i < n; i++) {
+        const float u = npu_rng_uniform(key, (uint64_t)i);
+
+        npu_store(t, i, npu_dtype_is_float(t->dtype) ? 2.0f * u - 1.0f : floorf(u * (t->dtype == NPU_I8 ? 128 : 256)));
+    }
+}
+
+char *npy_array_path(const char *folder, const char *name)
+{
+    char *path, *file;
+
+    if (asprintf(&path, "%s/%s.npy", folder, name) < 0)
+        return NULL;
+    file = path + strlen(folder) + 1;
+    for (char *p = file; *p; p++)
+        if (*p == '/' || (p == file && *p == '.'))
+            *p = '_';
+    return path;
 }
