@@ -24,6 +24,8 @@ struct npu_dev_ops {
     int (*submit)(struct npu_plan *p);
     /* 0 when done, the run's failure, or -ETIMEDOUT. Called only while in flight. */
     int (*wait)(struct npu_plan *p, int64_t timeout_ns);
+    /* NULL, or the whole run at once on the calling thread; -EOPNOTSUPP if this plan needs submit and wait. */
+    int (*run)(struct npu_plan *p);
     void (*close)(struct npu_dev *d);
 };
 

@@ -129,6 +129,7 @@ struct npu_launch {
     int dims;
     size_t global[3], local[3]; /* local all 0: the device chooses; else global must be a multiple of local */
     npu_native_fn *native;      /* if set: run this instead of the kernel */
+    int parts;                  /* of a native launch; 0: as many as there are threads */
     bool on_params;             /* run only when a parameter was written since the last run: weight packing */
     const char *tier;           /* for explain: "vec8", "amx-bf16" ... */
 };

@@ -219,8 +219,18 @@ int npu_fence_wait(npu_fence *f, int64_t timeout_ns)
 int npu_plan_run(npu_plan *p)
 {
     npu_fence *f;
-    int r = npu_plan_submit(p, &f);
+    int r;
 
+    if (!p->in_flight && p->dev->ops->run) {
+        p->submitted_ns = npu_now_ns();
+        r = p->dev->ops->run(p);
+        if (r != -EOPNOTSUPP) {
+            p->params_dirty &= r < 0;
+            p->last_run_ms = (double)(npu_now_ns() - p->submitted_ns) * 1e-6;
+            return r < 0 ? tell_device(p, r) : r;
+        }
+    }
+    r = npu_plan_submit(p, &f);
     return r < 0 ? r : npu_fence_wait(f, -1);
 }
 

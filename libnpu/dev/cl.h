@@ -49,15 +49,25 @@ struct cl_launch {
     bool has_local;
 };
 
+/* The launches of a run in order. parts: of native ones, 0 for kernels; neighbours that are native go together. */
+struct cl_run {
+    int n;
+    const struct cl_launch **launch;
+    uint16_t *parts;
+};
+
 struct cl_plan {
     cl_command_queue queue;
+    bool host; /* native launches only: banks are memory of ours and OpenCL at most starts a run */
     cl_mem *bank;
     void **address; /* of the banks, for native launches; NULL until one is needed */
     cl_mem *value;  /* sub-buffer by value handle - 1; NULL: none or empty */
     cl_mem *buf;    /* sub-buffer by scratch or packed handle */
     struct cl_launch *launch;
     int n_launches;
-    cl_event *event; /* profiling: one a launch */
+    struct cl_run run[2]; /* [1]: parameters were written */
+    const struct cl_run *running;
+    cl_event *event; /* profiling: one an entry of the run */
     cl_event last;   /* of the submission in flight */
     pthread_mutex_t lock;
     pthread_cond_t done_cond;
@@ -88,8 +98,16 @@ void cl_cache_remove(const char *dir, uint64_t key);
 
 /* cl_plan.c */
 extern const struct npu_dev_ops cl_ops;
-/* cl_native.c */
+/* cl_native.c: native launches. */
 int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k);
-cl_int cl_native_enqueue(struct cl_plan *cp, struct cl_launch *k, cl_event *ret_event);
+int cl_native_parts(const struct cl_dev *d, const struct npu_launch *l);
+/* Neighbouring native launches i .. j - 1 of a run as one command; returns j. One at a time if the plan is profiled. */
+int cl_native_end(const struct npu_plan *p, const struct cl_run *r, int i);
+cl_int cl_native_enqueue(struct npu_plan *p, const struct cl_run *r, int i, int end, cl_event *ret_event);
+/* Memory of plans with native launches only. */
+bool cl_native_only(const struct npu_plan *p);
+int cl_native_memory(struct npu_plan *p);
+/* The whole run of such a plan on the calling thread and the pool. */
+void cl_native_run(struct npu_plan *p, const struct cl_run *r);
 
 #endif

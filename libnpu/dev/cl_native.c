@@ -1,20 +1,23 @@
-/* cl_native.c - C functions on the OpenCL queue: one native kernel whose parts run on the device's pool of threads. */
+/* cl_native.c - C functions on the device's pool of threads: in the OpenCL queue, neighbours as one native kernel; or,
+ * where a plan has nothing else, straight from npu_plan_run. */
 #include <stdlib.h>
 
 #include "libnpu/dev/cl.h"
 
-/* Devices with native kernels work in the host's memory, so a bank's address is asked for once, by a native kernel with
- * only that bank (PoCL 3.1 mixes up the addresses of several), and a run passes addresses. OpenCL copies this block. */
-struct native_block {
+struct cl_native {
     npu_native_fn *fn;
-    struct npu_pool *pool;
     const struct npu_arg *arg;
     const void *attr;
     void *p[NPU_MAX_ARGS];
 };
 
-struct cl_native {
-    struct native_block block;
+/* Devices with native kernels work in the host's memory, so a bank's address is asked for once, by a native kernel with
+ * only that bank (PoCL 3.1 mixes up the addresses of several), and a run passes addresses. OpenCL copies this block. */
+struct native_block {
+    struct npu_pool *pool;
+    const struct cl_launch *const *launch;
+    const uint16_t *parts;
+    int n;
 };
 
 struct where_block {
@@ -22,19 +25,20 @@ struct where_block {
     void **ret_address;
 };
 
-static void run_part(void *arg, int part, int n_parts)
+static void run_part(void *arg, int stage, int part, int n_parts)
 {
-    const struct native_block *b = arg;
-    struct npu_native_call call = {.arg = b->arg, .p = b->p, .attr = b->attr};
+    const struct cl_launch *const *launch = arg;
+    const struct cl_native *n = launch[stage]->native;
+    const struct npu_native_call call = {.arg = n->arg, .p = n->p, .attr = n->attr};
 
-    b->fn(&call, part, n_parts);
+    n->fn(&call, part, n_parts);
 }
 
 static void CL_CALLBACK native_main(void *arg)
 {
-    struct native_block *b = arg;
+    const struct native_block *b = arg;
 
-    npu_pool_run(b->pool, run_part, b);
+    npu_pool_run(b->pool, run_part, (void *)(uintptr_t)b->launch, b->parts, b->n);
 }
 
 static struct npu_place arg_place(const struct npu_plan *p, const struct npu_arg *a)
@@ -85,21 +89,85 @@ int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k)
     r = cp->address ? 0 : find_banks(p);
     if (r < 0 || !cp->address)
         return r;
-    n->block.fn = k->l->native;
-    n->block.pool = d->pool;
-    n->block.arg = k->l->arg;
-    n->block.attr = p->graph->node[p->step[k->step].node]->attr;
+    n->fn = k->l->native;
+    n->arg = k->l->arg;
+    n->attr = p->graph->node[p->step[k->step].node]->attr;
     for (int i = 0; i < k->l->n_args; i++) {
         struct npu_place at = arg_place(p, &k->l->arg[i]);
 
         if (at.bank >= 0 && at.size > 0)
-            n->block.p[i] = (char *)cp->address[at.bank] + at.offset;
+            n->p[i] = (char *)cp->address[at.bank] + at.offset;
     }
     return 0;
 }
 
-cl_int cl_native_enqueue(struct cl_plan *cp, struct cl_launch *k, cl_event *ret_event)
+int cl_native_parts(const struct cl_dev *d, const struct npu_launch *l)
 {
-    return clEnqueueNativeKernel(cp->queue, native_main, &k->native->block, sizeof k->native->block, 0, NULL, NULL, 0,
-                                 NULL, ret_event);
+    const int n = l->parts > 0 ? l->parts : npu_pool_threads(d->pool);
+
+    return n < NPU_POOL_MAX_PARTS ? n : NPU_POOL_MAX_PARTS;
+}
+
+int cl_native_end(const struct npu_plan *p, const struct cl_run *r, int i)
+{
+    const int most = p->opts.profile ? 1 : NPU_POOL_MAX_STAGES;
+    int end = i + 1;
+
+    while (end < r->n && end - i < most && r->launch[end]->native)
+        end++;
+    return end;
+}
+
+static struct native_block block_of(const struct npu_plan *p, const struct cl_run *r, int i, int end)
+{
+    const struct cl_dev *d = (const struct cl_dev *)p->dev;
+
+    return (struct native_block){d->pool, r->launch + i, r->parts + i, end - i};
+}
+
+cl_int cl_native_enqueue(struct npu_plan *p, const struct cl_run *r, int i, int end, cl_event *ret_event)
+{
+    struct cl_plan *cp = p->dev_plan;
+    struct native_block b = block_of(p, r, i, end);
+
+    return clEnqueueNativeKernel(cp->queue, native_main, &b, sizeof b, 0, NULL, NULL, 0, NULL, ret_event);
+}
+
+bool cl_native_only(const struct npu_plan *p)
+{
+    for (int i = 0; i < p->lower.n_launches; i++)
+        if (!p->lower.launch[i].native)
+            return false;
+    return p->lower.n_launches > 0 && ((const struct cl_dev *)p->dev)->pool;
+}
+
+int cl_native_memory(struct npu_plan *p)
+{
+    enum { PAGE = 4096 };
+    struct cl_plan *cp = p->dev_plan;
+
+    cp->address = calloc((size_t)p->n_banks + 1, sizeof cp->address[0]);
+    if (!cp->address)
+        return -ENOMEM;
+    for (int b = 0; b < p->n_banks; b++) {
+        const size_t size = p->bank[b].size > 0 ? p->bank[b].size : 1;
+
+        if (posix_memalign(&cp->address[b], PAGE, size) != 0) {
+            cp->address[b] = NULL;
+            return npu_plan_fail(p, -ENOMEM, "no memory for %zu bytes", size);
+        }
+        memset(cp->address[b], 0, size);
+    }
+    return 0;
+}
+
+void cl_native_run(struct npu_plan *p, const struct cl_run *r)
+{
+    for (int i = 0, end; i < r->n; i = end) {
+        struct native_block b;
+
+        end = cl_native_end(p, r, i);
+        b = block_of(p, r, i, end);
+        native_main(&b);
+    }
 }

@@ -1,5 +1,6 @@
 /* cl_plan.c - plans on an OpenCL device: banks as buffers, places as sub-buffers, one kernel object a launch with its
- * arguments set once; a run is one enqueue a launch and one flush.
+ * arguments set once; a run is one enqueue a launch, or a row of native launches, and one flush. Plans with native
+ * launches only have memory of their own and need no OpenCL while they run (cl_native.c).
  */
 #include <stdlib.h>
 #include <time.h>
@@ -68,6 +69,8 @@ static int make_memory(struct npu_plan *p)
     struct cl_plan *cp = p->dev_plan;
     cl_int e = CL_SUCCESS;
 
+    if (cp->host)
+        return cl_native_memory(p);
     cp->bank = calloc((size_t)p->n_banks + 1, sizeof(cl_mem));
     cp->value = calloc((size_t)p->graph->n_values + 1, sizeof(cl_mem));
     cp->buf = calloc((size_t)p->lower.n_bufs + 1, sizeof(cl_mem));
@@ -159,7 +162,31 @@ static int warm_up(struct npu_plan *p)
         if (e != CL_SUCCESS)
             return npu_plan_fail(p, cl_errno(e), "kernel %s.%s: %s", k->l->source, k->l->entry, cl_error_text(e));
     }
-    return zero_banks(p);
+    return cp->host ? 0 : zero_banks(p);
+}
+
+/* Which launches a run has: all after parameters were written, else those that do not depend on them alone. */
+static int make_runs(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+
+    for (int dirty = 0; dirty < 2; dirty++) {
+        struct cl_run *r = &cp->run[dirty];
+
+        r->launch = calloc((size_t)cp->n_launches + 1, sizeof(struct cl_launch *));
+        r->parts = calloc((size_t)cp->n_launches + 1, sizeof r->parts[0]);
+        if (!r->launch || !r->parts)
+            return -ENOMEM;
+        for (int i = 0; i < cp->n_launches; i++) {
+            const struct cl_launch *k = &cp->launch[i];
+
+            if (k->on_params && !dirty)
+                continue;
+            r->parts[r->n] = (uint16_t)(k->native ? cl_native_parts(dev_of(p), k->l) : 0);
+            r->launch[r->n++] = k;
+        }
+    }
+    return 0;
 }
 
 static int make_launches(struct npu_plan *p)
@@ -181,7 +208,7 @@ static int make_launches(struct npu_plan *p)
     r = cl_programs_get(dev_of(p), p, cp->launch, cp->n_launches);
     for (i = 0; r >= 0 && i < cp->n_launches; i++)
         r = cp->launch[i].l->native ? cl_native_prepare(dev_of(p), p, &cp->launch[i]) : make_kernel(p, &cp->launch[i]);
-    return r;
+    return r < 0 ? r : make_runs(p);
 }
 
 static int cl_build(struct npu_plan *p)
@@ -202,6 +229,7 @@ static int cl_build(struct npu_plan *p)
     cp->queue = cl_queue_new(dev_of(p), p->opts.profile, &e);
     if (!cp->queue)
         return fail(p, e, "command queue");
+    cp->host = cl_native_only(p);
     r = make_memory(p);
     pthread_mutex_lock(&dev_of(p)->build_lock);
     if (r == 0)
@@ -222,6 +250,10 @@ static void free_launches(struct cl_plan *cp)
         free(cp->launch[i].native);
         if (cp->event[i])
             clReleaseEvent(cp->event[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        free(cp->run[i].launch);
+        free(cp->run[i].parts);
     }
     free(cp->launch);
     free(cp->event);
@@ -250,6 +282,8 @@ static void cl_plan_free(struct npu_plan *p)
     if (cp->last)
         clReleaseEvent(cp->last);
     free_launches(cp);
+    for (int b = 0; cp->host && cp->address && b < p->n_banks; b++)
+        free(cp->address[b]);
     free(cp->address);
     free_mems(cp->value, p->graph->n_values);
     free_mems(cp->buf, p->lower.n_bufs);
@@ -264,46 +298,62 @@ static void cl_plan_free(struct npu_plan *p)
 static int cl_write(struct npu_plan *p, struct npu_place at, const void *data)
 {
     struct cl_plan *cp = p->dev_plan;
-    cl_int e = clEnqueueWriteBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+    cl_int e;
 
+    if (cp->host) {
+        memcpy((char *)cp->address[at.bank] + at.offset, data, at.size);
+        return 0;
+    }
+    e = clEnqueueWriteBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
     return e == CL_SUCCESS ? 0 : fail(p, e, "write");
 }
 
 static int cl_read(struct npu_plan *p, struct npu_place at, void *data)
 {
     struct cl_plan *cp = p->dev_plan;
-    cl_int e = clEnqueueReadBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+    cl_int e;
 
+    if (cp->host) {
+        memcpy(data, (const char *)cp->address[at.bank] + at.offset, at.size);
+        return 0;
+    }
+    e = clEnqueueReadBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
     return e == CL_SUCCESS ? 0 : fail(p, e, "read");
+}
+
+/* Launch i of the run, or the row of native ones that begins there: up to *ret_end. */
+static cl_int enqueue(struct npu_plan *p, const struct cl_run *run, int i, int *ret_end)
+{
+    struct cl_plan *cp = p->dev_plan;
+    const struct cl_launch *k = run->launch[i];
+    const int end = k->native ? cl_native_end(p, run, i) : i + 1;
+    cl_event *ev = p->opts.profile ? &cp->event[i] : end == run->n ? &cp->last : NULL;
+
+    *ret_end = end;
+    if (k->native)
+        return cl_native_enqueue(p, run, i, end, ev);
+    return clEnqueueNDRangeKernel(cp->queue, k->kernel, (cl_uint)k->l->dims, NULL, k->l->global,
+                                  k->has_local ? k->local : NULL, 0, NULL, ev);
 }
 
 static int cl_submit(struct npu_plan *p)
 {
     struct cl_plan *cp = p->dev_plan;
+    const struct cl_run *run = &cp->run[p->params_dirty];
     const char *what = "run";
-    int last = cp->n_launches - 1;
     cl_int e = CL_SUCCESS;
 
-    if (!p->params_dirty)
-        while (last >= 0 && cp->launch[last].on_params)
-            last--;
-    for (int i = 0; i <= last && e == CL_SUCCESS; i++) {
-        struct cl_launch *k = &cp->launch[i];
-        cl_event *ev = p->opts.profile ? &cp->event[i] : i == last ? &cp->last : NULL;
-
-        if (k->on_params && !p->params_dirty)
-            continue;
-        e = k->native ? cl_native_enqueue(cp, k, ev)
-                      : clEnqueueNDRangeKernel(cp->queue, k->kernel, (cl_uint)k->l->dims, NULL, k->l->global,
-                                               k->has_local ? k->local : NULL, 0, NULL, ev);
-        what = k->l->entry ? k->l->entry : "native";
+    cp->running = run;
+    for (int i = 0, end; i < run->n && e == CL_SUCCESS; i = end) {
+        e = enqueue(p, run, i, &end);
+        what = run->launch[i]->l->entry ? run->launch[i]->l->entry : "native";
     }
     if (e == CL_SUCCESS)
         what = "run";
-    if (e == CL_SUCCESS && last < 0)
+    if (e == CL_SUCCESS && run->n == 0)
         e = clEnqueueMarkerWithWaitList(cp->queue, 0, NULL, &cp->last);
-    if (e == CL_SUCCESS && p->opts.profile && last >= 0) {
-        cp->last = cp->event[last];
+    if (e == CL_SUCCESS && p->opts.profile && run->n > 0) {
+        cp->last = cp->event[run->n - 1];
         clRetainEvent(cp->last);
     }
     if (e == CL_SUCCESS)
@@ -366,10 +416,11 @@ static int wait_timed(struct npu_plan *p, int64_t timeout_ns)
 static void collect_times(struct npu_plan *p)
 {
     struct cl_plan *cp = p->dev_plan;
+    const struct cl_run *run = cp->running;
     int last_step = -1;
 
-    for (int i = 0; i < cp->n_launches; i++) {
-        struct npu_step *s = &p->step[cp->launch[i].step];
+    for (int i = 0; i < run->n; i++) {
+        struct npu_step *s = &p->step[run->launch[i]->step];
         cl_ulong start = 0, end = 0;
 
         if (!cp->event[i])
@@ -379,9 +430,9 @@ static void collect_times(struct npu_plan *p)
         clReleaseEvent(cp->event[i]);
         cp->event[i] = NULL;
         s->ms_sum += end > start ? (double)(end - start) * 1e-6 : 0.0;
-        if (cp->launch[i].step != last_step)
+        if (run->launch[i]->step != last_step)
             s->runs++;
-        last_step = cp->launch[i].step;
+        last_step = run->launch[i]->step;
     }
 }
 
@@ -408,6 +459,16 @@ static int cl_wait(struct npu_plan *p, int64_t timeout_ns)
         collect_times(p);
     if (e != CL_SUCCESS || status < 0)
         return fail(p, status < 0 ? status : e, "run");
+    return 0;
+}
+
+static int cl_run(struct npu_plan *p)
+{
+    struct cl_plan *cp = p->dev_plan;
+
+    if (!cp->host || p->opts.profile)
+        return -EOPNOTSUPP;
+    cl_native_run(p, &cp->run[p->params_dirty]);
     return 0;
 }
 
@@ -438,5 +499,6 @@ const struct npu_dev_ops cl_ops = {
     .read = cl_read,
     .submit = cl_submit,
     .wait = cl_wait,
+    .run = cl_run,
     .close = cl_close,
 };

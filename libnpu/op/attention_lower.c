@@ -1,6 +1,7 @@
 /* attention_lower.c - launches of attention and its gradient. */
 #include "libnpu/op/attention.h"
 #include "libnpu/op/util.h"
+#include "libnpu/tier/avx2.h"
 
 enum { PART = 32 }; /* as in kernels/attention.cl */
 
@@ -160,13 +161,23 @@ static struct npu_attention_dims lower_dims(const struct npu_node *n, const stru
     return npu_attention_dims(n, &qkv.shape);
 }
 
+static int forward_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d)
+{
+    const struct npu_avx2_attention a = {
+        .batch = (int32_t)d->batch, .n = (int32_t)d->n, .heads = (int32_t)d->heads, .dh = (int32_t)d->dh};
+
+    if (d->batch > INT32_MAX / 2 || d->n > INT32_MAX / 64 || d->d > INT32_MAX / 4)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "too large");
+    return npu_avx2_lower_attention(l, a, n->in[0], n->out[0], d->scale);
+}
+
 int npu_attention_lower(const struct npu_node *n, struct npu_lower *l)
 {
     const struct npu_attention_dims d = lower_dims(n, l);
 
     if (d.batch * d.n * d.d == 0)
         return 0;
-    if (forward_cpu(n, l, &d) == -EOPNOTSUPP)
+    if (forward_avx2(n, l, &d) == -EOPNOTSUPP && forward_cpu(n, l, &d) == -EOPNOTSUPP)
         forward_any(n, l, &d);
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/util.h"
 #include "libnpu/tier/amx.h"
+#include "libnpu/tier/avx2.h"
 
 static struct npu_launch *start(struct npu_lower *l, const char *entry, const char *tier)
 {
@@ -304,6 +305,34 @@ static int grad_w_amx(const struct npu_node *n, struct npu_lower *l, const struc
     return npu_amx_lower_wgrad(l, a, g, n->in[0], n->in[1], n->out[0]);
 }
 
+/* ---- native code of the tier avx2 ---- */
+static int forward_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
+{
+    const struct npu_avx2_conv g = {.n = (int32_t)d->n,
+                                    .h = (int32_t)d->h,
+                                    .w = (int32_t)d->w,
+                                    .cin = (int32_t)d->cin,
+                                    .oh = (int32_t)d->oh,
+                                    .ow = (int32_t)d->ow,
+                                    .cout = (int32_t)d->cout,
+                                    .kh = (int32_t)d->kh,
+                                    .kw = (int32_t)d->kw,
+                                    .stride = (int32_t)d->stride,
+                                    .pad_top = (int32_t)d->pad_top,
+                                    .pad_left = (int32_t)d->pad_left,
+                                    .w_k = (int32_t)d->cout,
+                                    .w_n = 1,
+                                    .act = NPU_ATTR(struct npu_conv2d_attr, n)->act};
+
+    if (!fits_int32(d) || d->cin == 0)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "too large, or empty");
+    if (depthwise(d))
+        return npu_avx2_lower_depthwise(l, g, n->in, n->out[0]);
+    if (d->groups > 1)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "groups of several channels");
+    return npu_avx2_lower_conv(l, g, n->in, n->out[0], 1.0f);
+}
+
 /* ---- conv2d ---- */
 static void forward_any(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
 {
@@ -323,7 +352,7 @@ int npu_conv2d_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.oh * d.ow * d.cout == 0)
         return 0;
-    if (gather_amx(n, l, &d, false) == 0)
+    if (gather_amx(n, l, &d, false) == 0 || forward_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, false);

@@ -1,0 +1,44 @@
+/* avx2.c - whether the tier serves here, and the sizes that lowering and kernels share. */
+#include "libnpu/tier/avx2.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g)
+{
+    const size_t taps = g->gather ? 1 : (size_t)g->kh * (size_t)g->kw, mb = (size_t)g->mb;
+    const size_t floats = g->gather ? mb * (size_t)g->kh * (size_t)g->kw * (size_t)g->cin : (size_t)g->cin;
+
+    return (taps * mb * sizeof(float *) + (floats + 16) * sizeof(float) + 63) / 64 * 64;
+}
+
+size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a)
+{
+    const size_t panels = ((size_t)a->n + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL, dh = (size_t)a->dh;
+    const size_t dp = (dh + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL * NPU_AVX2_PANEL;
+    const size_t keys = panels * NPU_AVX2_PANEL;
+
+    return (keys * (dh + dp + NPU_AVX2_ROWS) * sizeof(float) + panels * NPU_AVX2_ROWS * sizeof(float *) + 63) / 64 * 64;
+}
+
+/* ---- choice ---- */
+static bool passed;
+
+static void test_hardware(void)
+{
+    const struct npu_avx2_kernels *k = npu_avx2_kernels();
+
+    passed = k && npu_avx2_self_test(k) == 0;
+}
+
+const struct npu_avx2_kernels *npu_avx2_for(const struct npu_traits *t)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    const char *native = getenv("NPU_MAT_NATIVE"), *portable = getenv("NPU_MAT_PORTABLE");
+
+    if (!t->native || !(t->cpu & NPU_CPU_AVX2_FMA) || getenv("NPU_MAT_VEC") || (native && native[0] == '0') ||
+        (portable && portable[0] == '1'))
+        return NULL;
+    pthread_once(&once, test_hardware);
+    return passed ? npu_avx2_kernels() : NULL;
+}

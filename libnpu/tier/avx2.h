@@ -1,0 +1,61 @@
+/* avx2.h - the tier "avx2": f32 and int8 operations as native launches on x86 CPUs with AVX2 and FMA.
+ *
+ * A plan whose nodes are all served here runs without OpenCL (dev/cl_native.c). Weights are packed once into panels of
+ * 16 columns. Each launch says into how many units its work falls apart; a unit is a part of the launch.
+ */
+#ifndef NPU_TIER_AVX2_H
+#define NPU_TIER_AVX2_H
+
+#include "libnpu/op.h"
+
+#define NPU_AVX2_TIER "avx2"
+
+enum { NPU_AVX2_PANEL = 16, NPU_AVX2_ROWS = 6 }; /* of a register tile: columns and rows */
+
+/* The launches take the fields in this order as int32 arguments. A product is the 1 x 1 convolution of a picture of one
+ * row; x [n, h, w, cin], weights [kh kw cin, cout]. */
+struct npu_avx2_conv {
+    int32_t n, h, w, cin, oh, ow, cout;
+    int32_t kh, kw, stride, pad_top, pad_left;
+    int32_t w_k, w_n;             /* steps between weights along terms and result channels */
+    int32_t act;                  /* enum npu_act, + 256: the residual is added after it */
+    int32_t gather;               /* terms are copied side by side, else rows are read through pointers */
+    int32_t mb;                   /* result pixels at a time */
+    int32_t row_units, col_units; /* shares of the result pixels and of the panels */
+};
+size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
+
+struct npu_avx2_attention {
+    int32_t batch, n, heads, dh, query_units;
+};
+size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a); /* bytes a part */
+
+/* Arguments: pack: weights, packed, fields. conv: x, packed, bias, residual, y, scratch, fields, scale. depthwise: x,
+ * weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale. layer_norm: x, gamma, beta, y, rows,
+ * columns, eps. */
+struct npu_avx2_kernels {
+    npu_native_fn *pack, *conv, *depthwise, *attention, *layer_norm;
+};
+const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
+
+/* The kernels that serve a device, NULL if there are none: not an x86 CPU with AVX2 and FMA, native launches do not run
+ * there, the self-test failed, or the environment asks for other tiers (NPU_MAT_VEC, NPU_MAT_PORTABLE,
+ * NPU_MAT_NATIVE=0). */
+const struct npu_avx2_kernels *npu_avx2_for(const struct npu_traits *t);
+/* Odd shapes through all kernels against plain C: 0 or -EIO. */
+int npu_avx2_self_test(const struct npu_avx2_kernels *k);
+
+/* ---- launches; -EOPNOTSUPP if the tier does not serve the node ---- */
+int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale);
+int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out);
+int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale);
+int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val out, float eps);
+
+/* ---- what the kernels share ---- */
+static inline void npu_avx2_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof *to; i++)
+        to[i] = c->arg[first + (int)i].i;
+}
+
+#endif

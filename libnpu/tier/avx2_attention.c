@@ -1,0 +1,140 @@
+/* avx2_attention.c - softmax(q k^T) v for one head and a share of the queries at a time; scores of six queries wait in
+ * the first cache. */
+#include "libnpu/tier/avx2.h"
+
+#ifdef __AVX2__
+#include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_tile.h"
+
+enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, BLOCK = ROWS * PANEL };
+
+struct head {
+    int64_t n, dh, d, key_panels, value_panels;
+    float scale;
+    const float *q, *k, *v; /* rows of 3 d */
+    float *keys;            /* [key_panels][dh][16] */
+    float *values;          /* [value_panels][16 key_panels][16] */
+    float *scores;          /* [key_panels][6][16] */
+    const float **row;      /* of the scores: [key_panels][6] */
+};
+
+static void pack(const struct head *h)
+{
+    for (int64_t p = 0; p < h->key_panels; p++)
+        for (int64_t j = 0; j < PANEL; j++) {
+            const int64_t key = p * PANEL + j;
+            const float *k = h->k + key * 3 * h->d;
+            float *to = h->keys + p * h->dh * PANEL + j;
+
+            for (int64_t i = 0; i < h->dh; i++)
+                to[i * PANEL] = key < h->n ? k[i] : 0.0f;
+        }
+    for (int64_t p = 0; p < h->value_panels; p++)
+        for (int64_t key = 0; key < h->key_panels * PANEL; key++) {
+            const float *v = h->v + key * 3 * h->d + p * PANEL;
+            float *to = h->values + (p * h->key_panels * PANEL + key) * PANEL;
+            const int64_t count = key < h->n ? h->dh - p * PANEL : 0;
+
+            _mm256_store_ps(to, load_some(v, at_least(0, count)));
+            _mm256_store_ps(to + 8, load_some(v + 8, at_least(0, count - 8)));
+        }
+}
+
+/* Scores of row i to e^(scale (score - largest)); returns 1 / their sum. */
+static float softmax_row(const struct head *h, int64_t i)
+{
+    const __m256 none = _mm256_set1_ps(-INFINITY), scale = _mm256_set1_ps(h->scale);
+    const int64_t last = (h->key_panels - 1) * BLOCK + i * PANEL, left = h->n - (h->key_panels - 1) * PANEL;
+    float *s = h->scores + i * PANEL;
+    __m256 top = none, sum = _mm256_setzero_ps(), largest;
+
+    for (int64_t e = 0; e < 2; e++) {
+        float *p = h->scores + last + e * 8;
+        const __m256i real = first_lanes((int)at_most(8, at_least(0, left - e * 8)));
+
+        _mm256_store_ps(p, _mm256_blendv_ps(none, _mm256_load_ps(p), _mm256_castsi256_ps(real)));
+    }
+    for (int64_t p = 0; p < h->key_panels; p++)
+        top = _mm256_max_ps(top, _mm256_max_ps(_mm256_load_ps(s + p * BLOCK), _mm256_load_ps(s + p * BLOCK + 8)));
+    largest = _mm256_set1_ps(max8(top) * h->scale);
+    for (int64_t p = 0; p < h->key_panels; p++)
+        for (int64_t e = 0; e < 2; e++) {
+            float *at = s + p * BLOCK + e * 8;
+            const __m256 v = exp8(_mm256_fmsub_ps(_mm256_load_ps(at), scale, largest));
+
+            _mm256_store_ps(at, v);
+            sum = _mm256_add_ps(sum, v);
+        }
+    return 1.0f / sum8(sum);
+}
+
+static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
+{
+    const float *q[ROWS];
+    float norm[ROWS];
+    _Alignas(32) float acc[BLOCK];
+
+    for (int64_t i = 0; i < rows; i++)
+        q[i] = h->q + (m + i) * 3 * h->d;
+    for (int64_t p = 0; p < h->key_panels; p++) {
+        const struct tile_job j = {.row = q,
+                                   .ld = ROWS,
+                                   .taps = 1,
+                                   .len = h->dh,
+                                   .b = h->keys + p * h->dh * PANEL,
+                                   .acc = h->scores + p * BLOCK};
+
+        tile_for(rows, PANEL)(&j);
+    }
+    for (int64_t i = 0; i < rows; i++)
+        norm[i] = softmax_row(h, i);
+    for (int64_t p = 0; p < h->value_panels; p++) {
+        const int64_t columns = at_most(PANEL, h->dh - p * PANEL);
+        const struct tile_job j = {.row = h->row,
+                                   .ld = ROWS,
+                                   .taps = h->key_panels,
+                                   .len = PANEL,
+                                   .b = h->values + p * h->key_panels * PANEL * PANEL,
+                                   .acc = acc};
+
+        tile_for(rows, columns)(&j);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t e = 0; e * 8 < columns; e++)
+                store_some(out + (m + i) * h->d + p * PANEL + e * 8, columns - e * 8,
+                           _mm256_mul_ps(_mm256_load_ps(acc + i * PANEL + e * 8), _mm256_set1_ps(norm[i])));
+    }
+}
+
+void npu_avx2_attention_run(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_attention a = {0};
+
+    npu_avx2_fields(c, 3, &a.batch, sizeof a);
+    for (int64_t u = part; u < (int64_t)a.batch * a.heads * a.query_units; u += n_parts) {
+        const int64_t share = u % a.query_units, head = u / a.query_units % a.heads, z = u / a.query_units / a.heads;
+        const int64_t tiles = (a.n + ROWS - 1) / ROWS, end = at_most(a.n, tiles * (share + 1) / a.query_units * ROWS);
+        const int64_t d = (int64_t)a.heads * a.dh;
+        float *scratch = (float *)(void *)((char *)c->p[2] + (size_t)part * npu_avx2_attention_scratch(&a));
+        const float *x = (const float *)c->p[0] + z * a.n * 3 * d + head * a.dh;
+        struct head h = {.n = a.n,
+                         .dh = a.dh,
+                         .d = d,
+                         .key_panels = (a.n + PANEL - 1) / PANEL,
+                         .value_panels = (a.dh + PANEL - 1) / PANEL,
+                         .scale = c->arg[3 + sizeof a / sizeof(int32_t)].f,
+                         .q = x,
+                         .k = x + d,
+                         .v = x + 2 * d,
+                         .keys = scratch};
+
+        h.values = h.keys + h.key_panels * PANEL * h.dh;
+        h.scores = h.values + h.key_panels * PANEL * h.value_panels * PANEL;
+        h.row = (const float **)(void *)(h.scores + h.key_panels * BLOCK);
+        for (int64_t i = 0; i < h.key_panels * ROWS; i++)
+            h.row[i] = h.scores + i * PANEL;
+        pack(&h);
+        for (int64_t m = tiles * share / a.query_units * ROWS; m < end; m += ROWS)
+            queries(&h, m, at_most(ROWS, end - m), (float *)c->p[1] + z * a.n * d + head * a.dh);
+    }
+}
+#endif

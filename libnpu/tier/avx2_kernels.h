@@ -1,0 +1,10 @@
+/* avx2_kernels.h - the kernels of the tier by name (avx2.h says what their arguments are). */
+#ifndef NPU_TIER_AVX2_KERNELS_H
+#define NPU_TIER_AVX2_KERNELS_H
+
+#include "libnpu/tier/avx2.h"
+
+npu_native_fn npu_avx2_pack, npu_avx2_conv_run, npu_avx2_depthwise;
+npu_native_fn npu_avx2_attention_run, npu_avx2_layer_norm;
+
+#endif

@@ -1,0 +1,291 @@
+/* avx2_product.c - f32 products and convolutions: result pixels times packed weights.
+ *
+ * A unit takes mb result pixels at a time. For each it keeps a pointer per tap to the source pixel, or to zeros outside
+ * the picture, so the convolution reads its input in place; where a pixel has few channels their terms are copied side
+ * by side instead. A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
+ * pixels.
+ */
+#include "libnpu/tier/avx2.h"
+
+#ifdef __AVX2__
+#include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_tile.h"
+
+enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, STEP_TERMS = 400 };
+
+void npu_avx2_pack(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_conv g = {0};
+    int64_t terms;
+
+    npu_avx2_fields(c, 2, &g.n, sizeof g);
+    terms = (int64_t)g.kh * g.kw * g.cin;
+    for (int64_t p = part; p < (g.cout + PANEL - 1) / PANEL; p += n_parts) {
+        const float *w = (const float *)c->p[0] + p * PANEL * g.w_n;
+        float *to = (float *)c->p[1] + p * PANEL * terms;
+        const int64_t cols = at_most(PANEL, g.cout - p * PANEL);
+
+        for (int64_t k = 0; k < terms; k++)
+            for (int64_t j = 0; j < PANEL; j++)
+                to[k * PANEL + j] = j < cols ? w[k * g.w_k + j * g.w_n] : 0.0f;
+    }
+}
+
+/* What one block of pixels reads: rows[taps][ld] point at `len` terms each. */
+struct rows {
+    const float **row;
+    int64_t ld, taps, len;
+};
+
+struct unit {
+    const struct npu_native_call *c;
+    const struct npu_avx2_conv *g;
+    float scale;
+    struct rows r;
+    float *zeros, *copy;
+};
+
+static inline const float *pixel_at(const struct npu_avx2_conv *g, const float *x, int64_t z, int64_t y, int64_t px)
+{
+    return y < 0 || y >= g->h || px < 0 || px >= g->w ? NULL : x + ((z * g->h + y) * g->w + px) * g->cin;
+}
+
+static void point(struct unit *u, int64_t m0, int64_t count)
+{
+    const struct npu_avx2_conv *g = u->g;
+    const float *x = u->c->p[0];
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
+        const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
+
+        for (int64_t t = 0; t < u->r.taps; t++) {
+            const float *p = pixel_at(g, x, z, top + t / g->kw, left + t % g->kw);
+
+            u->r.row[t * u->r.ld + i] = p ? p : u->zeros;
+        }
+    }
+}
+
+/* A line of the window, kw pixels, with zeros outside the picture. */
+static void copy_line(const struct npu_avx2_conv *g, const float *x, int64_t z, int64_t y, int64_t left, float *to)
+{
+    const int64_t from = at_most(g->kw, at_least(0, -left)), end = at_least(from, at_most(g->kw, g->w - left));
+    const float *line;
+
+    if (y < 0 || y >= g->h) {
+        memset(to, 0, sizeof(float) * (size_t)(g->kw * g->cin));
+        return;
+    }
+    line = x + ((z * g->h + y) * g->w + left) * g->cin;
+    for (int64_t i = 0; i < from * g->cin; i++)
+        to[i] = 0.0f;
+    for (int64_t i = from * g->cin; i < end * g->cin; i++)
+        to[i] = line[i];
+    for (int64_t i = end * g->cin; i < g->kw * g->cin; i++)
+        to[i] = 0.0f;
+}
+
+static void gather(struct unit *u, int64_t m0, int64_t count)
+{
+    const struct npu_avx2_conv *g = u->g;
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
+        const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
+        float *to = u->copy + i * u->r.len;
+
+        for (int64_t ky = 0; ky < g->kh; ky++)
+            copy_line(g, u->c->p[0], z, top + ky, left, to + ky * g->kw * g->cin);
+        u->r.row[i] = to;
+    }
+}
+
+/* Sums of `rows` pixels from m on, 16 columns from n0 on, to the result. */
+static void finish(const struct unit *u, const float *acc, int64_t m, int64_t rows, int64_t n0)
+{
+    const struct npu_avx2_conv *g = u->g;
+    const float *bias = u->c->p[2], *res = u->c->p[3];
+    const bool after = g->act & 256;
+    const __m256 scale = _mm256_set1_ps(u->scale);
+    float *y = u->c->p[4];
+
+    for (int64_t h = 0; h < 2; h++) {
+        const int64_t n = n0 + h * 8, left = g->cout - n;
+        __m256 b;
+
+        if (left <= 0)
+            break;
+        b = bias ? load_some(bias + n, left) : _mm256_setzero_ps();
+        for (int64_t i = 0; i < rows; i++) {
+            const int64_t at = (m + i) * g->cout + n;
+            __m256 v = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL + h * 8), scale, b);
+
+            if (res && !after)
+                v = _mm256_add_ps(v, load_some(res + at, left));
+            v = act8(v, g->act & 255);
+            if (res && after)
+                v = _mm256_add_ps(v, load_some(res + at, left));
+            store_some(y + at, left, v);
+        }
+    }
+}
+
+/* Panel p for the block's `count` pixels from m0 on. */
+static void panel(const struct unit *u, int64_t p, int64_t m0, int64_t count)
+{
+    enum { MOST = 96 };
+    const struct rows *r = &u->r;
+    const int64_t columns = at_most(PANEL, u->g->cout - p * PANEL);
+    const int64_t taps = at_least(1, at_most(r->taps, STEP_TERMS / at_least(1, r->len)));
+    const int64_t len = r->len > STEP_TERMS ? (r->len + 1) / 2 > STEP_TERMS ? STEP_TERMS : (r->len + 1) / 2 : r->len;
+    const float *b = (const float *)u->c->p[1] + p * PANEL * r->taps * r->len;
+    _Alignas(32) float acc[MOST * PANEL];
+
+    for (int64_t t = 0; t < r->taps; t += taps)
+        for (int64_t k = 0; k < at_least(1, r->len); k += at_least(1, len)) {
+            const bool last = t + taps >= r->taps && k + len >= r->len;
+
+            for (int64_t i = 0; i < count; i += ROWS) {
+                const int64_t rows = at_most(ROWS, count - i);
+                const struct tile_job j = {.row = r->row + t * r->ld + i,
+                                           .ld = r->ld,
+                                           .taps = at_most(taps, r->taps - t),
+                                           .at = k,
+                                           .len = at_most(len, r->len - k),
+                                           .b = b + (t * r->len + k) * PANEL,
+                                           .acc = acc + i * PANEL,
+                                           .add = t + k > 0};
+
+                tile_for(rows, columns)(&j);
+                if (last)
+                    finish(u, j.acc, m0 + i, rows, p * PANEL);
+            }
+        }
+}
+
+static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t unit, float scale)
+{
+    const int64_t pixels = (int64_t)g->n * g->oh * g->ow, tiles = (pixels + ROWS - 1) / ROWS;
+    const int64_t panels = (g->cout + PANEL - 1) / PANEL, ru = unit / g->col_units, cu = unit % g->col_units;
+    const int64_t end = at_most(pixels, tiles * (ru + 1) / g->row_units * ROWS);
+    const int64_t terms = (int64_t)g->kh * g->kw * g->cin;
+    char *scratch = (char *)c->p[5] + (size_t)unit * npu_avx2_conv_scratch(g);
+    struct unit u = {.c = c, .g = g, .scale = scale};
+
+    u.r = (struct rows){.row = (const float **)(void *)scratch,
+                        .ld = g->mb,
+                        .taps = g->gather ? 1 : (int64_t)g->kh * g->kw,
+                        .len = g->gather ? terms : g->cin};
+    u.zeros = u.copy = (float *)(void *)(scratch + (size_t)(u.r.taps * g->mb) * sizeof(float *));
+    if (!g->gather)
+        memset(u.zeros, 0, sizeof(float) * (size_t)g->cin);
+    for (int64_t m = tiles * ru / g->row_units * ROWS; m < end; m += g->mb) {
+        const int64_t count = at_most(g->mb, end - m);
+
+        if (g->gather)
+            gather(&u, m, count);
+        else
+            point(&u, m, count);
+        for (int64_t p = panels * cu / g->col_units; p < panels * (cu + 1) / g->col_units; p++)
+            panel(&u, p, m, count);
+    }
+}
+
+void npu_avx2_conv_run(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_conv g = {0};
+
+    npu_avx2_fields(c, 6, &g.n, sizeof g);
+    for (int64_t u = part; u < (int64_t)g.row_units * g.col_units; u += n_parts)
+        run_unit(c, &g, u, c->arg[6 + sizeof g / sizeof(int32_t)].f);
+}
+
+/* ---- one channel a group ---- */
+/* Eight channels from n on of one result pixel whose window may reach beyond the picture. */
+static __m256 dw_edge(const struct npu_avx2_conv *g, const float *x, const float *w, int64_t z, int64_t top,
+                      int64_t left, int64_t n, int64_t count)
+{
+    __m256 sum = _mm256_setzero_ps();
+
+    for (int64_t t = 0; t < (int64_t)g->kh * g->kw; t++) {
+        const float *p = pixel_at(g, x, z, top + t / g->kw, left + t % g->kw);
+
+        if (p)
+            sum = _mm256_fmadd_ps(load_some(p + n, count), load_some(w + t * g->cin + n, count), sum);
+    }
+    return sum;
+}
+
+static inline void dw_finish(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t at, int64_t n,
+                             int64_t count, __m256 v)
+{
+    if (c->p[2])
+        v = _mm256_add_ps(v, load_some((const float *)c->p[2] + n, count));
+    if (c->p[3])
+        v = _mm256_add_ps(v, load_some((const float *)c->p[3] + at, count));
+    store_some((float *)c->p[4] + at, count, act8(v, g->act & 255));
+}
+
+/* Pixels ox .. end - 1 whose 3 x 3 windows lie inside; the nine weights stay in registers. */
+static void dw_inner3(const struct npu_native_call *c, const struct npu_avx2_conv *g, const float *src, int64_t at,
+                      int64_t n, int64_t pixels)
+{
+    const float *w = c->p[1];
+    const int64_t cin = g->cin, line = g->w * cin, step = g->stride * cin;
+    __m256 k[9];
+
+    for (int t = 0; t < 9; t++)
+        k[t] = _mm256_loadu_ps(w + t * cin + n);
+    for (int64_t i = 0; i < pixels; i++, src += step, at += cin) {
+        __m256 a = _mm256_mul_ps(k[0], _mm256_loadu_ps(src)), b = _mm256_mul_ps(k[1], _mm256_loadu_ps(src + cin));
+
+        a = _mm256_fmadd_ps(k[2], _mm256_loadu_ps(src + 2 * cin), a);
+        b = _mm256_fmadd_ps(k[3], _mm256_loadu_ps(src + line), b);
+        a = _mm256_fmadd_ps(k[4], _mm256_loadu_ps(src + line + cin), a);
+        b = _mm256_fmadd_ps(k[5], _mm256_loadu_ps(src + line + 2 * cin), b);
+        a = _mm256_fmadd_ps(k[6], _mm256_loadu_ps(src + 2 * line), a);
+        b = _mm256_fmadd_ps(k[7], _mm256_loadu_ps(src + 2 * line + cin), b);
+        a = _mm256_fmadd_ps(k[8], _mm256_loadu_ps(src + 2 * line + 2 * cin), a);
+        dw_finish(c, g, at, n, 8, _mm256_add_ps(a, b));
+    }
+}
+
+static void dw_line(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t z, int64_t oy)
+{
+    const float *x = c->p[0], *w = c->p[1];
+    const int64_t top = oy * g->stride - g->pad_top, cin = g->cin;
+    /* pixels whose window lies inside the picture */
+    int64_t from = at_most(g->ow, (g->pad_left + g->stride - 1) / g->stride);
+    int64_t end = g->w + g->pad_left - g->kw < 0 ? 0 : (g->w + g->pad_left - g->kw) / g->stride + 1;
+
+    end = at_least(from, at_most(g->ow, end));
+    if (g->kh != 3 || g->kw != 3 || top < 0 || top + g->kh > g->h)
+        from = end = g->ow;
+    for (int64_t n = 0; n < cin; n += 8) {
+        const int64_t count = cin - n, row = (z * g->oh + oy) * g->ow;
+
+        for (int64_t ox = 0; ox < g->ow; ox++) {
+            const int64_t left = ox * g->stride - g->pad_left;
+
+            if (ox == from && end > from && count >= 8) {
+                dw_inner3(c, g, pixel_at(g, x, z, top, left) + n, (row + ox) * cin + n, n, end - from);
+                ox = end - 1;
+                continue;
+            }
+            dw_finish(c, g, (row + ox) * cin + n, n, count, dw_edge(g, x, w, z, top, left, n, count));
+        }
+    }
+}
+
+void npu_avx2_depthwise(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_conv g = {0};
+    int64_t lines;
+
+    npu_avx2_fields(c, 5, &g.n, sizeof g);
+    lines = (int64_t)g.n * g.oh;
+    for (int64_t i = lines * part / n_parts; i < lines * (part + 1) / n_parts; i++)
+        dw_line(c, &g, i / g.oh, i % g.oh);
+}
+#endif

@@ -1,0 +1,82 @@
+/* avx2_tile.h - the register tile of 6 rows by 16 columns of f32 sums: twelve accumulators, two vectors of B, one of A.
+ */
+#ifndef NPU_TIER_AVX2_TILE_H
+#define NPU_TIER_AVX2_TILE_H
+
+#include "libnpu/tier/avx2_simd.h"
+
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* acc[rows][16] (+)= sum over taps t and terms k < len of row[t * ld + i][at + k] * b[(t len + k) 16]; the second half
+ * of the columns is left out if halves is 1. */
+struct tile_job {
+    const float *const *row;
+    int64_t ld, taps, at, len;
+    const float *b; /* 16 a term */
+    float *acc;
+    bool add;
+};
+typedef void tile_fn(const struct tile_job *j);
+
+#define EACH_ROW(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#define TILE_BEGIN(i)                                                                                                  \
+    __m256 c##i##0 = _mm256_setzero_ps(), c##i##1 = _mm256_setzero_ps();                                               \
+    if (j->add && rows > i) {                                                                                          \
+        c##i##0 = _mm256_load_ps(j->acc + i * 16);                                                                     \
+        if (halves > 1)                                                                                                \
+            c##i##1 = _mm256_load_ps(j->acc + i * 16 + 8);                                                             \
+    }
+#define TILE_ROW(i) const float *a##i = rows > i ? row[i] + j->at : NULL;
+#define TILE_MAC(i)                                                                                                    \
+    if (rows > i) {                                                                                                    \
+        const __m256 v = _mm256_broadcast_ss(a##i + k);                                                                \
+        c##i##0 = _mm256_fmadd_ps(v, b0, c##i##0);                                                                     \
+        if (halves > 1)                                                                                                \
+            c##i##1 = _mm256_fmadd_ps(v, b1, c##i##1);                                                                 \
+    }
+#define TILE_END(i)                                                                                                    \
+    if (rows > i) {                                                                                                    \
+        _mm256_store_ps(j->acc + i * 16, c##i##0);                                                                     \
+        if (halves > 1)                                                                                                \
+            _mm256_store_ps(j->acc + i * 16 + 8, c##i##1);                                                             \
+    }
+
+ALWAYS void tile_run(const struct tile_job *j, const int rows, const int halves)
+{
+    const float *const *row = j->row;
+    const float *b = j->b;
+    const int64_t len = j->len;
+
+    EACH_ROW(TILE_BEGIN)
+    for (int64_t t = j->taps; t > 0; t--, row += j->ld) {
+        EACH_ROW(TILE_ROW)
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < len; k++) {
+            const __m256 b0 = _mm256_loadu_ps(b), b1 = halves > 1 ? _mm256_loadu_ps(b + 8) : b0;
+
+            EACH_ROW(TILE_MAC)
+            b += 16;
+        }
+    }
+    EACH_ROW(TILE_END)
+}
+
+#define TILE(r, h)                                                                                                     \
+    static void tile_##r##x##h(const struct tile_job *j)                                                               \
+    {                                                                                                                  \
+        tile_run(j, r, h);                                                                                             \
+    }
+#define TILES_OF(h) TILE(1, h) TILE(2, h) TILE(3, h) TILE(4, h) TILE(5, h) TILE(6, h)
+TILES_OF(1)
+TILES_OF(2)
+
+/* Rows 1 .. 6, columns 1 .. 16. */
+static inline tile_fn *tile_for(int64_t rows, int64_t columns)
+{
+    static tile_fn *const fn[2][6] = {{tile_1x1, tile_2x1, tile_3x1, tile_4x1, tile_5x1, tile_6x1},
+                                      {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2}};
+
+    return fn[columns > 8][rows - 1];
+}
+
+#endif
