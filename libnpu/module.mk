@@ -26,6 +26,8 @@ npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
 npu_tiers := tier/tier tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
+npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
+npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
 npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
@@ -66,8 +68,12 @@ CFLAGS_libnpu_onnx_proto_write = -I$(O)/libnpu/onnx
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
 $(foreach f,product attention rows,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
 CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
+CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
+CFLAGS_libnpu_tier_vnni512_hw = -O3 -ffp-contract=off -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mfma
+CFLAGS_libnpu_tier_vnni256_hw = -O3 -ffp-contract=off -mavx2 -mavxvnni -mfma
 endif
 CFLAGS_libnpu_tier_amx_emulated = -O3
+$(foreach v,int8_amx vnni512 vnni256,$(eval CFLAGS_libnpu_tier_$(v)_emulated = -O3 -ffp-contract=off))
 
 # Inner loops of the references over channels.
 CFLAGS_libnpu_op_matmul = -O3
@@ -97,7 +103,7 @@ fuzz-onnx:
 	$(O)/fuzz/fuzz_onnx -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 $(O)/fuzz/onnx tests/fuzz/corpus/onnx
 
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
-npu_tests += test_npu_quant test_npu_tune
+npu_tests += test_npu_quant test_npu_tune test_npu_int8_native
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

@@ -85,7 +85,9 @@ enum npu_cpu_feature {
     NPU_CPU_AVX512 = 2,
     NPU_CPU_AVX512_BF16 = 4,
     NPU_CPU_AMX_BF16 = 8,
-    NPU_CPU_AMX_INT8 = 16
+    NPU_CPU_AMX_INT8 = 16,
+    NPU_CPU_AVX512_VNNI = 32,
+    NPU_CPU_AVX_VNNI = 64
 };
 struct npu_traits {
     enum npu_dev_kind kind;

@@ -1,5 +1,6 @@
-/* cpu.c - vector and matrix units of the host's processor: CPUID, the kernel's permission, and a numeric self-test of
- * the AMX tiles in a child process, since an instruction that is advertised may still fault (virtual machines).
+/* cpu.c - vector and matrix units of the host's processor: CPUID, the kernel's permission, and a numeric trial of AMX
+ * tiles and integer dot products in a child process, since an instruction that is advertised may still fault (virtual
+ * machines).
  */
 #include "libnpu/dev/cpu.h"
 
@@ -102,6 +103,58 @@ __attribute__((target("amx-tile,amx-int8"))) static bool amx_int8_works(void)
     return true;
 }
 
+/* Operands and results of VPDPBUSD: c += the four products of unsigned and signed bytes. */
+struct dot_trial {
+    uint8_t a[64];
+    int8_t b[64];
+    int32_t c[16];
+};
+
+static void dot_operands(struct dot_trial *t)
+{
+    for (int i = 0; i < 64; i++) {
+        t->a[i] = (uint8_t)(255 - 3 * i);
+        t->b[i] = (int8_t)(i * 11 - 128);
+    }
+    for (int i = 0; i < 16; i++)
+        t->c[i] = i * 1000 - 7;
+}
+
+static bool dot_agrees(const struct dot_trial *t, int lanes)
+{
+    for (int i = 0; i < lanes; i++) {
+        int32_t sum = i * 1000 - 7;
+
+        for (int k = 4 * i; k < 4 * i + 4; k++)
+            sum += t->a[k] * t->b[k];
+        if (t->c[i] != sum)
+            return false;
+    }
+    return true;
+}
+
+__attribute__((target("avx512f,avx512vnni"))) static bool avx512_vnni_works(void)
+{
+    struct dot_trial t;
+
+    dot_operands(&t);
+    _mm512_storeu_si512(t.c,
+                        _mm512_dpbusd_epi32(_mm512_loadu_si512(t.c), _mm512_loadu_si512(t.a), _mm512_loadu_si512(t.b)));
+    return dot_agrees(&t, 16);
+}
+
+__attribute__((target("avx2,avxvnni"))) static bool avx_vnni_works(void)
+{
+    struct dot_trial t;
+
+    dot_operands(&t);
+    _mm256_storeu_si256((__m256i *)(void *)t.c,
+                        _mm256_dpbusd_avx_epi32(_mm256_loadu_si256((const __m256i *)(const void *)t.c),
+                                                _mm256_loadu_si256((const __m256i *)(const void *)t.a),
+                                                _mm256_loadu_si256((const __m256i *)(const void *)t.b)));
+    return dot_agrees(&t, 8);
+}
+
 static bool ask_for_tiles(void)
 {
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM_, XFEATURE_XTILEDATA_) == 0;
@@ -115,6 +168,16 @@ static void test_bf16(void *answer)
 static void test_int8(void *answer)
 {
     *(int *)answer = ask_for_tiles() && amx_int8_works();
+}
+
+static void test_avx512_vnni(void *answer)
+{
+    *(int *)answer = avx512_vnni_works();
+}
+
+static void test_avx_vnni(void *answer)
+{
+    *(int *)answer = avx_vnni_works();
 }
 
 static bool passes(npu_probe_fn *f)
@@ -135,6 +198,12 @@ static void detect(void)
         features |= NPU_CPU_AVX512;
     if ((features & NPU_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)))
         features |= NPU_CPU_AVX512_BF16;
+    if ((features & NPU_CPU_AVX512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 11)) &&
+        passes(test_avx512_vnni))
+        features |= NPU_CPU_AVX512_VNNI;
+    if ((features & NPU_CPU_AVX2_FMA) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) &&
+        passes(test_avx_vnni))
+        features |= NPU_CPU_AVX_VNNI;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24))) /* AMX-TILE */
         return;
     if ((d & (1u << 22)) && passes(test_bf16))

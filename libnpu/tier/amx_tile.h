@@ -1,7 +1,8 @@
 /* amx_tile.h - the eight tile registers of AMX, or the same in plain C where NPU_AMX_EMULATED is defined.
  *
  * All tiles are configured as 16 rows of 64 bytes. amx_dp is TDPBF16PS: c[m][n] += sum over k of a[m][2k] b[k][2n] +
- * a[m][2k+1] b[k][2n+1], f32 with denormals as zero (Intel SDM). Tile numbers must be constants.
+ * a[m][2k+1] b[k][2n+1], f32 with denormals as zero; amx_dp_i8 is TDPBSSD, the same of four signed bytes modulo 2^32
+ * (Intel SDM). Tile numbers must be constants.
  */
 #ifndef NPU_TIER_AMX_TILE_H
 #define NPU_TIER_AMX_TILE_H
@@ -81,6 +82,19 @@ static inline void amx_dp(int c, int a, int b)
         }
     }
 }
+
+static inline void amx_dp_i8(int c, int a, int b)
+{
+    for (int m = 0; m < AMX_ROWS; m++)
+        for (int k = 0; k < AMX_ROWS; k++)
+            for (int n = 0; n < AMX_ROWS; n++) {
+                int8_t x[4], y[4];
+
+                memcpy(x, &amx_reg[a][m][k], sizeof x);
+                memcpy(y, &amx_reg[b][k][n], sizeof y);
+                amx_reg[c][m][n] += (uint32_t)(x[0] * y[0] + x[1] * y[1] + x[2] * y[2] + x[3] * y[3]);
+            }
+}
 #else
 #include <immintrin.h>
 
@@ -114,7 +128,8 @@ static inline void amx_release(void)
         _tile_stored(t, p, stride);                                                                                    \
         amx_fence();                                                                                                   \
     } while (0)
-#define amx_dp(c, a, b) _tile_dpbf16ps(c, a, b)
+#define amx_dp(c, a, b)    _tile_dpbf16ps(c, a, b)
+#define amx_dp_i8(c, a, b) _tile_dpbssd(c, a, b)
 #endif
 
 #endif

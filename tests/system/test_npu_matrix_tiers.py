@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, the AMX tier over its emulated tile registers, and integer dot products over plain code in their place. (The register-blocked kernels are what `npu-ops test` runs anyway.)"""
+GPUs, the AMX and VNNI tiers over their emulated units, and integer dot products over plain code in their place. (The register-blocked kernels are what `npu-ops test` runs anyway.)"""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
 
@@ -25,6 +25,18 @@ def emulated_amx():
     tier(PRODUCTS, env={"NPU_AMX_EMULATE": "1"})
 
 
+def emulated_int8_amx():
+    tier(QUANTISED, "--f32", env={"NPU_AMX_EMULATE": "1"})
+
+
+def emulated_vnni512():
+    tier(QUANTISED, "--f32", env={"NPU_VNNI_EMULATE": "1"})
+
+
+def emulated_vnni256():
+    tier(QUANTISED, "--f32", env={"NPU_VNNI_EMULATE": "1", "NPU_TIER": "vnni256-emulated"})
+
+
 def int8_portable():
     tier(QUANTISED, "--f32", env={"NPU_MAT_PORTABLE": "1"})
 
@@ -37,4 +49,4 @@ def wrong_dot_products_are_refused():
     tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken"})
 
 
-tap.run([portable_kernels, emulated_amx, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
+tap.run([portable_kernels, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

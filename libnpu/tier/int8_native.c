@@ -1,0 +1,126 @@
+/* int8_native.c - which int8 kernels serve here, and the sizes that lowering and kernels share. */
+#include "libnpu/tier/int8_native.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+enum { ROWS_BYTES = 256 << 10, ALL = 6, TESTED = 3 };
+
+static int64_t round_up(int64_t v, int64_t to)
+{
+    return (v + to - 1) / to * to;
+}
+
+size_t npu_int8_packed_bytes(const struct npu_int8_conv *g)
+{
+    return (size_t)g->npad * (size_t)g->kpad;
+}
+
+size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+{
+    return (size_t)(round_up(g->mb, k->rows) * g->kpad + 64);
+}
+
+/* Result rows at a time and shares of the columns, so that every thread has something to do. */
+static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+{
+    const int64_t total = (int64_t)g->n * g->oh * g->ow, least = round_up(48, k->rows);
+
+    g->mb = (int32_t)round_up(96, k->rows);
+    while (g->mb > least &&
+           ((int64_t)g->mb * g->kpad > ROWS_BYTES || (total + g->mb - 1) / g->mb < 2 * (int64_t)g->parts))
+        g->mb -= k->rows;
+    g->slices = 1;
+    while (g->slices < g->npad / k->n_step && (total + g->mb - 1) / g->mb * g->slices < g->parts)
+        g->slices++;
+}
+
+struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
+                                     enum npu_dtype res_type, int parts)
+{
+    struct npu_int8_conv g = {
+        .n = (int32_t)d->n,
+        .h = (int32_t)d->h,
+        .w = (int32_t)d->w,
+        .cin = (int32_t)d->cin,
+        .oh = (int32_t)d->oh,
+        .ow = (int32_t)d->ow,
+        .cout = (int32_t)d->cout,
+        .kh = (int32_t)d->kh,
+        .kw = (int32_t)d->kw,
+        .kpad = (int32_t)round_up(d->depth, k->k_step),
+        .npad = (int32_t)round_up(d->cout, k->n_step),
+        .parts = parts,
+        .res_type = (int32_t)res_type,
+    };
+
+    divide_work(&g, k);
+    return g;
+}
+
+/* ---- choice ---- */
+const struct npu_int8_kernels *npu_int8_kernels(int i)
+{
+    const struct npu_int8_kernels *const all[ALL] = {npu_int8_amx_hardware(), &npu_int8_amx_emulated,
+                                                     npu_vnni512_hardware(),  &npu_vnni512_emulated,
+                                                     npu_vnni256_hardware(),  &npu_vnni256_emulated};
+    int n = 0;
+
+    for (int k = 0; k < ALL; k++)
+        if (all[k] && n++ == i)
+            return all[k];
+    return NULL;
+}
+
+struct verdict {
+    const struct npu_int8_kernels *kernels;
+    bool passed;
+    char why[96];
+};
+
+/* The self-test's verdict, once for each of the hardware's kernels. */
+static const struct verdict *test_once(const struct npu_int8_kernels *k)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    static struct verdict verdict[TESTED];
+    struct verdict *v = verdict;
+
+    pthread_mutex_lock(&lock);
+    while (v->kernels && v->kernels != k)
+        v++;
+    if (!v->kernels) {
+        v->passed = npu_int8_self_test(k, v->why, sizeof v->why) == 0;
+        v->kernels = k;
+    }
+    pthread_mutex_unlock(&lock);
+    return v;
+}
+
+static bool is_on(const char *variable)
+{
+    const char *e = getenv(variable);
+
+    return e && e[0] == '1';
+}
+
+bool npu_int8_usable(const struct npu_int8_kernels *k, const struct npu_traits *t, char *why, size_t why_size)
+{
+    const struct verdict *v;
+    const char *text = "native kernels do not run here";
+
+    if (t->native && k->need == 0) {
+        if (is_on(k == &npu_int8_amx_emulated ? "NPU_AMX_EMULATE" : "NPU_VNNI_EMULATE"))
+            return true;
+        text = "for tests";
+    } else if (t->native && (t->cpu & k->need) != k->need) {
+        text = "the processor does not have it, or it failed a trial";
+    } else if (t->native) {
+        v = test_once(k);
+        if (v->passed)
+            return true;
+        text = v->why;
+    }
+    if (why)
+        snprintf(why, why_size, "%s", text);
+    return false;
+}

@@ -1,0 +1,22 @@
+/* vnni512_hw.c - the tier vnni512. Compiled with AVX-512 VNNI enabled: nothing here may run before npu_int8_usable()
+ * has looked at the processor. */
+#include "libnpu/tier/int8_native.h"
+
+#ifdef __AVX512VNNI__
+#define VNNI_BITS 512
+#include "libnpu/tier/int8_dot_tile.h"
+#include "libnpu/tier/int8_native_kernels.h"
+
+static const struct npu_int8_kernels hardware =
+    INT8_KERNELS("vnni512", NPU_CPU_AVX512_VNNI | NPU_CPU_AVX512 | NPU_CPU_AVX2_FMA);
+
+const struct npu_int8_kernels *npu_vnni512_hardware(void)
+{
+    return &hardware;
+}
+#else
+const struct npu_int8_kernels *npu_vnni512_hardware(void)
+{
+    return NULL;
+}
+#endif
