@@ -21,7 +21,7 @@ static bool wants_packing(const struct npu_plan *p, int s)
 {
     const struct npu_node *n = p->graph->node[p->step[s].node];
 
-    return !p->step[s].constant && (n->op == &npu_op_matmul || n->op == &npu_op_conv2d) &&
+    return !p->step[s].constant && !n->exact && (n->op == &npu_op_matmul || n->op == &npu_op_conv2d) &&
            npu_val_is_frozen(p->graph, n->in[1]) && npu_value_of(p->graph, n->in[1])->type.dtype == NPU_F32;
 }
 
@@ -67,7 +67,7 @@ static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan 
 
     if (!val)
         return (struct sim_tensor){0};
-    return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape};
+    return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape, SIM_XM};
 }
 
 /* A copy of the weights as bf16, made by the program of constants; *t becomes it. */
@@ -75,7 +75,7 @@ static int pack(struct npu_plan *p, struct sim_plan *sp, int s, struct sim_tenso
 {
     const struct npu_place at = p->lower.buf[sp->packed[s]].place;
     struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = &sp->setup};
-    struct sim_map m = {.n_in = 1, .in = {*t}, .out = {sp->bank_at[at.bank] + at.offset, NPU_BF16, t->shape}};
+    struct sim_map m = {.n_in = 1, .in = {*t}, .out = {sp->bank_at[at.bank] + at.offset, NPU_BF16, t->shape, SIM_XM}};
     int r;
 
     sim_map_dense(&m, &t->shape, m.in_stride[0]);

@@ -311,8 +311,8 @@ static npu_val build(npu_graph *g, const struct q_case *c, npu_val x, npu_val w,
     if (c->bias)
         o.bias =
             dynamic ? operand(g, "bias", NPU_F32, c->cout, -3, 3) : operand(g, "bias", NPU_I32, c->cout, -wide, wide);
-    if (dynamic) /* scale, its reciprocal, zero point: all drawn from one range, the reciprocal plays no part */
-        o.range = operand(g, "range", NPU_F32, 3, (float)c->x_zero, (float)c->x_zero + 0.75f);
+    if (dynamic) /* scale, its reciprocal, zero point: all the same whole number; the reciprocal plays no part */
+        o.range = operand(g, "range", NPU_F32, 3, (float)c->x_zero, (float)c->x_zero);
     if (c->res)
         o.residual = tensor(g, "residual", to_int8 ? NPU_I8 : NPU_F32, rank, y);
     return rank == 4 && c->kh ? npu_qconv2d(g, x, w, scale, &o) : npu_qmatmul(g, x, w, scale, &o);

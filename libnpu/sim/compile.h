@@ -11,11 +11,12 @@
 #include "libnpu/sim/config.h"
 #include "libnpu/sim/isa.h"
 
-/* A tensor in external memory. */
+/* A tensor in external memory or, between its maker and its last reader, in unified memory. */
 struct sim_tensor {
     uint64_t at;
     enum npu_dtype dtype;
     struct npu_shape shape;
+    enum sim_mem mem; /* 0: external */
 };
 
 struct sim_node {
@@ -62,11 +63,12 @@ static inline int64_t sim_round64(int64_t bytes)
     return (bytes + 63) / 64 * 64;
 }
 
-/* A block between external memory and the chip: n elements an axis, the innermost first, xs apart in external memory;
- * on the chip cs apart, axis 0 dense. Counts of 0 stand for 1. */
+/* A block between a tensor's memory and the chip: n elements an axis, the innermost first, xs apart in the tensor; on
+ * the chip cs apart, axis 0 dense. Counts of 0 stand for 1. */
 struct sim_block {
     uint64_t xm;
-    enum npu_dtype dtype; /* in external memory */
+    enum npu_dtype dtype; /* of the tensor */
+    enum sim_mem mem;     /* of the tensor */
     int64_t n[4], xs[4], cs[3];
 };
 void sim_emit_load(struct sim_compiler *c, enum sim_mem mem, enum npu_dtype dtype, uint32_t at,
@@ -100,19 +102,20 @@ struct sim_product {
     int64_t batch, oh, ow, n, kh, kw, cin;
     int64_t h, w, stride, pad_top, pad_left; /* of a picture of x */
     struct sim_tensor x, weight, bias, residual,
-        out;                /* shape is not looked at; bias, residual: dtype NPU_DTYPES = none */
+        out;                /* shape is not looked at; bias, residual, range: dtype NPU_DTYPES = none */
     int64_t xb, xy, xx, xc; /* x: picture, row, pixel, channel */
     int64_t wb, wt, wc, wn; /* weight: picture, tap, channel, column */
     int64_t ob, oy, ox;     /* out and residual; columns are dense */
     float scale;
     enum sim_act act;
     bool residual_first;
+    bool exact; /* f32 operands, results to the last bit (libnpu/op/exact.h) */
     /* i8 x and weight: x is taken as x - x_zero, x_zero outside of the picture, bias is i32. With `scale_row`, f32, the
      * result is act(sum scale_row[n] + residual); as i32 it is `quant` of the sum (struct sim_qscale). */
     bool int8, out_int8;
     int x_zero;
-    struct sim_tensor scale_row;
-    struct sim_qscale quant; /* shift, zero, lo, hi, rmul, rzero */
+    struct sim_tensor scale_row, range; /* range: of quantise_dynamic, x_zero and part of the scale; bias is then f32 */
+    struct sim_qscale quant;            /* shift, zero, lo, hi, rmul, rzero */
 };
 int sim_product(struct sim_compiler *c, const struct sim_product *p);
 
@@ -129,22 +132,24 @@ struct sim_map {
     enum sim_op op;
     enum sim_act act;
     float imm, imm2;
+    uint32_t range; /* where in um numbers for the body lie */
 };
 int sim_map(struct sim_compiler *c, struct sim_map *m);
 /* Sets dims and dense strides from a shape for out and, where `like` says so, in[0]. */
 void sim_map_dense(struct sim_map *m, const struct npu_shape *s, int64_t *stride);
 
-int sim_compile_elementwise(struct sim_compiler *c, const struct sim_node *n); /* elementwise.c */
-int sim_compile_copy(struct sim_compiler *c, const struct sim_node *n);        /* elementwise.c */
-int sim_compile_matmul(struct sim_compiler *c, const struct sim_node *n);      /* matrix.c */
-int sim_compile_conv2d(struct sim_compiler *c, const struct sim_node *n);      /* matrix.c */
-int sim_compile_qconv(struct sim_compiler *c, const struct sim_node *n);       /* matrix.c: qmatmul, qconv2d */
-int sim_compile_quantise(struct sim_compiler *c, const struct sim_node *n);    /* elementwise.c */
-int sim_compile_attention(struct sim_compiler *c, const struct sim_node *n);   /* attention.c */
-int sim_compile_layer_norm(struct sim_compiler *c, const struct sim_node *n);  /* rows.c */
-int sim_compile_softmax(struct sim_compiler *c, const struct sim_node *n);     /* rows.c */
-int sim_compile_reduce(struct sim_compiler *c, const struct sim_node *n);      /* rows.c */
-int sim_compile_pool(struct sim_compiler *c, const struct sim_node *n);        /* picture.c */
-int sim_compile_resize(struct sim_compiler *c, const struct sim_node *n);      /* picture.c */
+int sim_compile_elementwise(struct sim_compiler *c, const struct sim_node *n);      /* elementwise.c */
+int sim_compile_copy(struct sim_compiler *c, const struct sim_node *n);             /* elementwise.c */
+int sim_compile_matmul(struct sim_compiler *c, const struct sim_node *n);           /* matrix.c */
+int sim_compile_conv2d(struct sim_compiler *c, const struct sim_node *n);           /* matrix.c */
+int sim_compile_qconv(struct sim_compiler *c, const struct sim_node *n);            /* matrix.c: qmatmul, qconv2d */
+int sim_compile_quantise(struct sim_compiler *c, const struct sim_node *n);         /* elementwise.c */
+int sim_compile_quantise_dynamic(struct sim_compiler *c, const struct sim_node *n); /* elementwise.c */
+int sim_compile_attention(struct sim_compiler *c, const struct sim_node *n);        /* attention.c */
+int sim_compile_layer_norm(struct sim_compiler *c, const struct sim_node *n);       /* rows.c */
+int sim_compile_softmax(struct sim_compiler *c, const struct sim_node *n);          /* rows.c */
+int sim_compile_reduce(struct sim_compiler *c, const struct sim_node *n);           /* rows.c */
+int sim_compile_pool(struct sim_compiler *c, const struct sim_node *n);             /* picture.c */
+int sim_compile_resize(struct sim_compiler *c, const struct sim_node *n);           /* picture.c */
 
 #endif

@@ -11,9 +11,10 @@
 
 enum {
     BURST = 32,   /* bytes that a piece of external memory costs at least, and is rounded up to */
-    FILL = 64,    /* bytes that a fill writes in a cycle */
+    FILL = 64,    /* bytes that a fill, or a transfer that stays on the chip, writes in a cycle */
     PIPELINE = 8, /* cycles from a vector instruction's last element in to its result out */
-    SLOW = 4      /* times as long: exponentials, divisions, roots */
+    SLOW = 4,     /* times as long: exponentials, divisions, roots */
+    WIDE = 4      /* times as long: rows of f32 through the array */
 };
 
 static uint64_t ceil_div(uint64_t a, uint64_t b)
@@ -53,6 +54,26 @@ static uint64_t vector_cycles(const struct sim_config *c, const struct sim_insn 
     return rows * ceil_div(row, (uint64_t)c->lanes) * (is_slow(i) ? SLOW : 1);
 }
 
+static uint64_t stream_cycles(const struct sim_insn *i)
+{
+    return (uint64_t)i->mmul.m[0] * i->mmul.m[1] * (SIM_PLACE_DTYPE(i->type[1]) == NPU_F32 ? WIDE : 1);
+}
+
+/* A transfer between two places on the chip: the bus has no part in it. */
+static bool is_local(const struct sim_insn *i)
+{
+    return SIM_PLACE_MEM(i->type[i->op == SIM_OP_LOAD]) != SIM_XM;
+}
+
+static uint64_t local_cycles(const struct sim_insn *i)
+{
+    const struct sim_dma *t = &i->dma;
+    const uint64_t n = (uint64_t)t->n[0] * t->n[1] * t->n[2] * t->n[3];
+    const uint64_t d = npu_dtype_size(SIM_PLACE_DTYPE(i->type[0])), a = npu_dtype_size(SIM_PLACE_DTYPE(i->type[1]));
+
+    return ceil_div(n * (d > a ? d : a), FILL);
+}
+
 void sim_count(const struct sim_config *c, const struct sim_insn *i, struct sim_counters *ret_work)
 {
     struct sim_counters w = {.fetched = SIM_INSN_BYTES};
@@ -66,6 +87,10 @@ void sim_count(const struct sim_config *c, const struct sim_insn *i, struct sim_
         break;
     case SIM_OP_LOAD:
     case SIM_OP_STORE:
+        if (is_local(i)) {
+            w.busy[u] = local_cycles(i);
+            break;
+        }
         n = bus_bytes(i);
         *(i->op == SIM_OP_LOAD ? &w.read : &w.written) = n;
         w.busy[u] = (uint64_t)((double)n / bytes_per_cycle) + 1;
@@ -78,8 +103,8 @@ void sim_count(const struct sim_config *c, const struct sim_insn *i, struct sim_
         w.busy[u] = 0; /* beside the rows that stream: see start_matrix */
         break;
     case SIM_OP_MMUL:
-        w.busy[u] = (uint64_t)i->mmul.m[0] * i->mmul.m[1];
-        w.products = w.busy[u] * i->mmul.n * i->mmul.count;
+        w.busy[u] = stream_cycles(i);
+        w.products = (uint64_t)i->mmul.m[0] * i->mmul.m[1] * i->mmul.n * i->mmul.count;
         break;
     case SIM_OP_QSCALE:
         w.busy[u] = i->q.n1 * ceil_div(i->q.n0, (uint64_t)c->lanes);
@@ -160,7 +185,7 @@ static struct sim_span start_matrix(struct clock *k, const struct sim_insn *i, u
     }
     s.begin = later(at, later(k->weights, k->stream));
     k->last_stream = s.begin;
-    k->stream = s.begin + (uint64_t)i->mmul.m[0] * i->mmul.m[1];
+    k->stream = s.begin + stream_cycles(i);
     s.end = k->stream + (uint64_t)k->c->rows + (uint64_t)k->c->cols;
     k->unit[SIM_MATRIX].free = s.begin + 1;
     return s;
@@ -177,7 +202,8 @@ static struct sim_span start(struct clock *k, unsigned u, const struct sim_insn 
         return s;
     if (u == SIM_MATRIX)
         return start_matrix(k, i, at);
-    if (i->op == SIM_OP_LOAD || i->op == SIM_OP_STORE) { /* the next request overlaps this one's data */
+    if ((i->op == SIM_OP_LOAD || i->op == SIM_OP_STORE) &&
+        !is_local(i)) { /* the next request overlaps this one's data */
         s.begin = later(at, k->bus > (uint64_t)k->c->latency ? k->bus - (uint64_t)k->c->latency : 0);
         s.end = k->bus = later(s.begin + (uint64_t)k->c->latency, k->bus) + w.busy[u];
         k->unit[u].free = s.end - (uint64_t)k->c->latency;

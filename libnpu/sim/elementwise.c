@@ -14,8 +14,11 @@ static void body_one(struct sim_compiler *c, const struct sim_map *m, int64_t n,
 static void body_scale(struct sim_compiler *c, const struct sim_map *m, int64_t n, const struct sim_operand *in,
                        const struct sim_operand *out, const struct sim_operand *work)
 {
-    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, (int64_t[3]){n}, work, &in[0], NULL, m->imm);
-    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, (int64_t[3]){n}, out, work, NULL, m->imm2);
+    struct sim_operand mul = *work;
+
+    mul.s[0] = 0;
+    sim_emit_fill(c, SIM_UM, NPU_F32, mul.at, 1, m->imm);
+    sim_emit_vector(c, SIM_OP_REQUANT, SIM_ACT_NONE, (int64_t[3]){n}, out, &in[0], &mul, m->imm2);
 }
 
 /* max(x, 0) + min(x, 0) slope */
@@ -57,6 +60,23 @@ static void body_quantise(struct sim_compiler *c, const struct sim_map *m, int64
     sim_emit_vector(c, SIM_OP_MAX, SIM_ACT_NONE, k, work, work, NULL, -512);
     sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, k, &whole, work, NULL, 0);
     sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, &whole, NULL, m->imm2);
+}
+
+/* The same with what the run found: m->range: scale, its reciprocal, zero point. */
+static void body_quantise_range(struct sim_compiler *c, const struct sim_map *m, int64_t n,
+                                const struct sim_operand *in, const struct sim_operand *out,
+                                const struct sim_operand *work)
+{
+    const int64_t k[3] = {n};
+    const struct sim_operand inv = sim_um(NPU_F32, m->range + 4, 0, 0), zero = sim_um(NPU_F32, m->range + 8, 0, 0);
+    struct sim_operand whole = *work;
+
+    whole.dtype = NPU_I32;
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, work, &in[0], &inv, 0);
+    sim_emit_vector(c, SIM_OP_MIN, SIM_ACT_NONE, k, work, work, NULL, 512);
+    sim_emit_vector(c, SIM_OP_MAX, SIM_ACT_NONE, k, work, work, NULL, -512);
+    sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, k, &whole, work, NULL, 0);
+    sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, k, out, &whole, &zero, 0);
 }
 
 /* imm: - zero point, imm2: scale */
@@ -190,4 +210,61 @@ int sim_compile_quantise(struct sim_compiler *c, const struct sim_node *n)
     m.imm = to_int8 ? npu_q_reciprocal(a->scale) : -(float)a->zero;
     m.imm2 = to_int8 ? (float)a->zero : a->scale;
     return sim_map(c, &m);
+}
+
+/* Largest x and largest -x of all, from 0 on, in the words at `most`; then the range behind them. */
+static void find_range(struct sim_compiler *c, const struct sim_tensor *x, int64_t n, uint32_t most, uint32_t range)
+{
+    const int64_t one[3] = {1}, room = ((int64_t)sim_size(c, SIM_UM) - c->used[SIM_UM]) / 3 / 64 * 16,
+                  step = room < 16384 ? room : 16384;
+    const uint32_t kept = c->used[SIM_UM];
+    const struct sim_operand part = sim_um(NPU_F32, most + 8, 1, 0), pair = sim_um(NPU_F32, most, 1, 0);
+    struct sim_slots in;
+    struct sim_operand work;
+
+    if (step < 1) {
+        c->status = sim_refuse(c, "unified memory is too small");
+        return;
+    }
+    in = sim_take_two(c, SIM_UM, 4 * step);
+    work = sim_um(NPU_F32, sim_take(c, SIM_UM, 4 * step), 1, 0);
+    sim_emit_fill(c, SIM_UM, NPU_F32, most, 2, 0.0f);
+    for (int64_t i = 0; i < n && c->status == 0; i += step) {
+        const int64_t k[3] = {step < n - i ? step : n - i};
+        const struct sim_operand from = sim_um(x->dtype, sim_turn(&in), 1, 0);
+
+        sim_emit_load(c, SIM_UM, x->dtype, from.at,
+                      &(struct sim_block){.xm = x->at + (uint64_t)i * npu_dtype_size(x->dtype),
+                                          .dtype = x->dtype,
+                                          .mem = x->mem,
+                                          .n = {k[0]},
+                                          .xs = {1}});
+        for (int side = 0; side < 2; side++) {
+            const struct sim_operand best = sim_um(NPU_F32, most + 4 * (uint32_t)side, 1, 0);
+
+            sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, k, &work, &from, NULL, side ? 1.0f : -1.0f);
+            sim_emit_vector(c, SIM_OP_RMAX, SIM_ACT_NONE, k, &part, &work, NULL, 0);
+            sim_emit_vector(c, SIM_OP_MAX, SIM_ACT_NONE, one, &best, &best, &part, 0);
+        }
+    }
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, one, &pair, &pair, NULL, -1.0f); /* the smallest */
+    sim_emit_vector(c, SIM_OP_QRANGE, SIM_ACT_NONE, (int64_t[3]){2}, &(struct sim_operand){SIM_UM, NPU_F32, range, {1}},
+                    &pair, NULL, 0);
+    c->used[SIM_UM] = kept;
+}
+
+/* Twice through the tensor: the range, then the numbers. */
+int sim_compile_quantise_dynamic(struct sim_compiler *c, const struct sim_node *n)
+{
+    struct sim_map m = {.n_in = 1, .in = {n->in[0]}, .out = n->out[0], .body = body_quantise_range};
+    const uint32_t most = sim_take(c, SIM_UM, 16);
+
+    m.range = sim_take(c, SIM_UM, 12);
+    find_range(c, &n->in[0], npu_shape_elements(&n->in[0].shape), most, m.range);
+    sim_emit_store(
+        c, NPU_F32, m.range,
+        &(struct sim_block){.xm = n->out[1].at, .dtype = NPU_F32, .mem = n->out[1].mem, .n = {3}, .xs = {1}});
+    sim_map_dense(&m, &n->out[0].shape, m.out_stride);
+    sim_map_dense(&m, &n->out[0].shape, m.in_stride[0]);
+    return c->status < 0 ? c->status : sim_map(c, &m);
 }

@@ -77,14 +77,14 @@ static void block(struct sim_compiler *c, struct sim_insn *i, uint32_t at, const
 void sim_emit_load(struct sim_compiler *c, enum sim_mem mem, enum npu_dtype dtype, uint32_t at,
                    const struct sim_block *b)
 {
-    struct sim_insn i = {.op = SIM_OP_LOAD, .type = {SIM_PLACE(mem, dtype), SIM_PLACE(SIM_XM, b->dtype)}};
+    struct sim_insn i = {.op = SIM_OP_LOAD, .type = {SIM_PLACE(mem, dtype), SIM_PLACE(b->mem, b->dtype)}};
 
     block(c, &i, at, b);
 }
 
 void sim_emit_store(struct sim_compiler *c, enum npu_dtype dtype, uint32_t at, const struct sim_block *b)
 {
-    struct sim_insn i = {.op = SIM_OP_STORE, .type = {SIM_PLACE(SIM_XM, b->dtype), SIM_PLACE(SIM_UM, dtype)}};
+    struct sim_insn i = {.op = SIM_OP_STORE, .type = {SIM_PLACE(b->mem, b->dtype), SIM_PLACE(SIM_UM, dtype)}};
 
     block(c, &i, at, b);
 }

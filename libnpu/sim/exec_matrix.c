@@ -1,9 +1,11 @@
 /* exec_matrix.c - wload and mmul: the systolic array with weights that stay.
  *
  * A row's sum is made in the order of k: s = 0; s += a_k w_k, each product exact (bf16 in f32, i8 in i32), each sum
- * rounded to f32; then the accumulator takes s or has s added.
+ * rounded to f32; then the accumulator takes s or has s added. With f32 operands the sum goes on from what the
+ * accumulator holds, each step rounded once, so that the array's size does not show.
  */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -70,6 +72,21 @@ static void row_f32(const struct sim_machine *m, const struct sim_mmul *t, const
     memcpy(acc, sum, t->n * sizeof sum[0]);
 }
 
+static void row_chain(const struct sim_machine *m, const struct sim_mmul *t, const float *row, bool add, uint8_t *acc)
+{
+    float sum[SIM_MAX_ARRAY] = {0};
+
+    if (add)
+        memcpy(sum, acc, t->n * sizeof sum[0]);
+    for (uint32_t k = 0; k < t->count; k++) {
+        const float a = row[k], *w = m->weight + (size_t)k * (size_t)m->config.cols;
+
+        for (uint32_t n = 0; n < t->n; n++)
+            sum[n] = fmaf(a, w[n], sum[n]);
+    }
+    memcpy(acc, sum, t->n * sizeof sum[0]);
+}
+
 /* i32 sums wrap. */
 static void row_i32(const struct sim_machine *m, const struct sim_mmul *t, const float *row, bool add, uint8_t *acc)
 {
@@ -116,6 +133,8 @@ static int mmul(struct sim_machine *m, const struct sim_insn *i)
                 return r;
             if (m->weight_dtype == NPU_I8)
                 row_i32(m, t, row, add, acc);
+            else if (m->weight_dtype == NPU_F32)
+                row_chain(m, t, row, add, acc);
             else
                 row_f32(m, t, row, add, acc);
         }

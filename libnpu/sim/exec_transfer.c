@@ -1,4 +1,5 @@
-/* exec_transfer.c - load, store and fill: blocks of up to four axes between external and on-chip memory. */
+/* exec_transfer.c - load, store and fill: blocks of up to four axes between external and on-chip memory, or within the
+ * chip. `far` is the memory of the tensor that `xm` is an address of. */
 #include <string.h>
 
 #include "libnpu/sim/machine.h"
@@ -9,22 +10,22 @@ enum { CHUNK = 512 };
 static int copy_row(struct sim_machine *m, const struct sim_insn *i, int64_t xm, int64_t at, uint32_t n, int64_t xs)
 {
     const bool load = i->op == SIM_OP_LOAD;
-    const enum sim_mem chip = SIM_PLACE_MEM(i->type[!load]);
+    const enum sim_mem chip = SIM_PLACE_MEM(i->type[!load]), far = SIM_PLACE_MEM(i->type[load]);
     const int64_t size = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[0]));
     const uint32_t rows = xs == 1 ? 1 : n;
     const int64_t run = xs == 1 ? size * n : size;
 
     for (uint32_t k = 0; k < rows; k++) {
         int r = 0;
-        uint8_t *from = load ? sim_access(m, SIM_XM, xm + k * xs * size, run, false, &r)
+        uint8_t *from = load ? sim_access(m, far, xm + k * xs * size, run, false, &r)
                              : sim_access(m, chip, at + k * size, run, false, &r);
         uint8_t *to = !from  ? NULL
                       : load ? sim_access(m, chip, at + k * size, run, true, &r)
-                             : sim_access(m, SIM_XM, xm + k * xs * size, run, true, &r);
+                             : sim_access(m, far, xm + k * xs * size, run, true, &r);
 
         if (!to)
             return r;
-        memcpy(to, from, (size_t)run);
+        memmove(to, from, (size_t)run);
     }
     return 0;
 }

@@ -6,9 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "libnpu/op/exact.h"
+#include "libnpu/op/quant.h"
 #include "libnpu/sim/machine.h"
 
-enum { CHUNK = 512, SUM_LANES = 16 };
+enum { CHUNK = 512 };
 
 static float activate(enum sim_act act, float x)
 {
@@ -18,11 +20,11 @@ static float activate(enum sim_act act, float x)
     case SIM_ACT_RELU6:
         return x > 0.0f ? fminf(x, 6.0f) : 0.0f;
     case SIM_ACT_GELU:
-        return 0.5f * x * (1.0f + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
+        return npu_x_gelu(x);
     case SIM_ACT_SIGMOID:
-        return 1.0f / (1.0f + expf(-x));
+        return npu_x_sigmoid(x);
     case SIM_ACT_TANH:
-        return tanhf(x);
+        return npu_x_tanh(x);
     default:
         return x;
     }
@@ -33,7 +35,8 @@ static float activate(enum sim_act act, float x)
         a[k] = (expr);                                                                                                 \
     break
 
-static void compute(const struct sim_insn *i, float *a, const float *b, uint32_t n)
+/* a becomes the result; d: what the place of the result holds, for mac */
+static void compute(const struct sim_insn *i, float *a, const float *b, const float *d, uint32_t n)
 {
     const enum sim_act act = sim_insn_act(i);
 
@@ -53,17 +56,19 @@ static void compute(const struct sim_insn *i, float *a, const float *b, uint32_t
     case SIM_OP_CMP:
         EACH(a[k] > b[k] ? 1.0f : 0.0f);
     case SIM_OP_REQUANT:
-        EACH(a[k] * b[k] + i->vec.imm);
+        EACH(fmaf(a[k], b[k], i->vec.imm));
+    case SIM_OP_MAC:
+        EACH(fmaf(a[k], b[k], d[k]));
     case SIM_OP_ABS:
         EACH(fabsf(a[k]));
     case SIM_OP_EXP:
-        EACH(expf(a[k]));
+        EACH(npu_x_exp(a[k]));
     case SIM_OP_LOG:
         EACH(logf(a[k]));
     case SIM_OP_RSQRT:
-        EACH(1.0f / sqrtf(a[k]));
+        EACH(npu_x_rsqrt(a[k]));
     case SIM_OP_RECIP:
-        EACH(1.0f / a[k]);
+        EACH(copysignf(npu_x_recip(fabsf(a[k])), a[k]));
     default:
         break;
     }
@@ -78,7 +83,7 @@ static int elementwise_row(struct sim_machine *m, const struct sim_insn *i, int6
                   as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1])),
                   bs = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[2]));
     const bool imm = i->flags & SIM_B_IMM, has_b = sim_op_has_b(i->op);
-    float a[CHUNK], b[CHUNK];
+    float a[CHUNK], b[CHUNK], old[CHUNK];
     int r = 0;
 
     for (uint32_t k = 0; imm && k < CHUNK; k++)
@@ -89,37 +94,61 @@ static int elementwise_row(struct sim_machine *m, const struct sim_insn *i, int6
         r = sim_fetch(m, i->type[1], at + (int64_t)k * t->as[0] * as, t->as[0], n, a);
         if (r == 0 && has_b && !imm)
             r = sim_fetch(m, i->type[2], bt + (int64_t)k * t->bs[0] * bs, t->bs[0], n, b);
+        if (r == 0 && i->op == SIM_OP_MAC)
+            r = sim_fetch(m, i->type[0], d + k * ds, 1, n, old);
         if (r < 0)
             break;
-        compute(i, a, b, n);
+        compute(i, a, b, old, n);
         r = sim_put(m, i->type[0], d + k * ds, n, a);
     }
     return r;
 }
 
-/* A sum is made in 16 lanes, element k in lane k mod 16; then the lanes are added, the first to the last. */
-static int reduce_row(struct sim_machine *m, const struct sim_insn *i, int64_t d, int64_t at)
+/* A sum is made in 16 lanes, element k in lane k mod 16; npu_x_sum adds the lanes. */
+static int reduce_row(struct sim_machine *m, const struct sim_insn *i, int64_t d, int64_t at, int64_t bt)
 {
     const struct sim_vector *t = &i->vec;
-    const int64_t as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1]));
-    float lane[SUM_LANES] = {0}, a[CHUNK], top = -INFINITY, sum = 0;
+    const int64_t as = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[1])),
+                  bs = (int64_t)npu_dtype_size(SIM_PLACE_DTYPE(i->type[2]));
+    const bool dot = i->op == SIM_OP_RDOT, imm = i->flags & SIM_B_IMM;
+    float lane[NPU_X_LANES] = {0}, a[CHUNK], b[CHUNK], top = -INFINITY, sum;
     int r = 0;
 
+    for (uint32_t k = 0; imm && k < CHUNK; k++)
+        b[k] = t->imm;
     for (uint32_t k = 0; k < t->n0 && r == 0; k += CHUNK) {
         const uint32_t n = t->n0 - k < CHUNK ? t->n0 - k : CHUNK;
 
         r = sim_fetch(m, i->type[1], at + (int64_t)k * t->as[0] * as, t->as[0], n, a);
+        if (r == 0 && dot && !imm)
+            r = sim_fetch(m, i->type[2], bt + (int64_t)k * t->bs[0] * bs, t->bs[0], n, b);
         for (uint32_t e = 0; r == 0 && e < n; e++) {
-            lane[e % SUM_LANES] += a[e];
+            float *l = &lane[e % NPU_X_LANES];
+
+            *l = dot ? fmaf(a[e], b[e], *l) : *l + a[e];
             top = fmaxf(a[e], top);
         }
     }
     if (r < 0)
         return r;
-    for (int k = 0; k < SUM_LANES; k++)
-        sum += lane[k];
-    sum = activate(sim_insn_act(i), i->op == SIM_OP_RSUM ? sum : top);
+    sum = activate(sim_insn_act(i), i->op == SIM_OP_RMAX ? top : npu_x_sum(lane));
     return sim_put(m, i->type[0], d, 1, &sum);
+}
+
+/* What quantise_dynamic makes of a range (libnpu/op/quant.h). */
+static int range_row(struct sim_machine *m, const struct sim_insn *i)
+{
+    float a[2], d[3];
+    struct npu_q_range q;
+    int r = sim_fetch(m, i->type[1], i->vec.a, i->vec.as[0], 2, a);
+
+    if (r < 0)
+        return r;
+    q = npu_q_range(a[0], a[1]);
+    d[0] = q.scale;
+    d[1] = q.inv;
+    d[2] = (float)q.zero;
+    return sim_put(m, i->type[0], i->vec.d, 3, d);
 }
 
 static bool is_integer(const struct sim_insn *i)
@@ -171,7 +200,7 @@ static int vector(struct sim_machine *m, const struct sim_insn *i)
             const int64_t d = t->d + (i1 * t->ds[0] + i2 * t->ds[1]) * ds,
                           a = t->a + (i1 * t->as[1] + i2 * t->as[2]) * as,
                           b = t->b + (i1 * t->bs[1] + i2 * t->bs[2]) * bs;
-            int r = reduces   ? reduce_row(m, i, d, a)
+            int r = reduces   ? reduce_row(m, i, d, a, b)
                     : integer ? integer_row(m, i, d, a, b)
                               : elementwise_row(m, i, d, a, b);
 
@@ -218,5 +247,5 @@ int sim_exec_vector(struct sim_machine *m, const struct sim_insn *i)
 {
     if (i->op == SIM_OP_QSCALE)
         return qscale(m, i);
-    return vector(m, i);
+    return i->op == SIM_OP_QRANGE ? range_row(m, i) : vector(m, i);
 }

@@ -80,6 +80,9 @@ const struct sim_op_info sim_ops[SIM_OPS] = {
     [SIM_OP_RSUM] = OP("rsum", SIM_VECTOR, unary_fields),
     [SIM_OP_RMAX] = OP("rmax", SIM_VECTOR, unary_fields),
     [SIM_OP_QSCALE] = OP("qscale", SIM_VECTOR, qscale_fields),
+    [SIM_OP_MAC] = OP("mac", SIM_VECTOR, binary_fields),
+    [SIM_OP_RDOT] = OP("rdot", SIM_VECTOR, binary_fields),
+    [SIM_OP_QRANGE] = OP("qrange", SIM_VECTOR, unary_fields),
 };
 
 enum sim_unit sim_insn_unit(const struct sim_insn *i)
@@ -104,6 +107,7 @@ static bool dtype_ok(uint8_t place)
 #define LOAD_D    (BIT(SIM_WM) | BIT(SIM_IM) | BIT(SIM_UM))
 #define VECTOR_D  (BIT(SIM_UM) | BIT(SIM_IM) | BIT(SIM_ACC))
 #define VECTOR_AB (BIT(SIM_UM) | BIT(SIM_ACC))
+#define FAR       (BIT(SIM_XM) | BIT(SIM_UM)) /* where a transfer's tensor lies */
 
 static int check_place(const struct sim_insn *i, int operand, unsigned mems, char *why, size_t size)
 {
@@ -135,10 +139,10 @@ static int check_transfer(const struct sim_insn *i, char *why, size_t size)
 {
     const bool load = i->op == SIM_OP_LOAD;
     enum npu_dtype d = SIM_PLACE_DTYPE(i->type[0]), a = SIM_PLACE_DTYPE(i->type[1]);
-    int r = check_place(i, 0, load ? LOAD_D : BIT(SIM_XM), why, size);
+    int r = check_place(i, 0, load ? LOAD_D : FAR, why, size);
 
     if (r == 0)
-        r = check_place(i, 1, load ? BIT(SIM_XM) : BIT(SIM_UM), why, size);
+        r = check_place(i, 1, load ? FAR : BIT(SIM_UM), why, size);
     if (r == 0 && d != a && (d > NPU_F16 || a > NPU_F16))
         return fail(why, size, "%s: only float types are converted on the way%s", sim_ops[i->op].name, "");
     if (r == 0 && i->dma.xm > SIM_MAX_EXTERNAL)
@@ -153,13 +157,13 @@ static int check_matrix(const struct sim_insn *i, char *why, size_t size)
 
     if (r < 0)
         return r;
-    if (a != NPU_BF16 && a != NPU_I8)
-        return fail(why, size, "%s: the array multiplies bf16 or i8%s", sim_ops[i->op].name, "");
+    if (a != NPU_BF16 && a != NPU_I8 && a != NPU_F32)
+        return fail(why, size, "%s: the array multiplies bf16, i8 or f32%s", sim_ops[i->op].name, "");
     if (i->op == SIM_OP_WLOAD)
         return check_counts(i, (const uint32_t[]){i->wload.k, i->wload.n}, 2, why, size);
     r = check_place(i, 0, BIT(SIM_ACC), why, size);
-    if (r == 0 && SIM_PLACE_DTYPE(i->type[0]) != (a == NPU_BF16 ? NPU_F32 : NPU_I32))
-        return fail(why, size, "%s: bf16 accumulates in f32, i8 in i32%s", "mmul", "");
+    if (r == 0 && SIM_PLACE_DTYPE(i->type[0]) != (a == NPU_I8 ? NPU_I32 : NPU_F32))
+        return fail(why, size, "%s: bf16 and f32 accumulate in f32, i8 in i32%s", "mmul", "");
     if (r == 0)
         r = check_counts(i, (const uint32_t[]){i->mmul.m[0], i->mmul.m[1], i->mmul.n, i->mmul.count}, 4, why, size);
     if (r == 0)
@@ -182,6 +186,10 @@ static int check_vector(const struct sim_insn *i, char *why, size_t size)
         return fail(why, size, "%s: unknown flags%s", sim_ops[i->op].name, "");
     if (r == 0 && imm && i->op == SIM_OP_REQUANT)
         return fail(why, size, "%s: the scale is operand b, imm is the zero point%s", "requant", "");
+    if (r == 0 && i->op == SIM_OP_QRANGE &&
+        (i->vec.n0 != 2 || i->vec.n1 != 1 || i->vec.n2 != 1 || sim_insn_act(i) ||
+         SIM_PLACE_DTYPE(i->type[0]) != NPU_F32))
+        return fail(why, size, "%s: makes three f32 of two numbers%s", "qrange", "");
     return r < 0 ? r : check_counts(i, (const uint32_t[]){i->vec.n0, i->vec.n1, i->vec.n2}, 3, why, size);
 }
 
@@ -367,7 +375,11 @@ static int vector_ranges(const struct sim_insn *i, struct sim_range *r)
     const int64_t n[3] = {t->n0, t->n1, t->n2};
     int count = 2;
 
-    r[0] = span(i->type[0], true, t->d, 3, (int64_t[]){sim_op_reduces(i->op) ? 1 : t->n0, t->n1, t->n2},
+    r[0] = span(i->type[0], true, t->d, 3,
+                (int64_t[]){i->op == SIM_OP_QRANGE  ? 3
+                            : sim_op_reduces(i->op) ? 1
+                                                    : t->n0,
+                            t->n1, t->n2},
                 (int64_t[]){1, t->ds[0], t->ds[1]});
     r[1] = span(i->type[1], false, t->a, 3, n, (int64_t[]){t->as[0], t->as[1], t->as[2]});
     if (sim_op_has_b(i->op) && !(i->flags & SIM_B_IMM))

@@ -40,7 +40,7 @@ enum sim_op {
     SIM_OP_MAX,
     SIM_OP_MIN,
     SIM_OP_CMP,     /* a > b ? 1 : 0 */
-    SIM_OP_REQUANT, /* a b + imm, to be rounded and saturated by an integer d */
+    SIM_OP_REQUANT, /* a b + imm, rounded once; then rounded and saturated by an integer d */
     /* vector, one operand */
     SIM_OP_ABS,
     SIM_OP_EXP,
@@ -52,6 +52,9 @@ enum sim_op {
     SIM_OP_RSUM,
     SIM_OP_RMAX,
     SIM_OP_QSCALE, /* vector: i32 sums to i8 by whole numbers */
+    SIM_OP_MAC,    /* vector: d = act(a b + d), rounded once */
+    SIM_OP_RDOT,   /* vector: the sum of a b along the innermost axis */
+    SIM_OP_QRANGE, /* vector: smallest and largest to scale, its reciprocal, zero point */
     SIM_OPS
 };
 
@@ -70,7 +73,7 @@ enum sim_flag {
 /* Addresses are bytes, strides and counts elements of the operand's type; n[0] and s[0] belong to the innermost axis.
  * The on-chip side of a transfer and d of a vector instruction are dense along the innermost axis. */
 struct sim_dma {
-    uint64_t xm; /* address in external memory */
+    uint64_t xm; /* address in external memory, or in unified memory */
     uint32_t at; /* address on chip */
     uint32_t n[4];
     int32_t xs[4]; /* strides in external memory; 0 repeats */
@@ -177,11 +180,11 @@ static inline bool sim_op_is_vector(unsigned op)
 }
 static inline bool sim_op_has_b(unsigned op)
 {
-    return op >= SIM_OP_ADD && op <= SIM_OP_REQUANT;
+    return (op >= SIM_OP_ADD && op <= SIM_OP_REQUANT) || op == SIM_OP_MAC || op == SIM_OP_RDOT;
 }
 static inline bool sim_op_reduces(unsigned op)
 {
-    return op == SIM_OP_RSUM || op == SIM_OP_RMAX;
+    return op == SIM_OP_RSUM || op == SIM_OP_RMAX || op == SIM_OP_RDOT;
 }
 
 /* The unit that runs it; SIM_UNITS for halt. The instruction must have passed sim_insn_check. */

@@ -66,7 +66,7 @@ struct part {
 static struct sim_block block_of(const struct sim_map *m, const struct part *q, const struct sim_tensor *t,
                                  const int64_t *stride)
 {
-    struct sim_block b = {.xm = t->at, .dtype = t->dtype};
+    struct sim_block b = {.xm = t->at, .dtype = t->dtype, .mem = t->mem};
     int64_t at = 0, dense = 1;
     int k = 0;
 
@@ -127,7 +127,7 @@ static bool next_part(const struct sim_map *m, struct part *q, int64_t step)
 int sim_map(struct sim_compiler *c, struct sim_map *m)
 {
     const int64_t buffers = 2 * m->n_in + (m->body ? 3 : 0);
-    int64_t most = ((int64_t)sim_size(c, SIM_UM) / buffers - 64) / 4, inner = 1, step;
+    int64_t most = (((int64_t)sim_size(c, SIM_UM) - c->used[SIM_UM]) / buffers - 64) / 4, inner = 1, step;
     struct part q = {0};
     struct places at = {0};
 

@@ -1,5 +1,6 @@
 /* picture.c - pooling and resizing of NHWC pictures: rows of pixels through the vector unit, tap by tap. */
 #include "libnpu/op/attr.h"
+#include "libnpu/op/exact.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/sim/compile.h"
 
@@ -33,6 +34,7 @@ static struct sim_block rows_of(const struct sim_tensor *t, int64_t b, int64_t h
 {
     return (struct sim_block){.xm = t->at + (uint64_t)(((b * h + y) * w) * c + c0) * npu_dtype_size(t->dtype),
                               .dtype = t->dtype,
+                              .mem = t->mem,
                               .n = {channels, w, rows},
                               .xs = {1, c, w * c},
                               .cs = {channels, w * channels}};
@@ -102,7 +104,7 @@ static void pool_means(struct sim_compiler *c, const struct pool *q, int64_t y0,
             sum.at = q->work + (uint32_t)(4 * ((y - y0) * p->ow + x) * channels);
             out.at = base + size * (uint32_t)(((y - y0) * p->ow + x) * channels);
             sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, (int64_t[3]){channels, nx, ny}, &out, &sum, NULL,
-                            1.0f / (float)(covered(q, y, p->h) * covered(q, x, p->w)));
+                            npu_x_recip((float)(covered(q, y, p->h) * covered(q, x, p->w))));
         }
     }
 }

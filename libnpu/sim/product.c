@@ -16,14 +16,15 @@ struct state {
     struct tile t;
     struct sim_slots wm, im, acc, residual, out, bias, scale;
     uint32_t work;
-    uint32_t zeros, correction,
-        row;         /* int8: -x_zero in im; its products with the weights in acc; what is added to sums */
-    int64_t held[2]; /* which weights lie in the places of wm; -1: none */
+    uint32_t zeros[2], correction,
+        row; /* int8: -x_zero in im, in two parts; its products with the weights in acc; what is added to sums */
+    uint32_t range, scaled; /* range known at run time: its three numbers; scale times its first, a row */
+    int64_t held[2];        /* which weights lie in the places of wm; -1: none */
 };
 
 /* Where rows of numbers for a tile's columns lie in um. */
 struct rows_at {
-    uint32_t bias, scale;
+    uint32_t bias, scale, f32_bias;
 };
 
 /* Where a tile begins and what is left of it at the edges. */
@@ -46,15 +47,26 @@ static bool has(const struct sim_tensor *t)
     return t->dtype != NPU_DTYPES;
 }
 
-/* Bytes of an element in the array's memories. */
-static int64_t element(const struct sim_product *p)
+static bool is_dynamic(const struct sim_product *p)
 {
-    return p->int8 ? 1 : 2;
+    return p->int8 && has(&p->range);
+}
+
+/* The sums lack the share of x's zero point. */
+static bool needs_correction(const struct sim_product *p)
+{
+    return p->int8 && p->cin && (p->x_zero || is_dynamic(p));
 }
 
 static enum npu_dtype array_type(const struct sim_product *p)
 {
-    return p->int8 ? NPU_I8 : NPU_BF16;
+    return p->int8 ? NPU_I8 : p->exact ? NPU_F32 : NPU_BF16;
+}
+
+/* Bytes of an element in the array's memories. */
+static int64_t element(const struct sim_product *p)
+{
+    return (int64_t)npu_dtype_size(array_type(p));
 }
 
 static enum npu_dtype sum_type(const struct sim_product *p)
@@ -75,12 +87,12 @@ static int64_t slab_width(const struct sim_product *p, int64_t width)
 static bool fits(const struct sim_compiler *c, const struct sim_product *p, const struct tile *t)
 {
     const int64_t pixels = t->rows * t->width, sums = pixels * t->columns;
-    const int64_t um = 5 * sim_round64(4 * t->columns) + sim_round64(4 * sums) * (has(&p->residual) ? 5 : 3);
+    const int64_t um = 8 * sim_round64(4 * t->columns) + sim_round64(4 * sums) * (has(&p->residual) ? 5 : 3);
     const int64_t weights = element(p) * p->kh * p->kw * t->channels * t->columns;
     const int64_t inputs = element(p) * slab_rows(p, t->rows) * slab_width(p, t->width) * t->channels;
 
     return 2 * sim_round64(weights) <= sim_size(c, SIM_WM) &&
-           2 * sim_round64(inputs) + sim_round64(c->config->rows) <= sim_size(c, SIM_IM) &&
+           2 * sim_round64(inputs) + 2 * sim_round64(c->config->rows) <= sim_size(c, SIM_IM) &&
            2 * sim_round64(4 * sums) + sim_round64(4 * t->columns) <= sim_size(c, SIM_ACC) &&
            um <= sim_size(c, SIM_UM) && pixels <= UINT16_MAX && t->channels <= UINT16_MAX && p->kw <= UINT16_MAX;
 }
@@ -142,6 +154,7 @@ static uint32_t load_weights(struct sim_compiler *c, struct state *s, const stru
         c, SIM_WM, array_type(p), at,
         &(struct sim_block){.xm = p->weight.at + (uint64_t)((k->b * p->wb + c0 * p->wc + k->n * p->wn) * size),
                             .dtype = p->weight.dtype,
+                            .mem = p->weight.mem,
                             .n = {k->columns, channels, p->kh * p->kw},
                             .xs = {p->wn, p->wc, p->wt},
                             .cs = {k->columns, k->columns * channels}});
@@ -158,7 +171,13 @@ static uint32_t load_slab(struct sim_compiler *c, struct state *s, const struct 
                   x1 = least(left + width, p->w);
     const uint32_t at = sim_turn(&s->im);
 
-    if (y0 > top || x0 > left || y1 < top + rows || x1 < left + width)
+    const bool padded = y0 > top || x0 > left || y1 < top + rows || x1 < left + width;
+
+    if (padded && is_dynamic(p))
+        sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, (int64_t[3]){rows * width * channels},
+                        &(struct sim_operand){SIM_IM, NPU_I8, at, {1}},
+                        &(struct sim_operand){SIM_UM, NPU_F32, s->range + 8, {0}}, NULL, 0);
+    else if (padded)
         sim_emit_fill(c, SIM_IM, array_type(p), at, rows * width * channels, (float)p->x_zero);
     if (y1 > y0 && x1 > x0)
         sim_emit_load(c, SIM_IM, array_type(p),
@@ -166,19 +185,20 @@ static uint32_t load_slab(struct sim_compiler *c, struct state *s, const struct 
                       &(struct sim_block){
                           .xm = p->x.at + (uint64_t)((k->b * p->xb + y0 * p->xy + x0 * p->xx + c0 * p->xc) * size),
                           .dtype = p->x.dtype,
+                          .mem = p->x.mem,
                           .n = {channels, x1 - x0, y1 - y0},
                           .xs = {p->xc, p->xx, p->xy},
                           .cs = {channels, width * channels}});
     return at;
 }
 
-/* sum of (x - x_zero) w = sum of x w + sum of -x_zero w: the second sum is the same for all rows and made of one row.
- * 128 is no i8, so it is made of twice 64. */
+/* sum of (x - x_zero) w = sum of x w + sum of -x_zero w: the second sum is the same for all rows and made of two rows,
+ * since 128 is no i8. */
 static void correct(struct sim_compiler *c, const struct state *s, const struct sim_insn *m, bool first, uint32_t n)
 {
     struct sim_insn i = *m;
 
-    i.mmul.at = s->zeros;
+    i.mmul.at = s->zeros[0];
     i.mmul.acc = s->correction + 4 * n;
     i.mmul.m[0] = i.mmul.m[1] = 1;
     i.mmul.ms[0] = i.mmul.ms[1] = i.mmul.ks[1] = i.mmul.ks[2] = 0;
@@ -188,8 +208,8 @@ static void correct(struct sim_compiler *c, const struct state *s, const struct 
     i.flags = first ? 0 : SIM_ACCUMULATE;
     sim_emit(c, &i);
     i.flags = SIM_ACCUMULATE;
-    if (s->p->x_zero == INT8_MIN)
-        sim_emit(c, &i);
+    i.mmul.at = s->zeros[1];
+    sim_emit(c, &i);
 }
 
 /* A slab and its weights on the chip; where its sums go. */
@@ -242,9 +262,38 @@ static struct sim_block result_block(const struct sim_product *p, const struct s
     return (struct sim_block){.xm = t->at + (uint64_t)(k->b * p->ob + k->y * p->oy + k->x * p->ox + k->n) *
                                                 npu_dtype_size(t->dtype),
                               .dtype = t->dtype,
+                              .mem = t->mem,
                               .n = {k->columns, k->width, k->rows},
                               .xs = {1, p->ox, p->oy},
                               .cs = {k->columns, k->columns * k->width}};
+}
+
+/* A row of numbers for all rows of d; zeros if there is none. */
+static void begin_with(struct sim_compiler *c, const int64_t *n, const struct sim_operand *d, bool any, uint32_t row)
+{
+    const struct sim_operand from = sim_um(NPU_F32, row, 1, 0);
+
+    if (any)
+        sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, n, d, &from, NULL, 0);
+    else
+        sim_emit_fill(c, d->mem, d->dtype, d->at, n[0] * n[1], 0.0f);
+}
+
+/* act(scale sum + bias) to the last bit: one rounding. */
+static void finish_exact(struct sim_compiler *c, const struct sim_product *p, const int64_t *n, enum sim_act act,
+                         const struct sim_operand *work, const struct sim_operand *d, const struct sim_operand *sums,
+                         uint32_t bias)
+{
+    const struct sim_operand row = sim_um(NPU_F32, bias, 1, 0);
+
+    if (p->scale == 1.0f || p->cin == 0) {
+        sim_emit_vector(c, SIM_OP_ADD, act, n, d, sums, has(&p->bias) ? &row : NULL, 0);
+        return;
+    }
+    begin_with(c, n, work, has(&p->bias), bias);
+    sim_emit_vector(c, SIM_OP_MAC, act, n, work, sums, NULL, p->scale);
+    if (d != work)
+        sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, n, d, work, NULL, 0);
 }
 
 /* Scale, bias, activation and residual on the way from the accumulators to external memory: a chain of instructions
@@ -262,15 +311,17 @@ static void finish(struct sim_compiler *c, struct state *s, const struct cut *k,
     const struct sim_block block = result_block(p, &p->out, k);
     struct sim_operand from = *sums;
 
-    if (p->scale != 1.0f) {
+    if (!p->exact && p->scale != 1.0f) {
         sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, n, &work, &from, NULL, p->scale);
         from = work;
     }
-    if (has(&p->bias))
+    if (p->exact)
+        finish_exact(c, p, n, early, &work, before, &from, bias);
+    else if (has(&p->bias))
         sim_emit_vector(c, SIM_OP_ADD, early, n, before, &from, &row, 0);
     else if (!add_residual || early != SIM_ACT_NONE)
         sim_emit_vector(c, SIM_OP_ACT, early, n, before, &from, NULL, 0);
-    if (has(&p->bias) || early != SIM_ACT_NONE)
+    if (p->exact || has(&p->bias) || early != SIM_ACT_NONE)
         from = work;
     if (add_residual) {
         const struct sim_block r = result_block(p, &p->residual, k);
@@ -282,6 +333,17 @@ static void finish(struct sim_compiler *c, struct state *s, const struct cut *k,
     sim_emit_store(c, p->out.dtype, out.at, &block);
 }
 
+/* act(sum range.scale scale[n] + bias[n]), the residual comes after */
+static void finish_dynamic(struct sim_compiler *c, const struct state *s, const int64_t *n,
+                           const struct sim_operand *sums, const struct sim_operand *out, const struct rows_at *at)
+{
+    const struct sim_product *p = s->p;
+    const struct sim_operand scaled = sim_um(NPU_F32, at->scale, 1, 0);
+
+    begin_with(c, n, out, has(&p->bias), at->f32_bias);
+    sim_emit_vector(c, SIM_OP_MAC, has(&p->residual) ? SIM_ACT_NONE : p->act, n, out, sums, &scaled, 0);
+}
+
 /* i32 sums: bias and correction are added to them in whole numbers, then they become i8 or f32. */
 static void finish_int8(struct sim_compiler *c, struct state *s, const struct cut *k, const struct sim_operand *sums,
                         const struct rows_at *at)
@@ -289,16 +351,17 @@ static void finish_int8(struct sim_compiler *c, struct state *s, const struct cu
     const struct sim_product *p = s->p;
     const int64_t n[3] = {k->columns, k->rows * k->width};
     const struct sim_operand row = sim_um(NPU_I32, at->bias, 1, 0), scale = sim_um(p->scale_row.dtype, at->scale, 1, 0),
-                             work = sim_um(NPU_F32, s->work, 1, k->columns),
                              out = sim_um(p->out.dtype, sim_turn(&s->out), 1, k->columns);
     const struct sim_block block = result_block(p, &p->out, k), from = result_block(p, &p->residual, k);
     struct sim_insn q = {
         .op = SIM_OP_QSCALE,
         .type = {SIM_PLACE(SIM_UM, NPU_I8), SIM_PLACE(sums->mem, NPU_I32), SIM_PLACE(SIM_UM, NPU_I32)}};
 
-    if (has(&p->bias) || (p->x_zero && p->cin))
+    if (needs_correction(p) || (has(&p->bias) && !is_dynamic(p)))
         sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, n, sums, sums, &row, 0);
-    if (p->out_int8) {
+    if (is_dynamic(p)) {
+        finish_dynamic(c, s, n, sums, &out, at);
+    } else if (p->out_int8) {
         if (p->quant.rmul)
             sim_emit_load(c, SIM_UM, NPU_I8, out.at, &from);
         q.q = p->quant;
@@ -309,14 +372,14 @@ static void finish_int8(struct sim_compiler *c, struct state *s, const struct cu
         q.q.n1 = (uint32_t)n[1];
         q.q.ds = q.q.as = (int32_t)k->columns;
         sim_emit(c, &q);
-    } else if (has(&p->residual)) {
+    } else {
+        sim_emit_vector(c, SIM_OP_MUL, has(&p->residual) ? SIM_ACT_NONE : p->act, n, &out, sums, &scale, 0);
+    }
+    if (has(&p->residual) && !p->out_int8) {
         const struct sim_operand r = sim_um(p->residual.dtype, sim_turn(&s->residual), 1, k->columns);
 
         sim_emit_load(c, SIM_UM, r.dtype, r.at, &from);
-        sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, n, &work, sums, &scale, 0);
-        sim_emit_vector(c, SIM_OP_ADD, p->act, n, &out, &work, &r, 0);
-    } else {
-        sim_emit_vector(c, SIM_OP_MUL, p->act, n, &out, sums, &scale, 0);
+        sim_emit_vector(c, SIM_OP_ADD, p->act, n, &out, &out, &r, 0);
     }
     sim_emit_store(c, p->out.dtype, out.at, &block);
 }
@@ -328,31 +391,63 @@ static void add_rows(struct sim_compiler *c, const struct state *s, const struct
     const struct sim_operand correction = {SIM_ACC, NPU_I32, s->correction, {1}}, d = sim_um(NPU_I32, s->row, 1, 0),
                              bias = sim_um(NPU_I32, at->bias, 1, 0);
 
-    if (has(&s->p->bias))
+    if (has(&s->p->bias) && !is_dynamic(s->p))
         sim_emit_vector(c, SIM_OP_ADD, SIM_ACT_NONE, n, &d, &correction, &bias, 0);
     else
         sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, n, &d, &correction, NULL, 0);
     at->bias = s->row;
 }
 
+/* The product's sums: begun, or added to what is there. */
+static void add_channels(struct sim_compiler *c, struct state *s, const struct cut *k, uint32_t acc, bool first,
+                         bool correct)
+{
+    for (int64_t c0 = 0; c0 < s->p->cin; c0 += s->t.channels) {
+        struct piece q = {.channels = least(s->t.channels, s->p->cin - c0),
+                          .acc = acc,
+                          .first = first && c0 == 0,
+                          .correct = correct};
+
+        q.wm = load_weights(c, s, k, c0, q.channels);
+        q.im = load_slab(c, s, k, c0, q.channels);
+        multiply(c, s, k, &q);
+    }
+}
+
+/* The same where not all channels go at once and the order of the sum counts: each tap of the kernel is a product of
+ * its own. */
+static void add_taps(struct sim_compiler *c, struct state *s, const struct cut *k, uint32_t acc)
+{
+    const struct sim_product *p = s->p;
+    struct sim_product one = *p;
+
+    s->p = &one;
+    one.kh = one.kw = 1;
+    for (int64_t t = 0; t < p->kh * p->kw; t++) {
+        one.pad_top = p->pad_top - t / p->kw;
+        one.pad_left = p->pad_left - t % p->kw;
+        one.weight.at = p->weight.at + (uint64_t)(t * p->wt) * npu_dtype_size(p->weight.dtype);
+        s->held[0] = s->held[1] = -1;
+        add_channels(c, s, k, acc, t == 0, false);
+    }
+    s->p = p;
+    s->held[0] = s->held[1] = -1;
+}
+
 static void tile(struct sim_compiler *c, struct state *s, const struct cut *k, bool first, struct rows_at *at)
 {
     const struct sim_product *p = s->p;
-    const bool correct = first && p->x_zero && p->cin;
+    const bool correct = first && needs_correction(p);
     struct sim_operand sums = {SIM_ACC, sum_type(p), sim_turn(&s->acc), {1, k->columns}};
 
     if (p->cin == 0) { /* nothing to add up */
         sums = sim_um(sum_type(p), s->work, 1, k->columns);
         sim_emit_fill(c, SIM_UM, sum_type(p), s->work, k->columns * k->rows * k->width, 0.0f);
     }
-    for (int64_t c0 = 0; c0 < p->cin; c0 += s->t.channels) {
-        struct piece q = {
-            .channels = least(s->t.channels, p->cin - c0), .acc = sums.at, .first = c0 == 0, .correct = correct};
-
-        q.wm = load_weights(c, s, k, c0, q.channels);
-        q.im = load_slab(c, s, k, c0, q.channels);
-        multiply(c, s, k, &q);
-    }
+    if (p->exact && s->t.channels < p->cin)
+        add_taps(c, s, k, sums.at);
+    else
+        add_channels(c, s, k, sums.at, true, correct);
     if (correct)
         add_rows(c, s, k, at);
     if (p->int8)
@@ -368,8 +463,11 @@ static uint32_t load_row(struct sim_compiler *c, struct sim_slots *at, const str
     const uint32_t to = sim_turn(at);
 
     sim_emit_load(c, SIM_UM, t->dtype == NPU_I32 ? NPU_I32 : NPU_F32, to,
-                  &(struct sim_block){
-                      .xm = t->at + (uint64_t)n0 * npu_dtype_size(t->dtype), .dtype = t->dtype, .n = {n}, .xs = {1}});
+                  &(struct sim_block){.xm = t->at + (uint64_t)n0 * npu_dtype_size(t->dtype),
+                                      .dtype = t->dtype,
+                                      .mem = t->mem,
+                                      .n = {n},
+                                      .xs = {1}});
     return to;
 }
 
@@ -384,6 +482,14 @@ static void tiles_of_columns(struct sim_compiler *c, struct state *s, int64_t n0
         at.bias = load_row(c, &s->bias, &p->bias, n0, columns);
     if (p->int8)
         at.scale = load_row(c, &s->scale, &p->scale_row, n0, columns);
+    if (is_dynamic(p)) {
+        const struct sim_operand d = sim_um(NPU_F32, s->scaled, 1, 0), row = sim_um(NPU_F32, at.scale, 1, 0),
+                                 step = sim_um(NPU_F32, s->range, 0, 0);
+
+        sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, (int64_t[3]){columns}, &d, &row, &step, 0);
+        at.scale = s->scaled;
+        at.f32_bias = at.bias;
+    }
     for (int64_t b = 0; b < p->batch; b++)
         for (int64_t y = 0; y < p->oh; y += s->t.rows)
             for (int64_t x = 0; x < p->ow && c->status == 0; x += s->t.width) {
@@ -392,6 +498,26 @@ static void tiles_of_columns(struct sim_compiler *c, struct state *s, int64_t n0
                 tile(c, s, &k, first, &at);
                 first = false;
             }
+}
+
+/* The range's numbers into um; both parts of - zero point as rows of im. */
+static void load_range(struct sim_compiler *c, struct state *s)
+{
+    const int64_t one[3] = {1}, rows[3] = {c->config->rows};
+    const uint32_t at = sim_take(c, SIM_UM, 64);
+    const struct sim_operand zero = sim_um(NPU_F32, at + 8, 0, 0), half = sim_um(NPU_I32, at + 12, 0, 0),
+                             all = sim_um(NPU_F32, at + 16, 0, 0), rest = sim_um(NPU_F32, at + 20, 0, 0);
+
+    s->range = at;
+    sim_emit_load(
+        c, SIM_UM, NPU_F32, at,
+        &(struct sim_block){.xm = s->p->range.at, .dtype = NPU_F32, .mem = s->p->range.mem, .n = {3}, .xs = {1}});
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, one, &half, &zero, NULL, -0.5f);
+    sim_emit_vector(c, SIM_OP_MUL, SIM_ACT_NONE, one, &all, &zero, NULL, -1.0f);
+    sim_emit_vector(c, SIM_OP_SUB, SIM_ACT_NONE, one, &rest, &all, &half, 0);
+    for (int k = 0; k < 2; k++)
+        sim_emit_vector(c, SIM_OP_MOV, SIM_ACT_NONE, rows, &(struct sim_operand){SIM_IM, NPU_I8, s->zeros[k], {1}},
+                        k ? &rest : &half, NULL, 0);
 }
 
 static void take_memory(struct sim_compiler *c, struct state *s)
@@ -412,10 +538,17 @@ static void take_memory(struct sim_compiler *c, struct state *s)
         return;
     s->scale = sim_take_two(c, SIM_UM, 4 * t->columns);
     s->row = sim_take(c, SIM_UM, 4 * t->columns);
-    s->zeros = sim_take(c, SIM_IM, c->config->rows);
+    for (int k = 0; k < 2; k++)
+        s->zeros[k] = sim_take(c, SIM_IM, c->config->rows);
     s->correction = sim_take(c, SIM_ACC, 4 * t->columns);
-    if (p->x_zero)
-        sim_emit_fill(c, SIM_IM, NPU_I8, s->zeros, c->config->rows, p->x_zero == INT8_MIN ? 64.0f : -(float)p->x_zero);
+    if (is_dynamic(p)) {
+        s->scaled = sim_take(c, SIM_UM, 4 * t->columns);
+        load_range(c, s);
+    } else if (p->x_zero) {
+        for (int k = 0; k < 2; k++)
+            sim_emit_fill(c, SIM_IM, NPU_I8, s->zeros[k], c->config->rows,
+                          -(float)(p->x_zero / 2 + k * (p->x_zero % 2)));
+    }
 }
 
 int sim_product(struct sim_compiler *c, const struct sim_product *p)

@@ -14,7 +14,7 @@ struct rows {
 static struct sim_block dense_block(const struct sim_tensor *t, int64_t from, int64_t n)
 {
     return (struct sim_block){
-        .xm = t->at + (uint64_t)from * npu_dtype_size(t->dtype), .dtype = t->dtype, .n = {n}, .xs = {1}};
+        .xm = t->at + (uint64_t)from * npu_dtype_size(t->dtype), .dtype = t->dtype, .mem = t->mem, .n = {n}, .xs = {1}};
 }
 
 /* vectors: rows of f32 that are needed besides. */
@@ -43,47 +43,50 @@ static void vec(struct sim_compiler *c, enum sim_op op, const int64_t *n, struct
     sim_emit_vector(c, op, SIM_ACT_NONE, n, &d, &a, b, imm);
 }
 
+/* Roundings as in libnpu/op/exact.h. vector: where gamma, beta and 1 / row lie. */
 static void norm_tile(struct sim_compiler *c, const struct rows *q, int64_t rows, const struct sim_operand *x,
                       const struct sim_operand *y, const uint32_t *vector, float eps)
 {
     const int64_t n[3] = {q->c, rows}, one[3] = {rows};
-    const struct sim_operand mean = sim_um(NPU_F32, q->stat[0], 0, 1), var = sim_um(NPU_F32, q->stat[1], 0, 1),
-                             mean1 = sim_um(NPU_F32, q->stat[0], 1, 0), var1 = sim_um(NPU_F32, q->stat[1], 1, 0),
-                             w = sim_um(NPU_F32, q->work[0], 1, q->c), s = sim_um(NPU_F32, q->work[1], 1, q->c),
-                             gamma = sim_um(NPU_F32, vector[0], 1, 0), beta = sim_um(NPU_F32, vector[1], 1, 0);
+    const struct sim_operand sum = sim_um(NPU_F32, q->stat[0], 0, 1), var = sim_um(NPU_F32, q->stat[1], 0, 1),
+                             var1 = sim_um(NPU_F32, q->stat[1], 1, 0), w = sim_um(NPU_F32, q->work[0], 1, q->c),
+                             s = y->dtype == NPU_F32 ? *y : sim_um(NPU_F32, q->work[1], 1, q->c),
+                             word = sim_um(NPU_F32, vector[2], 0, 0), gamma = sim_um(NPU_F32, vector[0], 1, 0),
+                             beta = sim_um(NPU_F32, vector[1], 1, 0);
     const float share = 1.0f / (float)q->c;
 
-    vec(c, SIM_OP_RSUM, n, mean, *x, NULL, 0);
-    vec(c, SIM_OP_MUL, one, mean1, mean1, NULL, share);
-    vec(c, SIM_OP_SUB, n, w, *x, &mean, 0);
-    vec(c, SIM_OP_MUL, n, s, w, &w, 0);
-    vec(c, SIM_OP_RSUM, n, var, s, NULL, 0);
-    vec(c, SIM_OP_MUL, one, var1, var1, NULL, share);
-    vec(c, SIM_OP_ADD, one, var1, var1, NULL, eps);
+    vec(c, SIM_OP_RSUM, n, sum, *x, NULL, 0);
+    vec(c, SIM_OP_MOV, n, w, *x, NULL, 0);
+    vec(c, SIM_OP_MAC, n, w, sum, NULL, -share);
+    vec(c, SIM_OP_RDOT, n, var, w, &w, 0);
+    vec(c, SIM_OP_REQUANT, one, var1, var1, &word, eps);
     vec(c, SIM_OP_RSQRT, one, var1, var1, NULL, 0);
     vec(c, SIM_OP_MUL, n, w, w, &var, 0);
-    vec(c, SIM_OP_MUL, n, w, w, &gamma, 0);
-    vec(c, SIM_OP_ADD, n, *y, w, &beta, 0);
+    vec(c, SIM_OP_MOV, n, s, beta, NULL, 0);
+    vec(c, SIM_OP_MAC, n, s, w, &gamma, 0);
+    if (y->dtype != NPU_F32)
+        vec(c, SIM_OP_MOV, n, *y, s, NULL, 0);
 }
 
 static void softmax_tile(struct sim_compiler *c, const struct rows *q, int64_t rows, const struct sim_operand *x,
                          const struct sim_operand *y)
 {
-    const int64_t n[3] = {q->c, rows};
-    const struct sim_operand max = sim_um(NPU_F32, q->stat[0], 0, 1), sum = sim_um(NPU_F32, q->stat[1], 0, 1),
-                             w = sim_um(NPU_F32, q->work[0], 1, q->c);
+    const int64_t n[3] = {q->c, rows}, one[3] = {rows};
+    const struct sim_operand sum1 = sim_um(NPU_F32, q->stat[1], 1, 0), max = sim_um(NPU_F32, q->stat[0], 0, 1),
+                             sum = sim_um(NPU_F32, q->stat[1], 0, 1), w = sim_um(NPU_F32, q->work[0], 1, q->c);
 
     vec(c, SIM_OP_RMAX, n, max, *x, NULL, 0);
     vec(c, SIM_OP_SUB, n, w, *x, &max, 0);
     vec(c, SIM_OP_EXP, n, w, w, NULL, 0);
     vec(c, SIM_OP_RSUM, n, sum, w, NULL, 0);
-    vec(c, SIM_OP_DIV, n, *y, w, &sum, 0);
+    vec(c, SIM_OP_RECIP, one, sum1, sum1, NULL, 0);
+    vec(c, SIM_OP_MUL, n, *y, w, &sum, 0);
 }
 
 static int by_rows(struct sim_compiler *c, const struct sim_node *n, bool norm)
 {
     const int64_t row = op_last(&n->in[0].shape), total = op_rows(&n->in[0].shape);
-    uint32_t vector[2] = {0};
+    uint32_t vector[3] = {0};
     struct rows q = {0};
     int r;
 
@@ -97,6 +100,10 @@ static int by_rows(struct sim_compiler *c, const struct sim_node *n, bool norm)
 
         vector[k] = sim_take(c, SIM_UM, 4 * row);
         sim_emit_load(c, SIM_UM, NPU_F32, vector[k], &b);
+    }
+    if (norm) {
+        vector[2] = sim_take(c, SIM_UM, 4);
+        sim_emit_fill(c, SIM_UM, NPU_F32, vector[2], 1, 1.0f / (float)row);
     }
     for (int64_t i = 0; i < total && c->status == 0; i += q.most) {
         const int64_t rows = q.most < total - i ? q.most : total - i;
@@ -131,13 +138,19 @@ int sim_compile_reduce(struct sim_compiler *c, const struct sim_node *n)
     const struct reduce_attr *t = NPU_ATTR(struct reduce_attr, n->node);
     const struct npu_shape *s = &n->in[0].shape;
     const int64_t a = op_span(s, 0, t->from), r = op_span(s, t->from, t->to), b = op_span(s, t->to, s->rank);
-    const int64_t most = sim_size(c, SIM_UM) / 4 / 8, bt = b < most ? b : most, left = bt > 0 ? most / bt : 1,
-                  rt = r < left ? r : left, fit = bt * rt > 0 ? most / (bt * rt) : 1, at = a < fit ? a : fit;
+    const int64_t most = sim_size(c, SIM_UM) / 4 / 8, fits = n->node->exact && r > 0 ? most / r : most,
+                  bt = b < fits   ? b
+                       : fits > 0 ? fits
+                                  : 1,
+                  left = bt > 0 ? most / bt : 1, rt = r < left ? r : left, fit = bt * rt > 0 ? most / (bt * rt) : 1,
+                  at = a < fit ? a : fit;
     struct sim_slots in, out;
     uint32_t sum, part;
 
     if (a * b == 0)
         return 0;
+    if (n->node->exact && rt < r)
+        return sim_refuse(c, "a sum over %lld elements does not fit into unified memory", (long long)r);
     if (at > UINT16_MAX || bt > UINT16_MAX || most < 16)
         return sim_refuse(c, "a sum of %lld rows at once is too much", (long long)at);
     in = sim_take_two(c, SIM_UM, 4 * most);
@@ -149,7 +162,8 @@ int sim_compile_reduce(struct sim_compiler *c, const struct sim_node *n)
             const int64_t na = at < a - i ? at : a - i, nb = bt < b - j ? bt : b - j, flat[3] = {na * nb};
             const struct sim_operand acc = sim_um(NPU_F32, sum, 1, 0), more = sim_um(NPU_F32, part, 1, 0),
                                      y = sim_um(n->out[0].dtype, sim_turn(&out), 1, 0);
-            struct sim_block block = {.dtype = n->out[0].dtype, .n = {nb, na}, .xs = {1, b}, .cs = {nb}};
+            struct sim_block block = {
+                .dtype = n->out[0].dtype, .mem = n->out[0].mem, .n = {nb, na}, .xs = {1, b}, .cs = {nb}};
 
             block.xm = n->out[0].at + (uint64_t)(i * b + j) * npu_dtype_size(block.dtype);
             if (r == 0)
@@ -161,6 +175,7 @@ int sim_compile_reduce(struct sim_compiler *c, const struct sim_node *n)
                 const struct sim_block from = {.xm = n->in[0].at +
                                                      (uint64_t)((i * r + k) * b + j) * npu_dtype_size(n->in[0].dtype),
                                                .dtype = n->in[0].dtype,
+                                               .mem = n->in[0].mem,
                                                .n = {nb, nr, na},
                                                .xs = {1, b, r * b},
                                                .cs = {nb, nr * nb}};

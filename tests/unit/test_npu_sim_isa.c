@@ -32,7 +32,7 @@ static float draw_float(void)
 /* Random bytes in the fields of an operation, then made acceptable where chance would hardly do it. */
 static bool draw_insn(unsigned op, struct sim_insn *i)
 {
-    static const enum npu_dtype array_types[] = {NPU_BF16, NPU_I8};
+    static const enum npu_dtype array_types[] = {NPU_BF16, NPU_I8, NPU_F32};
     char why[160];
 
     memset(i, 0, sizeof *i);
@@ -65,7 +65,7 @@ static bool draw_insn(unsigned op, struct sim_insn *i)
     else
         i->wait &= (uint8_t) ~(1u << sim_insn_unit(i)), i->signal &= (uint8_t) ~(1u << sim_insn_unit(i));
     if (op == SIM_OP_WLOAD || op == SIM_OP_MMUL)
-        i->type[1] = SIM_PLACE(op == SIM_OP_WLOAD ? SIM_WM : SIM_IM, array_types[draw(2)]);
+        i->type[1] = SIM_PLACE(op == SIM_OP_WLOAD ? SIM_WM : SIM_IM, array_types[draw(3)]);
     if (op == SIM_OP_MMUL) {
         i->flags = (uint8_t)draw(2);
         i->mmul.first %= 1000;
@@ -89,6 +89,12 @@ static bool draw_insn(unsigned op, struct sim_insn *i)
             memset(i->vec.bs, 0, sizeof i->vec.bs);
         } else if (op != SIM_OP_REQUANT) {
             i->vec.imm = 0;
+        }
+        if (op == SIM_OP_QRANGE) {
+            i->type[0] = SIM_PLACE(SIM_UM, NPU_F32);
+            i->vec.n0 = 2;
+            i->vec.n1 = i->vec.n2 = 1;
+            i->flags = 0;
         }
     }
     return sim_insn_check(i, why, sizeof why) == 0;
@@ -175,8 +181,9 @@ static void bad_text_is_refused(void **state)
         {"add d=um.f32@0 a=um.f32@0 imm=nan n0=1 n1=1 n2=1", "NaN"},
         {"add d=um.f32@0 a=um.f32@0 as=1,2 imm=1 n0=1 n1=1 n2=1", "as: want 3 numbers"},
         {"rsum d=um.f32@0 a=um.f32@0 b=um.f32@0 n0=1 n1=1 n2=1", "has no field \"b\""},
-        {"mmul d=acc.i32@0 a=im.bf16@0 n=1 m=1,1 k=1 kc=1,1", "bf16 accumulates in f32"},
-        {"wload a=wm.f32@0 k=1 n=1", "multiplies bf16 or i8"},
+        {"mmul d=acc.i32@0 a=im.bf16@0 n=1 m=1,1 k=1 kc=1,1", "bf16 and f32 accumulate in f32"},
+        {"wload a=wm.f16@0 k=1 n=1", "multiplies bf16, i8 or f32"},
+        {"qrange d=um.f32@0 a=um.f32@8 as=1,0,0 n0=3 n1=1 n2=1", "three f32 of two numbers"},
         {"load d=im.i8@0 a=xm.f32@0 n=1,1,1,1", "only float types are converted"},
         {"load d=acc.f32@0 a=xm.f32@0 n=1,1,1,1", "operand d can't lie"},
         {"act d=um.f32@0 a=um.f32@0 act=swish n0=1 n1=1 n2=1", "no activation"},

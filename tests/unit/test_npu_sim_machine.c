@@ -332,6 +332,8 @@ static void vector_operations_compute(void **state)
         {"rsum", {3, 0}, 1, false},
         {"rmax", {2.5, 0}, 1, false},
         {"requant imm=10", {11, 7.5}, 2, true},
+        {"mac", {1.5, 0}, 2, true},
+        {"rdot", {-1.5, 0}, 1, true},
     };
 
     for (size_t k = 0; k < sizeof t / sizeof t[0]; k++) {
@@ -342,6 +344,7 @@ static void vector_operations_compute(void **state)
 
         sim_machine_write(m, 0, in, sizeof in);
         add(&p, "load d=um.f32@0 a=xm.f32@0 n=4,1,1,1 as=1,0,0,0 ds=0,0,0");
+        add(&p, "load d=um.f32@64 a=xm.f32@0 n=2,1,1,1 as=1,0,0,0 ds=0,0,0"); /* what mac adds to */
         add(&p, "%s d=um.f32@64 a=um.f32@0 %s n0=2 n1=1 n2=1 ds=0,0 as=1,0,0", t[k].text,
             t[k].b ? "b=um.f32@8 bs=1,0,0" : "");
         add(&p, "store d=xm.f32@64 a=um.f32@64 n=%d,1,1,1 ds=1,0,0,0 as=0,0,0", t[k].n);
