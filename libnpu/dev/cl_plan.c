@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "libnpu/dev/cl.h"
+#include "libnpu/tier/avx2.h"
 #include "libnpu/tune.h"
 
 static struct cl_dev *dev_of(const struct npu_plan *p)
@@ -36,6 +37,7 @@ static int cl_lower(struct npu_plan *p)
             return npu_plan_fail(p, r, "%s", why[0] ? why : strerror(-r));
         p->step[s].n_launches = p->lower.n_launches - p->step[s].first_launch;
     }
+    npu_avx2_take_over(&p->lower, p->lower.launch, p->lower.n_launches);
     return 0;
 }
 

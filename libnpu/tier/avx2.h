@@ -51,6 +51,16 @@ int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const 
 int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale);
 int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val out, float eps);
 
+/* Kernels of kernels/<source>.cl as native functions with the same arguments, f32 only; the last has no source. */
+struct npu_avx2_plain {
+    const char *source, *entry, *def; /* def: a build option that must be among the launch's, or NULL */
+    npu_native_fn *fn;
+};
+extern const struct npu_avx2_plain npu_avx2_plain[];
+/* Where an inference graph has native products (or NPU_MAT_NATIVE=all is in the environment): makes launches of such
+ * kernels native ones, so that nothing of the plan needs OpenCL. */
+void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, int n);
+
 /* ---- what the kernels share ---- */
 static inline void npu_avx2_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
 {

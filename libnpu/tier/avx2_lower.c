@@ -1,4 +1,6 @@
 /* avx2_lower.c - launches of the tier avx2. */
+#include <stdlib.h>
+
 #include "libnpu/tier/avx2.h"
 
 static int64_t ceil_div(int64_t a, int64_t b)
@@ -158,4 +160,51 @@ int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val 
     npu_launch_i32(k, n);
     npu_launch_f32(k, eps);
     return 0;
+}
+
+/* All tensors f32; *ret_work: elements of the largest. */
+static bool all_f32(const struct npu_lower *l, const struct npu_launch *k, int64_t *ret_work)
+{
+    int64_t most = 0;
+
+    for (int i = 0; i < k->n_args; i++)
+        if (k->arg[i].kind == NPU_ARG_VAL) {
+            const struct npu_tensor_type t = npu_lower_type(l, k->arg[i].val);
+            const int64_t n = npu_shape_elements(&t.shape);
+
+            if (k->arg[i].val == NPU_NONE || t.dtype != NPU_F32)
+                return false;
+            most = n > most ? n : most;
+        }
+    *ret_work = most;
+    return true;
+}
+
+static void take_over(const struct npu_lower *l, struct npu_launch *k)
+{
+    int64_t work;
+
+    if (k->native || !k->source || !all_f32(l, k, &work))
+        return;
+    for (const struct npu_avx2_plain *p = npu_avx2_plain; p->source; p++)
+        if (strcmp(p->source, k->source) == 0 && strcmp(p->entry, k->entry) == 0 &&
+            (!p->def || strstr(k->defs, p->def))) {
+            k->native = p->fn;
+            k->tier = NPU_AVX2_TIER;
+            k->parts = (int)shares(l, (double)work, 16384);
+            return;
+        }
+}
+
+void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, int n)
+{
+    const char *native = getenv("NPU_MAT_NATIVE");
+    bool wanted = native && strcmp(native, "all") == 0;
+
+    for (int i = 0; i < n && !wanted; i++)
+        wanted = launch[i].native && launch[i].tier && strcmp(launch[i].tier, NPU_AVX2_TIER) == 0;
+    if (!wanted || !npu_avx2_for(npu_lower_traits(l)) || (npu_graph_flags(npu_lower_graph(l)) & NPU_GRAPH_TRAIN))
+        return;
+    for (int i = 0; i < n; i++)
+        take_over(l, &launch[i]);
 }

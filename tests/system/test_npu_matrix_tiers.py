@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, the AMX and VNNI tiers over their emulated units, and integer dot products over plain code in their place. (The register-blocked kernels are what `npu-ops test` runs anyway.)"""
+GPUs, the AMX and VNNI tiers over their emulated units, and integer dot products over plain code in their place. the register-blocked
+kernels, and native code for everything that has it."""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
 
 PRODUCTS = ["matmul", "conv2d", "conv2d_grad_x", "conv2d_grad_w"]
+PLAIN = ["add", "sub", "mul", "expand", "relu", "relu6", "gelu", "sigmoid", "tanh", "exp", "abs", "erf", "gelu_erf", "scale",
+         "slice", "concat", "pad", "permute", "reduce", "max_pool", "mean_pool", "resize", "softmax", "prelu"]
 QUANTISED = ["qmatmul", "qconv2d"]
 
 
@@ -19,6 +22,14 @@ def tier(ops, *args, env):
 
 def portable_kernels():
     tier(PRODUCTS + ["attention", "attention_grad"], "--f32", env={"NPU_MAT_PORTABLE": "1"})
+
+
+def register_tiles():
+    tier(PRODUCTS + ["attention"], "--f32", env={"NPU_MAT_NATIVE": "0"})
+
+
+def native_code():
+    tier(PLAIN, "--f32", env={"NPU_MAT_NATIVE": "all"})
 
 
 def emulated_amx():
@@ -49,4 +60,4 @@ def wrong_dot_products_are_refused():
     tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken"})
 
 
-tap.run([portable_kernels, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
+tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
