@@ -133,6 +133,7 @@ int npu_ctx_new(const char *cache_dir, npu_ctx **ret_ctx)
 npu_ctx *npu_ctx_free(npu_ctx *c)
 {
     if (c) {
+        cl_release_environment();
         free(c->cache_dir);
         free(c);
     }

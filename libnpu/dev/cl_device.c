@@ -1,7 +1,6 @@
 /* cl_device.c - OpenCL devices: finding them, opening one. */
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libnpu/dev/cl.h"
@@ -62,50 +61,6 @@ int cl_errno(cl_int e)
     default:
         return -EIO;
     }
-}
-
-static bool make_dirs(char *path)
-{
-    for (char *c = path + 1; *c; c++)
-        if (*c == '/') {
-            *c = '\0';
-            mkdir(path, 0700);
-            *c = '/';
-        }
-    mkdir(path, 0700);
-    return access(path, R_OK | W_OK | X_OK) == 0;
-}
-
-/* PoCL aborts or offers no device when it can't make its cache folder: give it one that works before it is loaded. */
-void cl_prepare_environment(const char *cache_dir)
-{
-    const char *set = getenv("POCL_CACHE_DIR"), *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME"),
-               *tmp = getenv("TMPDIR");
-    char path[4096] = "";
-    struct stat st;
-
-    if (set && set[0])
-        snprintf(path, sizeof path, "%s", set);
-    else if (cache_dir)
-        snprintf(path, sizeof path, "%s/pocl", cache_dir);
-    else if (xdg && xdg[0] == '/')
-        snprintf(path, sizeof path, "%s/pocl/kcache", xdg);
-    else if (home && home[0] == '/')
-        snprintf(path, sizeof path, "%s/.cache/pocl/kcache", home);
-    if (path[0] == '/' && make_dirs(path)) {
-        if (cache_dir || (set && !set[0]))
-            setenv("POCL_CACHE_DIR", path, 1);
-        return;
-    }
-    snprintf(path, sizeof path, "%s/gazed-pocl-%u", tmp && tmp[0] == '/' ? tmp : "/tmp", (unsigned)getuid());
-    mkdir(path, 0700);
-    if (lstat(path, &st) == 0 && S_ISDIR(st.st_mode) && st.st_uid == getuid() && (st.st_mode & 077) == 0) {
-        setenv("POCL_CACHE_DIR", path, 1);
-        return;
-    }
-    snprintf(path, sizeof path, "%s/gazed-pocl-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
-    if (mkdtemp(path))
-        setenv("POCL_CACHE_DIR", path, 1);
 }
 
 static bool in_path(const char *program)

@@ -16,8 +16,10 @@ struct npu_dev;
 int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms);
 int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
 /* Says by POCL_CACHE_DIR where PoCL keeps compiled kernels, before it is loaded: where that says already, else below
- * cache_dir (NULL: its default), else below TMPDIR. */
+ * cache_dir (NULL: its default), else, if that can't be written or its disk is full, below TMPDIR or /dev/shm. Damaged
+ * files there are removed. Each call is ended by one of cl_release_environment. */
 void cl_prepare_environment(const char *cache_dir);
+void cl_release_environment(void);
 bool cl_is_loaded(void); /* a device was opened in this process before */
 
 #endif

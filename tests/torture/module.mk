@@ -23,6 +23,9 @@ $(O)/tests/test_npu_cache_faults $(O)/tests/test_npu_discover: $(call objs,tests
 LIBS_test_npu_cache_faults = -ludev -ldrm
 LIBS_test_npu_discover = -ludev -ldrm
 
+TEST_PROGS += $(O)/tests/test_npu_pocl_cache
+$(O)/tests/test_npu_pocl_cache: $(call objs,libnpu/dev/cl_pocl.c)
+
 TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_service_device_loss.py
 
 ## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (some minutes)
