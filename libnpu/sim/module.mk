@@ -15,3 +15,8 @@ TEST_SCRIPTS += tests/system/test_npu_asm.py tests/system/test_npu_sim.py
 TEST_PROGS += $(npu_sim_tests:%=$(O)/tests/%)
 $(npu_sim_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_sim_tests),$(eval LIBS_$(t) = $$(npu_libs)))
+
+# gazed's own networks on all devices
+TEST_PROGS += $(O)/tests/test_npu_exact
+$(O)/tests/test_npu_exact: $(call objs,models/tool/net_by_name.c) $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_test_npu_exact = $(VISION_LIBS) $(npu_libs)
