@@ -2,12 +2,13 @@
 include train/render/module.mk
 
 $(O)/lib/libtrain.a: $(call objs,train/face_set.c train/data_portraits.c train/data_renders.c train/loader.c \
-    train/augment.c train/scene_compose.c train/task.c train/task_data.c train/task_face_finder.c \
+    train/augment.c train/augment_eyes.c train/scene_compose.c train/task.c train/task_data.c train/task_face_finder.c \
     train/task_landmarks.c train/task_gaze_vit.c train/judge.c train/judge_figures.c train/judge_finder.c \
     train/judge_reader.c train/curve.c train/trainer.c train/eval_report.c train/render/tensors.c)
 
 # Pixel loops of the data loader.
 CFLAGS_train_augment = -O3
+CFLAGS_train_augment_eyes = -O3
 CFLAGS_train_scene_compose = -O3
 
 TRAIN_LIBS = -lcjson $(VISION_LIBS) $(npu_libs)

@@ -8,6 +8,7 @@
 #include "models/face_reader.h"
 #include "models/gaze_vit.h"
 #include "train/augment.h"
+#include "train/augment_eyes.h"
 #include "train/judge.h"
 #include "train/mirror.h"
 #include "train/task.h"
@@ -18,7 +19,8 @@
 #define POSE_NOISE_DEG  4.0f   // error of the head's angles, as our own estimator has it
 #define ORIGIN_JITTER   0.02f  // of the face origin's image, shares of the corner distance
 #define CALIBRATE_FACES 1500
-#define FOUND_SHARE     0.6f // samples that take the product's own landmarks and pose, where they are known
+#define EYES_SHARE      0.75f // of the renders, whose eyes are made lighter and darker
+#define FOUND_SHARE     0.6f  // samples that take the product's own landmarks and pose, where they are known
 
 // Beside the gaze the encoder learns to tell where lids, corners and irises are in the strip, and the head's true
 // angles: thus it finds the iris long before gaze alone would have taught it. Used in training only.
@@ -169,23 +171,38 @@ static int eye_point_index(int point)
     return point < FACE_RIGHT_IRIS ? point - FACE_RIGHT_EYE_OUTER : 12 + point - FACE_RIGHT_IRIS;
 }
 
-// The true points in the strip, and the head's angles where they are known.
-static int side_targets(const struct face_sample *s, const struct eye_strip *strip, float share, float *out,
-                        float *weight)
+static int points_in_strip(const struct face_sample *s, const struct eye_strip *strip, struct point out[EYE_POINTS])
+{
+    int r = 0;
+    for (int k = 0; r >= 0 && k < EYE_POINTS; k++)
+        r = homography_apply(&strip->strip_from_frame, s->points[eye_point(k)], &out[k]);
+    return r;
+}
+
+// Renders' irises are darker and their lashes paler than people's: a network that knows renders alone takes the dark
+// lid for the iris and sees sitters look six degrees up.
+static void change_eyes(struct rng *rng, const struct point points[EYE_POINTS], float *pixels)
+{
+    struct augment_eye eye[2];
+    for (int side = 0; side < 2; side++) {
+        memcpy(eye[side].lid, points + (size_t)6 * (size_t)side, sizeof(eye[side].lid));
+        memcpy(eye[side].iris, points + 12 + (size_t)5 * (size_t)side, sizeof(eye[side].iris));
+    }
+    augment_eyes(rng, eye, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, pixels);
+}
+
+// The true points, and the head's angles where they are known.
+static void side_targets(const struct face_sample *s, const struct eye_strip *strip,
+                         const struct point points[EYE_POINTS], float share, float *out, float *weight)
 {
     for (int k = 0; k < SIDE_OUTPUTS; k++)
         weight[k] = s->real && k >= 2 * EYE_POINTS ? 0 : share;
     for (int k = 0; k < EYE_POINTS; k++) {
-        struct point p;
-        int r = homography_apply(&strip->strip_from_frame, s->points[eye_point(k)], &p);
-        if (r < 0)
-            return r;
-        out[2 * k] = (p.x - 0.5f * EYE_STRIP_WIDTH_PX) / POINT_UNIT_PX;
-        out[2 * k + 1] = (p.y - 0.5f * EYE_STRIP_HEIGHT_PX) / POINT_UNIT_PX;
+        out[2 * k] = (points[k].x - 0.5f * EYE_STRIP_WIDTH_PX) / POINT_UNIT_PX;
+        out[2 * k + 1] = (points[k].y - 0.5f * EYE_STRIP_HEIGHT_PX) / POINT_UNIT_PX;
     }
     struct mat3 head = mat3_mul(&strip->rotation, &s->head);
     gaze_vit_pose_input(&head, out + (size_t)2 * EYE_POINTS);
-    return 0;
 }
 
 static void mirror_side(float *side)
@@ -223,17 +240,21 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     struct face_landmarks f = draw_found(rng, s, found ? &found[index] : NULL);
     float shut = fminf(s->blink[0], s->blink[1]), share = shut > 0.6f ? 0.02f : 1 - 0.8f * shut;
     struct eye_strip strip;
+    struct point points[EYE_POINTS];
     int r = gaze_vit_strip(&s->camera, f.points, &strip);
+    if (r >= 0)
+        r = points_in_strip(s, &strip, points);
     if (r >= 0)
         r = warp_to_f32(&s->image, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
                         in[IN_IMAGE]);
-    if (r >= 0)
-        r = side_targets(s, &strip, share, in[IN_SIDE], in[IN_SIDE_WEIGHT]);
+    if (r >= 0 && !sitter && rng_chance(rng, EYES_SHARE))
+        change_eyes(rng, points, in[IN_IMAGE]);
     if (r >= 0 && rng_chance(rng, 0.6f))
         r = augment_patch(rng, &strength, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, in[IN_IMAGE]);
     if (r < 0)
         return r;
     gaze_vit_standardise(in[IN_IMAGE]);
+    side_targets(s, &strip, points, share, in[IN_SIDE], in[IN_SIDE_WEIGHT]);
     struct mat3 head = mat3_mul(&strip.rotation, &f.head);
     gaze_vit_pose_input(&head, in[IN_POSE]);
     struct angles gaze = {0, 0};

@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "train/augment.h"
+#include "train/augment_eyes.h"
 #include "train/fold.h"
 #include "train/judge.h"
 #include "train/mirror.h"
@@ -366,6 +367,40 @@ static void scenes_have_faces_where_they_say(void **state)
     face_set_clear(&set);
 }
 
+// Light and dark change between the lids and along the upper lid, nothing elsewhere; what is told of lids and irises
+// stays true.
+static void changed_eyes_change_eyes_only(void **state)
+{
+    enum { W = 128, H = 48 };
+    static const struct augment_eye eye[2] = {
+        {{{18, 24}, {28, 19}, {36, 19}, {46, 25}, {36, 28}, {27, 28}},
+         {{32, 23.5f}, {38, 23.5f}, {32, 17.5f}, {26, 23.5f}, {32, 29.5f}}},
+        {{{82, 25}, {92, 19}, {100, 19}, {110, 24}, {101, 28}, {92, 28}},
+         {{96, 23.5f}, {102, 23.5f}, {96, 17.5f}, {90, 23.5f}, {96, 29.5f}}},
+    };
+    static float a[W * H], b[W * H];
+    int paler = 0, darker_lids = 0;
+
+    for (uint64_t seed = 0; seed < 200; seed++) {
+        struct rng r1 = rng_make(seed, 5, 0), r2 = r1;
+        for (int i = 0; i < W * H; i++)
+            a[i] = b[i] = hypotf((float)(i % W) + 0.5f - 32, (float)(i / W) + 0.5f - 23.5f) < 5 ? 30 : 150;
+        augment_eyes(&r1, eye, W, H, a);
+        augment_eyes(&r2, eye, W, H, b);
+        assert_memory_equal(a, b, sizeof(a));
+        for (int i = 0; i < W * H; i++) {
+            int x = i % W, y = i / W;
+            assert_true(a[i] >= 0 && a[i] <= 255);
+            if (y < 14 || y > 31 || (x > 50 && x < 77) || x < 14 || x > 114)
+                assert_float_equal(a[i], 150, 0.5);
+        }
+        paler += a[25 * W + 32] > 40;
+        darker_lids += a[18 * W + 96] < 140;
+    }
+    assert_in_range(paler, 60, 180);
+    assert_in_range(darker_lids, 60, 180);
+}
+
 static void augmented_patches_stay_in_range_and_repeat(void **state)
 {
     static const struct augment_strength strength = {1, 1, 1, 1};
@@ -441,6 +476,7 @@ int main(void)
         cmocka_unit_test(renders_are_known_by_their_files_names),
         cmocka_unit_test(scenes_have_faces_where_they_say),
         cmocka_unit_test(augmented_patches_stay_in_range_and_repeat),
+        cmocka_unit_test(changed_eyes_change_eyes_only),
         cmocka_unit_test(the_sweep_takes_the_fewest_false_boxes),
         cmocka_unit_test(quantiles),
     };
