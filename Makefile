@@ -71,7 +71,7 @@ $(O)/prefix: FORCE
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
 # ---- what people call ----
-.PHONY: build-deps check-deps lint-deps tests check check-gcc check-clang lint demo bench clean
+.PHONY: build-deps check-deps lint-deps tests check check-gcc check-clang lint demo bench bench-service clean
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
 RUN_TESTS = NPU_TUNE=0 O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
 
@@ -108,11 +108,16 @@ lint: lint-deps
 	@$(MAKE) --no-print-directory -s all
 	@scripts/lint.sh $(O)
 
-## bench         measure frames/s, latency, memory and stages on the sample clip (5 minutes; BENCH_SECONDS=30 for less)
-BENCH_SECONDS ?= 300
+## bench         measure the runtime against onnxruntime, OpenVINO and torch (BENCH_FLAGS=--quick, BENCH_PYTHON=...)
 bench: build-deps
 	@$(MAKE) --no-print-directory -s all
-	@O=$(O) $(PYTHON) scripts/bench.py --seconds $(BENCH_SECONDS)
+	@O=$(O) $(PYTHON) scripts/bench.py $(if $(BENCH_PYTHON),--python $(BENCH_PYTHON)) $(BENCH_FLAGS)
+
+## bench-service measure frames/s, latency, memory and stages on the sample clip (5 minutes; BENCH_SECONDS=30 for less)
+BENCH_SECONDS ?= 300
+bench-service: build-deps
+	@$(MAKE) --no-print-directory -s all
+	@O=$(O) $(PYTHON) scripts/bench_service.py --seconds $(BENCH_SECONDS)
 
 build-deps:
 	@scripts/packages.sh build

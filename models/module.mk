@@ -28,7 +28,7 @@ $(O)/bin/npu-bench: $(call objs,$(patsubst %,models/tool/%.c,npu_bench bench_net
     bench_start bench_peak bench_print net_by_name npy)) \
     $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-bench = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
-TEST_SCRIPTS += tests/system/test_npu_bench.py
+TEST_SCRIPTS += tests/system/test_npu_bench.py tests/system/test_bench.py
 # Sums of one pass over memory.
 CFLAGS_models_tool_bench_peak = -O3
 

@@ -1,150 +1,285 @@
 #!/usr/bin/env python3
-"""Measures gazed on the sample clip: frames a second, latency, memory, processor time. Called by make bench.
+"""Measures gazed's runtime against onnxruntime, OpenVINO and torch: make bench.
 
-usage: bench.py [--seconds S] [--device D] [--out FILE.json] [--build DIR]
+usage: bench.py [--quick] [--seconds S] [--only WORD]... [--python PYTHON] [--device D] [--build DIR] [--no-docs]
+       bench.py --report bench.json
 
-Three runs: every frame as fast as it goes, for a tenth of the time; at 30 frames/s for all of it, with memory sampled; and
-gaze-analyze --profile for the stages. Prints a Markdown table and writes JSON.
-"""
+All run the same networks with the same weights and inputs, in turns on the same processors; what a runtime computes is
+compared with the reference before it is timed. Writes build/bench.json, the section "Speed against other runtimes" of
+docs/BENCHMARKS.md between its markers, docs/bench-peers.svg and docs/bench-growth.svg. --report writes the section and the
+pictures again from a file of figures."""
 import argparse
 import json
 import os
 import platform
-import shutil
-import signal
 import subprocess
 import sys
-import tempfile
 import time
 
+import bench_env
+import bench_numbers
+import bench_picture
+import bench_report
+from bench_run import Failed, Runner, Unavailable, in_turns
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-sys.path.insert(0, os.path.join(ROOT, "client", "python"))
-import gaze  # noqa: E402
-
-CLIP = os.path.join(ROOT, "samples", "clip.mjpeg")
-WEIGHTS = os.path.join(ROOT, "models", "weights")
-WARM_UP_S = 3.0
-
-
-class Run:
-    """gazed on the clip with one client."""
-
-    def __init__(self, build, device, *options):
-        self.folder = tempfile.mkdtemp(prefix="gazed-bench-")
-        path = os.path.join(self.folder, "gazed.sock")
-        self.process = subprocess.Popen(
-            [os.path.join(build, "bin", "gazed"), "--config=/dev/null", f"--socket={path}", f"--source=file:{CLIP}",
-             f"--model-dir={WEIGHTS}", f"--device={device}", "--loop=yes", "--log-level=warning", *options])
-        end = time.monotonic() + 300
-        while not os.path.exists(path):
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit("bench: gazed does not start")
-            time.sleep(0.05)
-        self.client = gaze.connect(path, name="bench")
-        while (s := self.client.status()).state in ("starting", "degraded"):
-            if s.state == "degraded" or time.monotonic() > end:
-                raise SystemExit(f"bench: gazed is {s.state}: {s.text}")
-            time.sleep(0.1)
-        self.worker = s.worker_pid
-        self.client.subscribe()
-        self.read(WARM_UP_S)
-
-    def read(self, seconds):
-        """(results, seconds they took) that came in this time."""
-        found, start = [], time.monotonic()
-        while (left := start + seconds - time.monotonic()) > 0:
-            m = self.client.next(left)
-            if isinstance(m, gaze.Result):
-                found.append(m)
-        return found, time.monotonic() - start
-
-    def close(self):
-        restarts = self.client.status().worker_restarts
-        self.client.close()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(10)
-        shutil.rmtree(self.folder, ignore_errors=True)
-        return restarts
+HERE = os.path.join(ROOT, "scripts")
+OURS = ("gaze_vit", "landmarks", "face_finder")
+NETWORKS = OURS + ("vit_tiny", "resnet34", "mobilenet_v2", "alexnet")
+TRANSFORMERS = ("gaze_vit", "vit_tiny")
+PRODUCTS = {"vit_tiny": ("197x192x576*4", "197x192x192*4", "197x192x768*4", "197x768x192*4"),
+            "gaze_vit": ("48x128x384*4", "48x128x128*4", "48x128x256*4", "48x256x128*4")}
+BLAS = ("256x256x256", "512x512x512", "1024x1024x1024", "197x192x768", "197x768x192")
+BATCHES, SIZES = (1, 2, 4, 8, 16), (96, 160, 224, 320)
+TRAIN_BATCH = 24
 
 
-def resident_kib(pid):
-    with open(f"/proc/{pid}/status") as f:
-        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+class Bench:
+    def __init__(self, a, python):
+        self.a, self.python = a, python
+        self.folder = os.path.join(a.build, "bench")
+        self.cpus = sorted(os.sched_getaffinity(0))
+        self.threads = sorted({1, min(2, len(self.cpus))})
+        self.tool = os.path.join(a.build, "bin", "npu-bench")
+        self.done, self.total, self.start = 0, 1, time.monotonic()
+        # Tiers are chosen by time when a plan is first made: anew for each benchmark, and kept away from other programs.
+        self.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.folder, "cache"), POCL_CACHE_DIR=os.path.join(self.folder, "cache", "pocl"))
+        os.makedirs(self.env["POCL_CACHE_DIR"], exist_ok=True)
+        self.result = {"notes": []}
 
+    # ---- progress ----
+    def say(self, text):
+        print(f"bench: {text}", file=sys.stderr, flush=True)
 
-def cpu_s(pid):
-    with open(f"/proc/{pid}/stat") as f:
-        fields = f.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def note(self, text):
+        self.say(text)
+        self.result["notes"].append(text)
 
+    def step(self, text):
+        left = ""
+        passed = time.monotonic() - self.start
+        if self.done > 1:
+            minutes = passed / self.done * (self.total - self.done) / 60
+            left = f", about {minutes:.0f} min left" if minutes >= 1 else ", less than a minute left"
+        self.say(f"[{self.done + 1}/{self.total}{left}] {text}")
+        self.done += 1
 
-def percentile(values, share):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+    # ---- commands ----
+    def where(self, name):
+        return os.path.join(self.folder, name.replace(":", "_").replace("*", "_"))
 
+    def ours(self, name, precision, threads, *more):
+        base, _, number = name.partition("@")
+        own = base in OURS
+        command = [self.tool, base if own or ":" in name else os.path.join(self.where(name), "net.onnx"), "--precision", precision,
+                   "--threads", str(threads), *more]
+        if own:
+            command += ["--weights", os.path.join(ROOT, "models", "weights"), "--batch", number or "1"]
+        if self.a.device:
+            command += ["--device", self.a.device]
+        return command
 
-def slope_per_minute(points):
-    """Least squares of value over seconds, times 60."""
-    n = len(points)
-    mean_t, mean_v = sum(t for t, _ in points) / n, sum(v for _, v in points) / n
-    spread = sum((t - mean_t) ** 2 for t, _ in points)
-    return 60 * sum((t - mean_t) * (v - mean_v) for t, v in points) / spread if spread else 0.0
+    def variant(self, label, name, threads, outputs):
+        """The command of one runtime and precision for a network or product."""
+        runtime, precision = label.split()
+        if runtime == "ours":
+            product = ":" in name
+            inputs = os.path.join(self.where(name), precision if product else "inputs")
+            calib = [] if product or precision != "int8" else ["--calib", os.path.join(self.where(name.split("@")[0]), "calib")]
+            return self.ours(name, precision, threads, "--serve", "--inputs", inputs, "--outputs", outputs, *calib)
+        return [self.python, os.path.join(HERE, "bench_peer.py"), runtime, precision, self.where(name), "--threads", str(threads),
+                "--outputs", outputs]
 
+    def variants(self, name):
+        base = name.split("@")[0]
+        labels = ["ours f32", "ours bf16", "ours int8", "onnxruntime f32", "onnxruntime int8"]
+        labels += ["onnxruntime int8-dynamic"] if base in TRANSFORMERS else []
+        labels += ["openvino f32", "openvino bf16", "openvino int8"]
+        return labels + ([] if base in OURS else ["torch f32", "torch bf16"])
 
-def stream(build, device, seconds, *options):
-    run = Run(build, device, *options)
-    pids = {"gazed": run.process.pid, "gazed-worker": run.worker}
-    memory = {name: [] for name in pids}
-    before = {name: cpu_s(pid) for name, pid in pids.items()}
-    first, latencies, faces, start, last_seq, dropped = None, [], 0, time.monotonic(), 0, run.client.status().dropped
-    while (passed := time.monotonic() - start) < seconds:
-        for name, pid in pids.items():
-            memory[name].append((passed, resident_kib(pid)))
-        results, _ = run.read(min(2.0, seconds - passed))
-        for r in results:
-            first = first if first is not None else r
-            latencies.append((r.publish_ns - r.capture_ns) / 1e6)
-            faces += len(r.faces) > 0
-            last_seq, last_ns = r.seq, r.publish_ns
-    passed = time.monotonic() - start
-    out = {
-        "seconds": round(passed, 1),
-        "frames_per_s": round((last_seq - first.seq) / ((last_ns - first.publish_ns) / 1e9), 2),
-        "frames_passed_over": run.client.status().dropped - dropped,
-        "share_with_face": round(faces / len(latencies), 4),
-        "capture_to_publish_ms": {"p50": round(percentile(latencies, 0.5), 2), "p99": round(percentile(latencies, 0.99), 2)},
-    }
-    for name, pid in pids.items():
-        out[name] = {"cpu_percent": round(100 * (cpu_s(pid) - before[name]) / passed, 1),
-                     "resident_mib_first": round(memory[name][0][1] / 1024, 1),
-                     "resident_mib_last": round(memory[name][-1][1] / 1024, 1),
-                     "resident_mib_max": round(max(v for _, v in memory[name]) / 1024, 1),
-                     "slope_kib_per_minute": round(slope_per_minute(memory[name]), 1)}
-    out["worker_restarts"] = run.close()
-    return out
+    # ---- one group of variants ----
+    def open(self, label, command, threads, env=None):
+        """A runner, or None with a note."""
+        try:
+            more = dict(env or {}, OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+            return Runner(command, self.cpus[:threads], dict(self.env, **more))
+        except Unavailable as e:
+            self.missing[label] = str(e)
+        except Failed as e:
+            self.missing[label] = str(e)
+            self.note(f"{label}: {e}")
+        return None
 
+    def compare(self, name, labels, threads, env=None):
+        """Outputs compared, then times in turns: {label: summary}, {label: dB}, {label: why not}."""
+        self.missing, runners, quality = {}, {}, {}
+        for label in labels:
+            outputs = os.path.join(self.folder, "outputs", label.replace(" ", "-"))
+            os.makedirs(outputs, exist_ok=True)
+            for old in os.listdir(outputs):
+                os.remove(os.path.join(outputs, old))
+            r = self.open(f"{name}: {label}", self.variant(label, name, threads, outputs), threads, (env or {}) if label.startswith("ours") else None)
+            if not r:
+                continue
+            reference = os.path.join(self.where(name), label.split()[1] if ":" in name else "", "reference")
+            quality[label] = bench_numbers.agreement_db(reference, outputs)
+            if label.split()[1] == "f32" and quality[label] < bench_numbers.EXACT_DB:
+                self.note(f"{name}: {label} gives another result ({quality[label]:.0f} dB) and is not timed")
+                r.close()
+            else:
+                runners[label] = r
+        try:
+            times = in_turns(runners, self.a.rounds, self.a.block_s, self.note)
+        finally:
+            for r in runners.values():
+                r.close()
+        return {"times": times, "quality": quality, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()}}
 
-def stages(build, device):
-    p = subprocess.run([os.path.join(build, "bin", "gaze-analyze"), "--model-dir", WEIGHTS, "--device", device.split(",")[0],
-                        "--profile", CLIP], stdout=subprocess.PIPE, check=True)
-    return json.loads(p.stdout.splitlines()[-1])
+    def tool_json(self, command, threads):
+        p = subprocess.run(command, capture_output=True, text=True, env=self.env,
+                           preexec_fn=lambda: os.sched_setaffinity(0, self.cpus[:threads]))
+        if p.returncode != 0:
+            raise Failed(p.stderr.strip().splitlines()[-1] if p.stderr.strip() else f"exit code {p.returncode}")
+        return json.loads(p.stdout)
 
+    # ---- what is measured ----
+    def macs(self, name):
+        with open(os.path.join(self.where(name), "meta.json")) as f:
+            return json.load(f)["macs"]
 
-def markdown(r):
-    fast, paced, s = r["fast"], r["paced"], r["stages"]
-    rows = [("sustained, every frame as fast as it goes", f"{fast['frames_per_s']} frames/s"),
-            ("at 30 frames/s: analysed", f"{paced['frames_per_s']} frames/s, {paced['frames_passed_over']} passed over"),
-            ("at 30 frames/s: capture to publish", "p50 {p50} ms, p99 {p99} ms".format(**paced["capture_to_publish_ms"])),
-            ("frames with a face", f"{100 * paced['share_with_face']:.1f} %")]
-    for name in ("gazed", "gazed-worker"):
-        m = paced[name]
-        rows.append((f"{name}: resident over {paced['seconds']:.0f} s",
-                     f"{m['resident_mib_first']} -> {m['resident_mib_last']} MiB, {m['slope_kib_per_minute']:+} KiB/min"))
-        rows.append((f"{name}: processor", f"{m['cpu_percent']} % of a core at 30 frames/s"))
-    rows += [("decode MJPEG to grey", f"{s['decode_ms']} ms a frame"), ("landmarks of known faces", f"{s['follow_ms']} ms a frame"),
-             ("search of the whole picture", f"{s['search_ms']} ms, in {s['searches']} of {s['frames']} frames"),
-             ("head pose", f"{s['pose_ms']} ms a frame"), ("gaze", f"{s['gaze_ms']} ms a frame")]
-    return "\n".join(["| what | figure |", "|---|---|"] + [f"| {a} | {b} |" for a, b in rows])
+    def network(self, name, threads):
+        found = self.compare(name, self.variants(name), threads)
+        return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]),
+                    ratio_cpu=bench_numbers.ratio(found["times"], found["quality"], "cpu_ms"))
+
+    def product(self, name, precision, threads):
+        """Against oneDNN, and in f32 also against MKL. The same operands and the same rounding: no quality to weigh."""
+        labels = [f"ours {precision}", f"onednn {precision}"] + ([f"mkl {precision}"] if precision == "f32" else [])
+        found = self.compare(name, labels, threads)
+        return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]), macs=self.macs(name))
+
+    def blas(self, name, threads):
+        """Plain OpenCL C against OpenBLAS; both matrices change."""
+        found = self.compare(name, ["ours f32", "openblas f32"], threads, {"NPU_MAT_NATIVE": "0"})
+        return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]), macs=self.macs(name))
+
+    def training(self, threads):
+        train = [self.python, os.path.join(HERE, "bench_peer.py"), "train"]
+        more = ["none", "--threads", str(threads), "--batch", str(TRAIN_BATCH)]
+        commands = {"ours f32": [self.tool, "gaze_vit", "--train", "--batch", str(TRAIN_BATCH), "--threads", str(threads), "--serve"]
+                    + (["--device", self.a.device] if self.a.device else []),
+                    "torch f32": train + ["f32"] + more, "torch bf16": train + ["bf16"] + more}
+        if not self.a.quick:
+            commands["torch-compiled f32"] = train + ["f32"] + more + ["--compiled"]
+        self.missing, runners = {}, {}
+        for label, command in commands.items():
+            r = self.open(f"training: {label}", command, threads)
+            if r:
+                runners[label] = r
+        parameters = {label: r.head.get("parameters") for label, r in runners.items()}
+        if len(set(parameters.values())) > 1:
+            self.note(f"training: not the same network: parameters {parameters}")
+        try:
+            times = in_turns(runners, self.a.rounds, max(self.a.block_s, 0.5), self.note)
+        finally:
+            for r in runners.values():
+                r.close()
+        return {"times": times, "batch": TRAIN_BATCH, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()},
+                "ratio": bench_numbers.ratio(times, {label: 200.0 for label in times})}
+
+    def starts(self, name):
+        """Cold start and memory; where the time goes in our fastest precision."""
+        plain = self.tool_json(self.ours(name, "f32", 1, "--start", "--json", "--seconds", "0"), len(self.cpus))
+        return {"start": plain["start"], "memory": plain["memory"]}
+
+    def profile(self, name, threads):
+        r = (self.result["networks"][name].get(str(threads)) or {}).get("ratio")
+        precision = r["ours"].split()[1] if r else "f32"
+        calib = ["--calib", os.path.join(self.where(name), "calib")] if precision == "int8" else []
+        seconds = str(max(0.2, self.a.block_s))
+        found = self.tool_json(self.ours(name, precision, threads, "--profile", "--json", "--seconds", seconds, *calib), threads)
+        return {"precision": precision, "threads": threads, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": self.macs(name)}
+
+    def growth(self, threads):
+        labels = ["ours f32", "onnxruntime f32", "openvino f32"]
+        out = {"threads": threads, "batch": {}, "size": {}}
+        for kind, name, values in (("batch", "gaze_vit", BATCHES), ("size", "mobilenet_v2", SIZES)):
+            for v in values if self.wanted(name) else ():
+                self.step(f"growth: {name}, {kind} {v}")
+                out[kind][v] = self.compare(f"{name}@{v}", labels, threads)["times"]
+        return out
+
+    # ---- all of it ----
+    def wanted(self, word):
+        return not self.a.only or any(o in word for o in self.a.only)
+
+    def plan(self):
+        """What there is to do: (kind, name, precision)."""
+        todo = [("network", n, None) for n in NETWORKS if self.wanted(n)]
+        if self.wanted("product"):
+            nets = ("vit_tiny",) if self.a.quick else PRODUCTS
+            todo += [("product", f"gemm:{s}", p) for n in nets for s in PRODUCTS[n] for p in ("f32", "bf16", "int8")]
+            todo += [("blas", f"matmul:{s}", None) for s in (BLAS[:3] if self.a.quick else BLAS)]
+        if self.wanted("training"):
+            todo.append(("training", "gaze_vit", None))
+        return todo
+
+    def make_files(self, todo):
+        names = sorted({name for kind, name, _ in todo if kind != "training"})
+        if self.wanted("growth"):
+            names += [f"gaze_vit@{b}" for b in BATCHES if self.wanted("gaze_vit")] + [f"mobilenet_v2@{s}" for s in SIZES if self.wanted("mobilenet_v2")]
+        self.say("making networks, inputs and quantised files")
+        p = subprocess.run([self.python, os.path.join(HERE, "bench_networks.py"), "--out", self.folder, "--convert", os.path.join(self.a.build, "bin", "npu-convert"),
+                            "--weights", os.path.join(ROOT, "models", "weights"), *names], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if p.returncode != 0:
+            raise SystemExit("bench: the networks can't be made:\n" + bench_env.last_lines(p.stderr))
+
+    def describe(self):
+        versions = subprocess.run([self.python, "-c", "import importlib.metadata as m; print(*(f'{p} {m.version(p)}' for p in "
+                                   "('onnxruntime', 'openvino', 'torch', 'numpy')), sep=', ')"], capture_output=True, text=True).stdout.strip()
+        self.result.update(processor=processor(), cores=len(self.cpus), load_at_start=round(os.getloadavg()[0], 1), versions=versions,
+                           when=time.strftime("%Y-%m-%d"), quick=self.a.quick, threads=self.threads,
+                           device=self.tool_json([self.tool, "gemm:1x1x1", "--json", "--seconds", "0"] + (["--device", self.a.device] if self.a.device else []), 1)["device_name"])
+
+    def measure(self):
+        todo = self.plan()
+        growth = self.wanted("growth") and any(self.wanted(n) for n in ("gaze_vit", "mobilenet_v2"))
+        self.total = len(todo) * len(self.threads) + sum(kind == "network" for kind, _, _ in todo) + (len(BATCHES) + len(SIZES) if growth else 0)
+        self.make_files(todo)
+        self.describe()
+        self.start = time.monotonic()
+        self.result["peak"] = {t: self.tool_json([self.tool, "--peak", "--threads", str(t), "--seconds", str(3 * self.a.block_s), "--json"], t) for t in self.threads}
+        for kind in ("networks", "products", "blas", "training"):
+            self.result[kind] = {}
+        for kind, name, precision in todo:
+            for t in self.threads:
+                self.step(f"{kind} {name}{' ' + precision if precision else ''}, {t} thread{'s' if t > 1 else ''}")
+                self.one(kind, name, precision, t)
+                self.save()
+        for name in [n for kind, n, _ in todo if kind == "network"]:
+            self.step(f"start and plan of {name}")
+            try:
+                self.result["networks"][name].update(self.starts(name), profile=self.profile(name, self.threads[-1]), macs=self.macs(name))
+            except Failed as e:
+                self.note(f"{name}: {e}")
+        if growth:
+            self.result["growth"] = self.growth(self.threads[-1])
+        self.save()
+
+    def one(self, kind, name, precision, t):
+        key = str(t)
+        if kind == "network":
+            self.result["networks"].setdefault(name, {})[key] = self.network(name, t)
+        elif kind == "product":
+            self.result["products"].setdefault(f"{name} {precision}", {})[key] = self.product(name, precision, t)
+        elif kind == "blas":
+            self.result["blas"].setdefault(name, {})[key] = self.blas(name, t)
+        else:
+            self.result["training"][key] = self.training(t)
+
+    def save(self):
+        with open(self.a.out, "w") as f:
+            json.dump(self.result, f, indent=1)
 
 
 def processor():
@@ -152,25 +287,70 @@ def processor():
         return next((line.split(":", 1)[1].strip() for line in f if line.startswith("model name")), platform.machine())
 
 
+def write_all(figures, docs):
+    """The section of docs/BENCHMARKS.md and its pictures."""
+    with open(os.path.join(docs, "bench-peers.svg"), "w") as f:
+        f.write(bench_picture.ratios(bench_report.ratio_rows(figures)))
+    if figures.get("growth"):
+        with open(os.path.join(docs, "bench-growth.svg"), "w") as f:
+            f.write(bench_picture.growth(figures["growth"]))
+    path = os.path.join(docs, "BENCHMARKS.md")
+    with open(path) as f:
+        text = f.read()
+    with open(path, "w") as f:
+        f.write(bench_report.put_section(text, bench_report.section(figures)))
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--quick", action="store_true", help="few repetitions, fewer products: some minutes")
+    p.add_argument("--seconds", type=float, help="of timing in all, start-up of processes aside (default 900, quick 120)")
+    p.add_argument("--only", action="append", help="networks whose name has this in it; product, training, growth likewise")
+    p.add_argument("--python", default=os.environ.get("BENCH_PYTHON") or None, help="an interpreter that has the other runtimes")
+    p.add_argument("--device", help="as npu-info lists them")
+    p.add_argument("--build", default=os.environ.get("O", "build"))
+    p.add_argument("--out", help="default: bench.json in the build folder")
+    p.add_argument("--no-docs", action="store_true", help="leave docs alone")
+    p.add_argument("--report", metavar="FILE.json", help="write the section from these figures; measure nothing")
+    a = p.parse_args()
+    a.build = os.path.abspath(a.build)
+    a.out = a.out or os.path.join(a.build, "bench.json")
+    return a
+
+
+def share_time(a, turns):
+    """Rounds, and how long a turn is, from the time for all of it. turns: of one round."""
+    a.rounds = 3 if a.quick else 7
+    seconds = a.seconds or (120 if a.quick else 900)
+    a.block_s = min(1.0, max(0.01, seconds / (turns * a.rounds * 1.25)))
+
+
 def main():
-    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    a.add_argument("--seconds", type=float, default=300)
-    a.add_argument("--device", default="cpu")
-    a.add_argument("--build", default=os.environ.get("O", "build"))
-    a.add_argument("--out")
-    a = a.parse_args()
-    build = os.path.abspath(a.build)
-    result = {"processor": processor(), "cores": os.cpu_count(), "load_at_start": os.getloadavg()[0], "device": a.device,
-              "clip": os.path.basename(CLIP)}
-    result["fast"] = stream(build, a.device, max(10.0, a.seconds / 10), "--fast=yes")
-    result["paced"] = stream(build, a.device, a.seconds, "--fps=30")
-    result["stages"] = stages(build, a.device)
-    out = a.out or os.path.join(build, "bench.json")
-    with open(out, "w") as f:
-        json.dump(result, f, indent=1)
-    print(f"{result['processor']}, {result['cores']} cores, device {a.device}, load {result['load_at_start']:.1f} at the start\n")
-    print(markdown(result))
-    print(f"\nwritten: {out}")
+    a = arguments()
+    docs = os.path.join(ROOT, "docs")
+    if a.report:
+        with open(a.report) as f:
+            write_all(json.load(f), docs)
+        return
+    tool = os.path.join(a.build, "bin", "npu-bench")
+    if not os.path.exists(tool):
+        raise SystemExit(f"bench: {tool} is missing: make O={os.path.relpath(a.build)} all")
+    try:
+        b = Bench(a, bench_env.ensure(a.build, a.python, lambda text: print(f"bench: {text}", file=sys.stderr, flush=True)))
+    except bench_env.Missing as e:
+        raise SystemExit(str(e)) from None
+    todo = b.plan()
+    share_time(a, len(b.threads) * sum({"network": 9, "training": 20}.get(kind, 3) for kind, _, _ in todo) + 27)
+    try:
+        b.measure()
+    except Failed as e:
+        raise SystemExit(f"bench: {e}") from None
+    with open(a.out) as f:
+        figures = json.load(f)
+    print(bench_report.section(figures))
+    if not a.no_docs and not a.only:
+        write_all(figures, docs)
+    print(f"\nwritten: {a.out}")
 
 
 if __name__ == "__main__":

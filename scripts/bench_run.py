@@ -1,0 +1,115 @@
+"""Processes that run one network each, and their measurement in turns on the same processors: whoever is not at its turn
+is stopped, so no waiting thread of one runtime takes time from another."""
+import json
+import os
+import select
+import signal
+import statistics
+import subprocess
+import tempfile
+import time
+
+START_S, TURN_S = 900, 600
+MAX_RUNS = 2000
+
+
+class Failed(Exception):
+    """A process did not start, refused, or died; the text says why."""
+
+
+class Unavailable(Failed):
+    """The runtime does not offer this."""
+
+
+class Runner:
+    """A process that answers "run N WARM-UP" with {"ms": [...], "cpu_ms": ...}; its first line says that it is ready."""
+
+    def __init__(self, command, cpus, env=None):
+        self.stderr = tempfile.TemporaryFile(mode="w+")
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.stderr, env=env,
+                                        preexec_fn=lambda: os.sched_setaffinity(0, cpus))
+        self.rest = b""
+        try:
+            self.head = self.answer(START_S)
+            if "unavailable" in self.head:
+                raise Unavailable(self.head["unavailable"])
+        except Failed:
+            self.close()
+            raise
+        self.pause()
+
+    def pause(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGSTOP)
+
+    def why(self, otherwise):
+        self.stderr.seek(0)
+        lines = self.stderr.read().strip().splitlines()
+        return lines[-1][:300] if lines else otherwise
+
+    def answer(self, seconds):
+        """The next line, as JSON."""
+        end, out = time.monotonic() + seconds, self.process.stdout.fileno()
+        while b"\n" not in self.rest:
+            if not select.select([out], [], [], max(0.0, end - time.monotonic()))[0]:
+                raise Failed(f"no answer within {seconds} s")
+            data = os.read(out, 1 << 16)
+            if not data:
+                self.process.wait()
+                raise Failed(self.why(f"ended with exit code {self.process.returncode}"))
+            self.rest += data
+        line, _, self.rest = self.rest.partition(b"\n")
+        try:
+            return json.loads(line)
+        except ValueError:
+            raise Failed(f"answered {line[:80]!r}") from None
+
+    def run(self, count, warm_up):
+        self.process.send_signal(signal.SIGCONT)
+        try:
+            self.process.stdin.write(f"run {count} {warm_up}\n".encode())
+            self.process.stdin.flush()
+        except OSError:
+            raise Failed(self.why("ended")) from None
+        found = self.answer(TURN_S)
+        self.pause()
+        if "error" in found or len(found["ms"]) != count:
+            raise Failed(found.get("error", "too few runs"))
+        return found
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.stdin.close()
+            try:
+                self.process.wait(5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+        self.stderr.close()
+
+
+def summary(blocks):
+    """Times of all blocks together: blocks are answers of Runner.run."""
+    ms = sorted(t for b in blocks for t in b["ms"])
+    return {"runs": len(ms), "min_ms": ms[0], "p50_ms": statistics.median(ms), "p90_ms": ms[min(len(ms) - 1, len(ms) * 9 // 10)],
+            "cpu_ms": statistics.median(b["cpu_ms"] for b in blocks), "blocks_ms": [statistics.median(b["ms"]) for b in blocks]}
+
+
+def in_turns(runners, rounds, block_s, say=lambda text: None):
+    """Each of {label: Runner} for about block_s a round; the order changes from round to round. {label: summary}; one that
+    fails is left out and said."""
+    blocks, count = {label: [] for label in runners}, {}
+    for turn in range(rounds + 1):
+        labels = [label for label in runners if label in blocks]
+        for label in labels[turn % len(labels):] + labels[:turn % len(labels)] if labels else []:
+            try:
+                if turn == 0:  # how long is a run?
+                    first = statistics.median(runners[label].run(2, 1)["ms"])
+                    count[label] = max(1, min(MAX_RUNS, int(1e3 * block_s / max(first, 1e-3))))
+                else:
+                    blocks[label].append(runners[label].run(count[label], max(1, count[label] // 8)))
+            except Failed as e:
+                say(f"{label}: {e}")
+                del blocks[label]
+    return {label: summary(b) for label, b in blocks.items() if b}
