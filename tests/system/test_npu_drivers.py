@@ -218,7 +218,13 @@ def no_driver():
 
 def no_linker():
     """PoCL needs ld; then it is not used."""
-    equal(survives({"PATH": "/nonexistent"}), "ref")
+    for path in ("/nonexistent", "", None):
+        equal(survives({"PATH": path}), "ref")
+
+
+def no_temporary_folder():
+    survives({"TMPDIR": "/nonexistent"})
+    survives({"TMPDIR": "/nonexistent", "HOME": None, "XDG_CACHE_HOME": None, "POCL_CACHE_DIR": None})
 
 
 def an_unwritable_cache():
@@ -245,6 +251,50 @@ def no_room_for_files():
         assert p.returncode == 0, p.stdout + p.stderr
 
 
+# ---- PoCL's cache ----
+def on_pocl(folder, wrap=()):
+    if not has_pocl():
+        raise Skip("no PoCL")
+    p = tool("npu-ops", "test", "--op", "scale", "--device", "cl", env={"POCL_CACHE_DIR": folder, "NPU_MAT_PORTABLE": "1"}, wrap=wrap)
+    assert p.returncode == 0 and "on cl0" in p.stdout, (p.returncode, p.stdout, p.stderr)
+
+
+def a_cache_that_was_cut_short():
+    """As a power failure leaves it. A file in `gazed` named by a process that lives no more is a reason to look."""
+    with tempfile.TemporaryDirectory() as folder:
+        on_pocl(folder)
+        for end, size in ((".so", 1000), (".so", 0), (".bc", 100)):
+            files = [os.path.join(at, x) for at, _, names in os.walk(folder) for x in names if x.endswith(end)]
+            if not files:
+                raise Skip("no kernel was compiled")
+            for f in files:
+                os.truncate(f, size)
+            with open(os.path.join(folder, "gazed", "999999999"), "w"):
+                pass
+            on_pocl(folder)
+            equal(sorted(os.listdir(os.path.join(folder, "gazed"))), ["boot"])
+
+
+def a_cache_on_a_full_disk():
+    if os.getuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        raise Skip("no right to mount")
+    with tempfile.TemporaryDirectory() as folder:
+        on_pocl(folder, wrap=("unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && exec "$@"', folder))
+
+
+def a_cache_for_processes_at_once():
+    if not has_pocl():
+        raise Skip("no PoCL")
+    with tempfile.TemporaryDirectory() as folder:
+        env = dict(os.environ, POCL_CACHE_DIR=folder, NPU_MAT_PORTABLE="1")
+        p = [subprocess.Popen([os.path.join(O, "bin", "npu-ops"), "test", "--op", "scale", "--device", "cl"], env=env, text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for _ in range(3)]
+        for x in p:
+            said = x.communicate(timeout=120)[0]
+            assert x.returncode == 0 and "on cl0" in said, said
+        equal(sorted(os.listdir(os.path.join(folder, "gazed"))), ["boot"])
+
+
 def nothing_is_left_behind():
     """Folders of good drivers are private, and links only."""
     tmp = os.environ.get("TMPDIR", "/tmp")
@@ -258,7 +308,8 @@ def nothing_is_left_behind():
 try:
     run([a_bad_driver_alone, a_bad_driver_beside_a_good_one, a_driver_that_can_not_be_loaded, vendors_that_names_a_broken_library,
          kernel_devices_without_opencl, kernel_devices_and_no_driver_at_all, kernel_devices_whose_driver_fails,
-         kernel_devices_without_permission, no_home, no_driver, no_linker, an_unwritable_cache, one_core, no_room_for_files,
+         kernel_devices_without_permission, no_home, no_driver, no_linker, no_temporary_folder, an_unwritable_cache, one_core,
+         no_room_for_files, a_cache_that_was_cut_short, a_cache_on_a_full_disk, a_cache_for_processes_at_once,
          nothing_is_left_behind])
 finally:
     shutil.rmtree(SCRATCH, ignore_errors=True)
