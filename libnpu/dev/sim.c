@@ -1,6 +1,7 @@
 /* sim.c - the simulated NPU as a device: plans become programs (libnpu/sim/compile.h), runs go through the simulator.
  *
- * All banks of a plan lie one after the other in external memory. Steps of constants are a program of their own. Before
+ * All banks of a plan lie one after the other in external memory; results that fit stay in unified memory from their
+ * maker to their last reader (libnpu/sim/resident.h). Steps of constants are a program of their own. Before
  * each run memory that does not outlive one is poisoned, so that a value read before it is made is an error. Numbers:
  * operands of matrix products are rounded to bf16, everything else is f32.
  */
@@ -10,6 +11,7 @@
 
 #include "libnpu/op/mat.h"
 #include "libnpu/sim/compile.h"
+#include "libnpu/sim/counters.h"
 
 struct sim_dev {
     struct npu_dev dev;
@@ -60,58 +62,161 @@ static int sim_lower(struct npu_plan *p)
     return pack_weights(p);
 }
 
-static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, npu_val v)
+/* A program of steps being made: the machine with what is left of unified memory for tiles, who stays there. */
+struct attempt {
+    struct sim_config config;
+    struct sim_residence residence;
+    struct sim_program program;
+    int *first; /* of each step: its first instruction in its program */
+    uint64_t cycles;
+};
+
+static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, const struct attempt *a, npu_val v)
 {
     const struct npu_value *val = npu_value_of(p->graph, v);
     const struct npu_place at = npu_plan_place(p, v);
 
     if (!val)
         return (struct sim_tensor){0};
+    if (a->residence.at[v] != SIM_NOT_RESIDENT)
+        return (struct sim_tensor){a->residence.at[v], val->type.dtype, val->type.shape, SIM_UM};
     return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape, SIM_XM};
 }
 
-/* A copy of the weights as bf16, made by the program of constants; *t becomes it. */
-static int pack(struct npu_plan *p, struct sim_plan *sp, int s, struct sim_tensor *t)
+/* The weights of step s as bf16: the program of constants makes them. */
+static struct sim_tensor packed(const struct npu_plan *p, const struct sim_plan *sp, int s)
 {
     const struct npu_place at = p->lower.buf[sp->packed[s]].place;
+    const struct npu_value *w = npu_value_of(p->graph, p->graph->node[p->step[s].node]->in[1]);
+
+    return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, NPU_BF16, w->type.shape, SIM_XM};
+}
+
+static int pack(struct npu_plan *p, struct sim_plan *sp, const struct attempt *a, int s)
+{
     struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = &sp->setup};
-    struct sim_map m = {.n_in = 1, .in = {*t}, .out = {sp->bank_at[at.bank] + at.offset, NPU_BF16, t->shape, SIM_XM}};
+    const struct sim_tensor w = tensor(p, sp, a, p->graph->node[p->step[s].node]->in[1]);
+    struct sim_map m = {.n_in = 1, .in = {w}, .out = packed(p, sp, s)};
     int r;
 
-    sim_map_dense(&m, &t->shape, m.in_stride[0]);
-    sim_map_dense(&m, &t->shape, m.out_stride);
-    *t = m.out;
+    sim_map_dense(&m, &w.shape, m.in_stride[0]);
+    sim_map_dense(&m, &w.shape, m.out_stride);
     r = sim_map(&c, &m);
     return r < 0 ? npu_plan_fail(p, r, "weights: %s", c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
-static int compile_step(struct npu_plan *p, struct sim_plan *sp, int s)
+static int compile_step(struct npu_plan *p, const struct sim_plan *sp, struct attempt *a, int s)
 {
     const struct npu_node *n = p->graph->node[p->step[s].node];
-    struct sim_program *program = p->step[s].constant ? &sp->setup : &sp->program;
-    struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = program};
+    struct sim_compiler c = {.config = &a->config, .program = &a->program};
     struct sim_node node = {.node = n};
     int r;
 
     for (int k = 0; k < n->n_in; k++)
-        node.in[k] = tensor(p, sp, n->in[k]);
+        node.in[k] = tensor(p, sp, a, n->in[k]);
     for (int k = 0; k < n->n_out; k++)
-        node.out[k] = tensor(p, sp, n->out[k]);
-    if (sp->packed[s] >= 0) {
-        r = pack(p, sp, s, &node.in[1]);
-        if (r < 0)
-            return r;
-    }
-    sp->first[s] = program->n;
+        node.out[k] = tensor(p, sp, a, n->out[k]);
+    if (sp->packed[s] >= 0)
+        node.in[1] = packed(p, sp, s);
+    a->first[s] = a->program.n;
     r = sim_compile_node(&c, &node);
     return r < 0 ? npu_plan_fail(p, r, "%s: %s", n->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
+}
+
+static void attempt_free(struct attempt *a)
+{
+    sim_residence_free(&a->residence);
+    sim_program_free(&a->program);
+    free(a->first);
+    memset(a, 0, sizeof *a);
+}
+
+/* The steps of each run, or those of constants, with `room` bytes of unified memory for results that stay. */
+static int attempt(struct npu_plan *p, const struct sim_plan *sp, uint32_t room, bool constant, struct attempt *ret)
+{
+    struct attempt a = {.config = ((struct sim_dev *)p->dev)->config};
+    struct sim_counters n;
+    int r;
+
+    a.config.um -= room;
+    r = sim_residence_make(p, a.config.um, room, &a.residence);
+    a.first = calloc((size_t)p->n_steps + 1, sizeof a.first[0]);
+    if (r == 0 && !a.first)
+        r = -ENOMEM;
+    for (int s = 0; s < p->n_steps && r == 0; s++)
+        if (p->step[s].constant == constant)
+            r = compile_step(p, sp, &a, s);
+    if (r == 0)
+        r = sim_tokens_insert(&a.program);
+    a.config.um += room;
+    if (r == 0 && !constant)
+        r = sim_time(&a.config, &a.program, NULL, &n);
+    if (r < 0) {
+        attempt_free(&a);
+        return r;
+    }
+    a.cycles = constant ? 0 : n.cycles;
+    *ret = a;
+    return 0;
+}
+
+/* Programs are made with several shares of unified memory for results that stay; the one that is done first is taken.
+ * A share that leaves too little for tiles is none. */
+static int best_attempt(struct npu_plan *p, struct sim_plan *sp, struct attempt *ret)
+{
+    const struct sim_config *c = &((struct sim_dev *)p->dev)->config;
+    int r = attempt(p, sp, 0, false, ret);
+
+    for (uint32_t eighths = 1; r == 0 && c->stay && eighths < 8; eighths++) {
+        struct attempt a;
+        const int tried = attempt(p, sp, c->um / 512 * 64 * eighths, false, &a);
+
+        if (tried == 0 && a.cycles < ret->cycles) {
+            attempt_free(ret);
+            *ret = a;
+        } else if (tried == 0) {
+            attempt_free(&a);
+        } else if (tried != -EOPNOTSUPP && tried != -E2BIG) {
+            attempt_free(ret);
+            return tried;
+        }
+    }
+    return r;
+}
+
+static int make_programs(struct npu_plan *p, struct sim_plan *sp)
+{
+    struct attempt a, constants;
+    int r = attempt(p, sp, 0, true, &constants);
+
+    if (r < 0)
+        return r;
+    sp->setup = constants.program;
+    constants.program = (struct sim_program){0};
+    for (int s = 0; s < p->n_steps && r == 0; s++)
+        if (sp->packed[s] >= 0)
+            r = pack(p, sp, &constants, s);
+    if (r == 0)
+        r = sim_tokens_insert(&sp->setup);
+    if (r == 0)
+        r = best_attempt(p, sp, &a);
+    if (r == 0) {
+        p->error[0] = '\0'; /* of shares that were too large */
+        sp->program = a.program;
+        sp->residence = a.residence;
+        for (int s = 0; s < p->n_steps; s++)
+            sp->first[s] = p->step[s].constant ? constants.first[s] : a.first[s];
+        free(a.first);
+    }
+    attempt_free(&constants);
+    return r;
 }
 
 static int sim_build(struct npu_plan *p)
 {
     struct sim_plan *sp = p->dev_plan;
     uint64_t size = 0;
-    int r = 0;
+    int r;
 
     sp->bank_at = calloc((size_t)p->n_banks + 1, sizeof sp->bank_at[0]);
     sp->first = calloc((size_t)p->n_steps + 1, sizeof sp->first[0]);
@@ -121,12 +226,7 @@ static int sim_build(struct npu_plan *p)
         sp->bank_at[b] = size;
         size += (p->bank[b].size + 63) & ~(size_t)63;
     }
-    for (int s = 0; s < p->n_steps && r == 0; s++)
-        r = compile_step(p, sp, s);
-    if (r == 0)
-        r = sim_tokens_insert(&sp->setup);
-    if (r == 0)
-        r = sim_tokens_insert(&sp->program);
+    r = make_programs(p, sp);
     if (r == 0)
         r = sim_machine_new(&((struct sim_dev *)p->dev)->config, size, &sp->machine);
     for (int b = 0; b < p->n_banks && r == 0; b++) /* banks begin as zeros */
@@ -143,6 +243,7 @@ static void sim_plan_free(struct npu_plan *p)
     sim_machine_free(sp->machine);
     sim_program_free(&sp->setup);
     sim_program_free(&sp->program);
+    sim_residence_free(&sp->residence);
     free(sp->bank_at);
     free(sp->first);
     free(sp->packed);

@@ -5,6 +5,7 @@
 #include "libnpu/dev.h"
 #include "libnpu/sim/isa.h"
 #include "libnpu/sim/machine.h"
+#include "libnpu/sim/resident.h"
 
 /* options: the measures (sim/config.h). -EINVAL for wrong ones; npu_ctx_error names the word. */
 int npu_dev_sim_open(struct npu_ctx *c, const char *options, struct npu_dev **ret_dev);
@@ -13,6 +14,7 @@ int npu_dev_sim_open(struct npu_ctx *c, const char *options, struct npu_dev **re
 struct sim_plan {
     struct sim_machine *machine;
     uint64_t *bank_at;                 /* where each bank begins in external memory */
+    struct sim_residence residence;    /* results that stay in unified memory */
     struct sim_program setup, program; /* what runs when parameters were written; every run */
     int *packed;                       /* of each step: the buffer of its weights as bf16; -1: none */
     int *first;                        /* of each step: its first instruction in its program; n_steps + 1 */

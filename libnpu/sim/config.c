@@ -21,6 +21,7 @@ const struct sim_config sim_config_default = {
     .clock_hz = 800e6,
     .bytes_per_s = 12.8e9,
     .latency = 100,
+    .stay = 1,
     .seed = 1,
 };
 
@@ -54,7 +55,10 @@ static bool set(struct sim_config *c, const char *key, const char *text)
         const char *key;
         int *value;
         int least, most;
-    } counts[] = {{"ib", &c->ib, 1, 65536}, {"lanes", &c->lanes, 1, 4096}, {"lat", &c->latency, 0, 100000}};
+    } counts[] = {{"ib", &c->ib, 1, 65536},
+                  {"lanes", &c->lanes, 1, 4096},
+                  {"lat", &c->latency, 0, 100000},
+                  {"stay", &c->stay, 0, 1}};
     double v;
 
     for (size_t k = 0; k < sizeof memories / sizeof memories[0]; k++)
@@ -108,7 +112,7 @@ int sim_config_parse(const char *text, struct sim_config *ret_config, char *why,
         if (n >= sizeof word || !(eq ? set(&c, word, eq + 1) : set_array(&c, word))) {
             snprintf(why, size,
                      "\"%.*s\": want ROWSxCOLS (at most %d), wm, im, acc, um (multiples of 64 bytes, at most %uM), ib, "
-                     "lanes, clock, bw, lat or seed",
+                     "lanes, clock, bw, lat, stay (0 or 1) or seed",
                      (int)(n < sizeof word ? n : sizeof word), text, SIM_MAX_ARRAY, SIM_MAX_ON_CHIP >> 20);
             return -EINVAL;
         }

@@ -68,6 +68,7 @@ int sim_report_make(const struct npu_plan *p, struct sim_report *ret_report)
         return -EOPNOTSUPP;
     r.config = npu_dev_sim_config(p->dev);
     r.program = &sp->program;
+    r.residence = &sp->residence;
     r.span = calloc((size_t)sp->program.n + 1, sizeof r.span[0]);
     r.layer = calloc((size_t)p->n_steps + 1, sizeof r.layer[0]);
     status = r.span && r.layer ? sim_time(r.config, r.program, r.span, &r.total) : -ENOMEM;
@@ -105,6 +106,9 @@ static void print_json(const struct sim_report *r, FILE *out)
             r->program->n);
     print_units(out, "busy", t->busy);
     print_units(out, "stall", t->stall);
+    fprintf(out, "\"resident\": {\"values\": %d, \"bytes\": %llu, \"spilled_values\": %d, \"spilled_bytes\": %llu}, ",
+            r->residence->stay, (unsigned long long)r->residence->stay_bytes, r->residence->spilled,
+            (unsigned long long)r->residence->spilled_bytes);
     fprintf(out, "\"read\": %llu, \"written\": %llu, \"fetched\": %llu, \"products\": %llu,\n \"layers\": [",
             (unsigned long long)t->read, (unsigned long long)t->written, (unsigned long long)t->fetched,
             (unsigned long long)t->products);
@@ -145,6 +149,8 @@ static void print_text(const struct sim_report *r, FILE *out)
         fprintf(out, " %s %.1f%%", sim_unit_names[u], t->cycles ? 100.0 * (double)t->busy[u] / (double)t->cycles : 0.0);
     fprintf(out, "\n%d instructions; %.1f KiB read, %.1f KiB written, %.1f KiB of instructions\n", r->program->n,
             (double)t->read / 1024, (double)t->written / 1024, (double)t->fetched / 1024);
+    fprintf(out, "%d results (%.1f KiB) stay in unified memory, %d (%.1f KiB) do not fit\n", r->residence->stay,
+            (double)r->residence->stay_bytes / 1024, r->residence->spilled, (double)r->residence->spilled_bytes / 1024);
 }
 
 int sim_report_print(const struct sim_report *r, FILE *out, bool json)

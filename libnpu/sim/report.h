@@ -4,6 +4,7 @@
 
 #include "libnpu/plan.h"
 #include "libnpu/sim/counters.h"
+#include "libnpu/sim/resident.h"
 
 /* A step of the plan that has instructions. Layers overlap: one's loads begin before the one before it has ended. */
 struct sim_layer {
@@ -18,6 +19,7 @@ struct sim_layer {
 struct sim_report {
     const struct sim_config *config;
     const struct sim_program *program;
+    const struct sim_residence *residence;
     struct sim_span *span; /* of each instruction */
     struct sim_layer *layer;
     int n_layers;
