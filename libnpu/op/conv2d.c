@@ -190,6 +190,7 @@ static const struct conv_case {
     bool bias, res;
     int act;
     enum npu_dtype type;
+    bool fixed; /* weights are a state: packed once, whatever that takes */
 } conv_cases[] = {
     {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 1, .act = 0},
     {2, 8, 8, 4, 16, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true, .act = NPU_ACT_RELU},
@@ -221,6 +222,8 @@ static const struct conv_case {
     {2, 9, 8, 19, 19, 3, 3, 1, 1, 1, 1, 1, 19, .bias = true, .act = NPU_ACT_GELU},
     {2, 9, 8, 19, 19, 3, 3, 2, 0, 1, 2, 1, 19, .bias = true, .res = true, .act = NPU_ACT_SIGMOID},
     {2, 9, 8, 12, 20, 3, 3, 2, 0, 1, 2, 1, 4, .bias = true, .res = true, .act = NPU_ACT_GELU},
+    {2, 11, 13, 20, 37, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true, .act = NPU_ACT_GELU, .fixed = true},
+    {1, 14, 18, 67, 16, 3, 3, 1, 0, 2, 0, 1, 1, .fixed = true},
 };
 
 static const struct conv_case perf_cases[] = {
@@ -258,7 +261,11 @@ static npu_val conv2d_case(npu_graph *g, int index)
     if (!conv_case(index, &c, y))
         return NPU_NONE;
     x = npu_input(g, "a", c.type, 4, (int64_t[]){c.n, c.h, c.w, c.cin});
-    w = npu_input(g, "b", c.type, 4, (int64_t[]){c.kh, c.kw, c.cin / c.groups, c.cout});
+    if (c.fixed)
+        w = npu_state(g, "b", c.type, 4, (int64_t[]){c.kh, c.kw, c.cin / c.groups, c.cout},
+                      (struct npu_init){NPU_INIT_CONST, 0});
+    else
+        w = npu_input(g, "b", c.type, 4, (int64_t[]){c.kh, c.kw, c.cin / c.groups, c.cout});
     o = (struct npu_conv2d_opts){.stride = c.stride,
                                  .pad_top = c.pt,
                                  .pad_left = c.pl,

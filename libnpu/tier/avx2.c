@@ -12,6 +12,18 @@ size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g)
     return (taps * mb * sizeof(float *) + (floats + 16) * sizeof(float) + 63) / 64 * 64;
 }
 
+int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g)
+{
+    return (int64_t)g->n * ((g->oh + 3) / 4) * ((g->ow + 3) / 4);
+}
+
+size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g)
+{
+    const size_t mb = (size_t)g->mb, cin = (size_t)g->cin;
+
+    return ((36 * mb * (cin + NPU_AVX2_PANEL) + cin) * sizeof(float) + 63) / 64 * 64;
+}
+
 size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a)
 {
     const size_t panels = ((size_t)a->n + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL, dh = (size_t)a->dh;

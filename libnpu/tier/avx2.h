@@ -24,17 +24,20 @@ struct npu_avx2_conv {
     int32_t row_units, col_units; /* shares of the result pixels and of the panels */
 };
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
+/* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
+int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
+size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g);
 
 struct npu_avx2_attention {
     int32_t batch, n, heads, dh, query_units;
 };
 size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a); /* bytes a part */
 
-/* Arguments: pack: weights, packed, fields. conv: x, packed, bias, residual, y, scratch, fields, scale. depthwise: x,
- * weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale. layer_norm: x, gamma, beta, y, rows,
- * columns, eps. */
+/* Arguments: pack: weights, packed, fields. conv: x, packed, bias, residual, y, scratch, fields, scale. winograd: the
+ * same, without scale. depthwise: x, weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale.
+ * layer_norm: x, gamma, beta, y, rows, columns, eps. */
 struct npu_avx2_kernels {
-    npu_native_fn *pack, *conv, *depthwise, *attention, *layer_norm;
+    npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
 

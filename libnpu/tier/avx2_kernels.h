@@ -5,6 +5,7 @@
 #include "libnpu/tier/avx2.h"
 
 npu_native_fn npu_avx2_pack, npu_avx2_conv_run, npu_avx2_depthwise;
+npu_native_fn npu_avx2_winograd_pack, npu_avx2_winograd;
 npu_native_fn npu_avx2_attention_run, npu_avx2_layer_norm;
 
 #endif

@@ -65,6 +65,47 @@ static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
     g->mb = (int32_t)clamp(98304 / (terms + 1) / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 96);
 }
 
+/* Winograd's way: worth its transforms where tiles are many and not mostly beyond the picture, and its weights, four
+ * times as many, are not too large to be read for few tiles. */
+static bool suits_winograd(const struct npu_avx2_conv *g)
+{
+    const int64_t tiles = npu_avx2_winograd_tiles(g), pixels = (int64_t)g->n * g->oh * g->ow;
+
+    return g->kh == 3 && g->kw == 3 && g->stride == 1 && g->cin >= 16 && g->cout >= 16 && tiles >= 9 &&
+           tiles * 4 * 16 < pixels * 11 * 2 && (int64_t)g->cin * g->cout <= 256 * 512;
+}
+
+static int lower_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_conv g,
+                          const npu_val in[4], npu_val out)
+{
+    const int64_t tiles = npu_avx2_winograd_tiles(&g), panels = ceil_div(g.cout, NPU_AVX2_PANEL);
+    const size_t floats = (size_t)(36 * (int64_t)g.cin * panels * NPU_AVX2_PANEL);
+    const int64_t want = shares(l, 72.0 * (double)tiles * (double)g.cin * (double)g.cout, 1e6);
+    const int packed = npu_lower_packed(l, floats * sizeof(float));
+    struct npu_launch *k;
+    int scratch;
+
+    g.mb = (int32_t)clamp(2048 / g.cin / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 48);
+    g.row_units = (int32_t)clamp(tiles / 24, 1, want);
+    g.col_units = (int32_t)clamp(ceil_div(want, g.row_units), 1, panels);
+    scratch = npu_lower_scratch(l, npu_avx2_winograd_scratch(&g) * (size_t)(g.row_units * g.col_units));
+    k = native_launch(l, a->winograd_pack, shares(l, (double)floats, 2e4));
+    npu_launch_val(k, in[1]);
+    npu_launch_buf(k, NPU_ARG_PACKED, packed);
+    push_fields(k, &g.n, sizeof g);
+    if (k)
+        k->on_params = true;
+    k = native_launch(l, a->winograd, (int64_t)g.row_units * g.col_units);
+    npu_launch_val(k, in[0]);
+    npu_launch_buf(k, NPU_ARG_PACKED, packed);
+    for (int i = 2; i < 4; i++)
+        npu_launch_val(k, in[i]);
+    npu_launch_val(k, out);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    push_fields(k, &g.n, sizeof g);
+    return 0;
+}
+
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
@@ -78,6 +119,8 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
 
     if (!a)
         return -EOPNOTSUPP;
+    if (keep && suits_winograd(&g))
+        return lower_winograd(l, a, g, in, out);
     if (!keep && (int64_t)g.n * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
     g.gather = g.kh * g.kw > 1 && g.cin < 16;

@@ -49,6 +49,8 @@ void npu_avx2_layer_norm(const struct npu_native_call *c, int part, int n_parts)
 
 static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .conv = npu_avx2_conv_run,
+                                                .winograd_pack = npu_avx2_winograd_pack,
+                                                .winograd = npu_avx2_winograd,
                                                 .depthwise = npu_avx2_depthwise,
                                                 .attention = npu_avx2_attention_run,
                                                 .layer_norm = npu_avx2_layer_norm};

@@ -9,7 +9,7 @@ enum { PARTS = 3, MOST = 8192 };
 struct data {
     float x[MOST], w[MOST], bias[64], res[MOST], y[MOST];
     double want[MOST];
-    float packed[MOST];
+    _Alignas(32) float packed[36 * 9 * 32];
     _Alignas(64) char scratch[PARTS][1 << 16];
 };
 
@@ -85,6 +85,36 @@ static bool test_conv(const struct npu_avx2_kernels *a, struct npu_avx2_conv g, 
     conv_in_c(&g, d, false);
     run(a->pack, &pack, (void *[NPU_MAX_ARGS]){d->w, d->packed});
     run(a->conv, &conv, (void *[NPU_MAX_ARGS]){d->x, d->packed, d->bias, d->res, d->y, d->scratch});
+    return agrees(d, (int64_t)g.n * g.oh * g.ow * g.cout);
+}
+
+static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
+{
+    const struct npu_avx2_conv g = {.n = 2,
+                                    .h = 6,
+                                    .w = 9,
+                                    .cin = 9,
+                                    .oh = 6,
+                                    .ow = 9,
+                                    .cout = 19,
+                                    .kh = 3,
+                                    .kw = 3,
+                                    .stride = 1,
+                                    .pad_top = 1,
+                                    .pad_left = 1,
+                                    .w_k = 19,
+                                    .w_n = 1,
+                                    .act = NPU_ACT_RELU,
+                                    .mb = 4,
+                                    .row_units = 2,
+                                    .col_units = 2};
+    const struct npu_launch pack = launch(2, &g.n, sizeof g, 0.0f), conv = launch(6, &g.n, sizeof g, 0.0f);
+
+    if (npu_avx2_winograd_scratch(&g) > sizeof d->scratch / 4)
+        return false;
+    conv_in_c(&g, d, false);
+    run(a->winograd_pack, &pack, (void *[NPU_MAX_ARGS]){d->w, d->packed});
+    run(a->winograd, &conv, (void *[NPU_MAX_ARGS]){d->x, d->packed, d->bias, d->res, d->y, d->scratch});
     return agrees(d, (int64_t)g.n * g.oh * g.ow * g.cout);
 }
 
@@ -236,7 +266,7 @@ int npu_avx2_self_test(const struct npu_avx2_kernels *k)
     fill(d->res, MOST, &seed);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         good = good && test_conv(k, shapes[i], d);
-    good = good && test_depthwise(k, d) && test_attention(k, d) && test_layer_norm(k, d);
+    good = good && test_winograd(k, d) && test_depthwise(k, d) && test_attention(k, d) && test_layer_norm(k, d);
     free(d);
     return good ? 0 : -EIO;
 }
