@@ -17,7 +17,7 @@ npu_kernels += pool resize softmax prelu
 npu_kernels += tile gemm conv2d attention quantise qconv2d
 npu_kernels += exact exact_rows exact_matrix exact_attention
 
-npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
+npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain file graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
 npu_srcs += quantise_graph quant_make quant_calib quant_text
 npu_srcs += tune tune_class tune_measure tune_table
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_pci dev/cl_plan dev/cl_pocl dev/cl_program dev/cpu dev/null dev/pool dev/ref

@@ -1,5 +1,6 @@
 /* cl_cache.c - program binaries on disk. A file is a header with a hash of its contents, so that damage is seen before
- * a driver gets the bytes; it is written beside its place and renamed. Failures only cost time.
+ * a driver gets the bytes; it is written beside its place and renamed. Failures only cost time. The folder is private
+ * to the user, since what lies there is run as code.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <unistd.h>
 
 #include "libnpu/dev/cl.h"
+#include "libnpu/file.h"
 
 #define CACHE_MAGIC     0x3143504eu /* "NPC1" */
 #define CACHE_MAX_BYTES (64u << 20)
@@ -48,25 +50,11 @@ void cl_cache_remove(const char *dir, uint64_t key)
         unlink(name);
 }
 
-static int read_all(int fd, void *data, size_t size)
-{
-    for (size_t at = 0; at < size;) {
-        ssize_t n = read(fd, (char *)data + at, size - at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
 static int read_entry(int fd, uint64_t key, unsigned char **ret_bytes, size_t *ret_size)
 {
     struct header h;
     unsigned char *bytes, extra;
-    int r = read_all(fd, &h, sizeof h);
+    int r = npu_read_whole(fd, &h, sizeof h);
 
     if (r < 0)
         return r;
@@ -75,7 +63,7 @@ static int read_entry(int fd, uint64_t key, unsigned char **ret_bytes, size_t *r
     bytes = malloc(h.size);
     if (!bytes)
         return -ENOMEM;
-    r = read_all(fd, bytes, h.size);
+    r = npu_read_whole(fd, bytes, h.size);
     if (r == 0 && (fnv(key, bytes, h.size) != h.hash || read(fd, &extra, 1) != 0))
         r = -EBADMSG;
     if (r < 0) {
@@ -107,38 +95,6 @@ int cl_cache_read(const char *dir, uint64_t key, unsigned char **ret_bytes, size
     return 0;
 }
 
-static int write_all(int fd, const void *data, size_t size)
-{
-    for (size_t at = 0; at < size;) {
-        ssize_t n = write(fd, (const char *)data + at, size - at);
-
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EIO;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
-/* mkdir -p; private to the user, since what lies there is run as code. */
-static void make_dirs(const char *dir)
-{
-    char path[4096];
-    size_t n = strlen(dir);
-
-    if (n >= sizeof path)
-        return;
-    memcpy(path, dir, n + 1);
-    for (char *c = path + 1; *c; c++)
-        if (*c == '/') {
-            *c = '\0';
-            mkdir(path, 0700);
-            *c = '/';
-        }
-    mkdir(path, 0700);
-}
-
 int cl_cache_write(const char *dir, uint64_t key, const unsigned char *bytes, size_t size)
 {
     struct header h = {.magic = CACHE_MAGIC, .key = key, .size = size, .hash = fnv(key, bytes, size)};
@@ -153,15 +109,15 @@ int cl_cache_write(const char *dir, uint64_t key, const unsigned char *bytes, si
     snprintf(temp, sizeof temp, "%s.XXXXXX", name);
     fd = mkostemp(temp, O_CLOEXEC);
     if (fd < 0) {
-        make_dirs(dir);
+        npu_make_folders(dir);
         snprintf(temp, sizeof temp, "%s.XXXXXX", name);
         fd = mkostemp(temp, O_CLOEXEC);
     }
     if (fd < 0)
         return -errno;
-    r = write_all(fd, &h, sizeof h);
+    r = npu_write_whole(fd, &h, sizeof h);
     if (r == 0)
-        r = write_all(fd, bytes, size);
+        r = npu_write_whole(fd, bytes, size);
     if (close(fd) < 0 && r == 0)
         r = -errno;
     if (r == 0 && rename(temp, name) < 0)

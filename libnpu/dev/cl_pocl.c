@@ -20,6 +20,7 @@
 
 #include "libnpu/dev/cl.h"
 #include "libnpu/dev/cl_list.h"
+#include "libnpu/file.h"
 
 #define ROOM_BYTES (UINT64_C(32) << 20) /* all kernels of gazed take 3 MiB */
 #define OLD_S      3600                 /* of PoCL's temporary files, which it forgets */
@@ -194,18 +195,6 @@ static bool has_room(const char *path)
     return statvfs(path, &v) < 0 || v.f_bavail * (uint64_t)v.f_frsize >= ROOM_BYTES;
 }
 
-static bool make_dirs(char *path)
-{
-    for (char *c = path + 1; *c; c++)
-        if (*c == '/') {
-            *c = '\0';
-            mkdir(path, 0700);
-            *c = '/';
-        }
-    mkdir(path, 0700);
-    return access(path, R_OK | W_OK | X_OK) == 0;
-}
-
 /* A folder of this user's alone below `parent`. */
 static bool make_private(const char *parent, char *path, size_t size)
 {
@@ -242,7 +231,7 @@ void cl_prepare_environment(const char *cache_dir)
     char path[MAX_PATH];
 
     wanted_folder(cache_dir, path, sizeof path);
-    if (path[0] == '/' && make_dirs(path) && has_room(path)) {
+    if (path[0] == '/' && npu_make_folders(path) && has_room(path)) {
         if (cache_dir || (set && !set[0]))
             setenv("POCL_CACHE_DIR", path, 1);
         enter(path);

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "libnpu/file.h"
 #include "libnpu/onnx/model.h"
 
 int om_map(const char *path, size_t max_bytes, const void **ret_bytes, size_t *ret_size, char *message)
@@ -45,21 +46,6 @@ void om_unmap(const void *bytes, size_t size)
         munmap((void *)(uintptr_t)bytes, size);
 }
 
-static int write_all(int fd, const char *p, size_t n)
-{
-    while (n > 0) {
-        ssize_t k = write(fd, p, n);
-
-        if (k < 0 && errno == EINTR)
-            continue;
-        if (k <= 0)
-            return k < 0 ? -errno : -EIO;
-        p += k;
-        n -= (size_t)k;
-    }
-    return fsync(fd) < 0 ? -errno : 0;
-}
-
 int om_write(const char *path, const void *bytes, size_t size, char *message)
 {
     char *temp;
@@ -68,7 +54,9 @@ int om_write(const char *path, const void *bytes, size_t size, char *message)
     if (asprintf(&temp, "%s.XXXXXX", path) < 0)
         return om_say(message, -ENOMEM, "out of memory");
     fd = mkostemp(temp, O_CLOEXEC);
-    r = fd < 0 || fchmod(fd, 0644) < 0 ? -errno : write_all(fd, bytes, size);
+    r = fd < 0 || fchmod(fd, 0644) < 0 ? -errno : npu_write_whole(fd, bytes, size);
+    if (r == 0 && fsync(fd) < 0)
+        r = -errno;
     if (fd >= 0 && close(fd) < 0 && r == 0)
         r = -errno;
     if (r == 0 && rename(temp, path) < 0)

@@ -24,9 +24,9 @@ LIBS_test_npu_cache_faults = -ludev -ldrm
 LIBS_test_npu_discover = -ludev -ldrm
 
 TEST_PROGS += $(O)/tests/test_npu_pocl_cache
-$(O)/tests/test_npu_pocl_cache: $(call objs,libnpu/dev/cl_pocl.c)
+$(O)/tests/test_npu_pocl_cache: $(call objs,libnpu/dev/cl_pocl.c libnpu/file.c)
 
-TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_service_device_loss.py
+TEST_SCRIPTS += tests/system/test_npu_drivers.py tests/system/test_npu_start.py tests/system/test_service_device_loss.py
 
 ## torture       make every fallible call of libnpu fail in turn, also under valgrind if it is installed (some minutes)
 .PHONY: torture
