@@ -71,15 +71,16 @@ struct attempt {
     uint64_t cycles;
 };
 
-static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, const struct attempt *a, npu_val v)
+static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, const struct sim_residence *r,
+                                npu_val v)
 {
     const struct npu_value *val = npu_value_of(p->graph, v);
     const struct npu_place at = npu_plan_place(p, v);
 
     if (!val)
         return (struct sim_tensor){0};
-    if (a->residence.at[v] != SIM_NOT_RESIDENT)
-        return (struct sim_tensor){a->residence.at[v], val->type.dtype, val->type.shape, SIM_UM};
+    if (r->at[v] != SIM_NOT_RESIDENT)
+        return (struct sim_tensor){r->at[v], val->type.dtype, val->type.shape, SIM_UM};
     return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape, SIM_XM};
 }
 
@@ -95,7 +96,7 @@ static struct sim_tensor packed(const struct npu_plan *p, const struct sim_plan 
 static int pack(struct npu_plan *p, struct sim_plan *sp, const struct attempt *a, int s)
 {
     struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = &sp->setup};
-    const struct sim_tensor w = tensor(p, sp, a, p->graph->node[p->step[s].node]->in[1]);
+    const struct sim_tensor w = tensor(p, sp, &a->residence, p->graph->node[p->step[s].node]->in[1]);
     struct sim_map m = {.n_in = 1, .in = {w}, .out = packed(p, sp, s)};
     int r;
 
@@ -105,22 +106,31 @@ static int pack(struct npu_plan *p, struct sim_plan *sp, const struct attempt *a
     return r < 0 ? npu_plan_fail(p, r, "weights: %s", c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
-static int compile_step(struct npu_plan *p, const struct sim_plan *sp, struct attempt *a, int s)
+/* The node of step s with where its tensors lie. */
+static struct sim_node node_of(const struct npu_plan *p, const struct sim_plan *sp, const struct sim_residence *r,
+                               int s)
 {
     const struct npu_node *n = p->graph->node[p->step[s].node];
-    struct sim_compiler c = {.config = &a->config, .program = &a->program};
     struct sim_node node = {.node = n};
-    int r;
 
     for (int k = 0; k < n->n_in; k++)
-        node.in[k] = tensor(p, sp, a, n->in[k]);
+        node.in[k] = tensor(p, sp, r, n->in[k]);
     for (int k = 0; k < n->n_out; k++)
-        node.out[k] = tensor(p, sp, a, n->out[k]);
+        node.out[k] = tensor(p, sp, r, n->out[k]);
     if (sp->packed[s] >= 0)
         node.in[1] = packed(p, sp, s);
+    return node;
+}
+
+static int compile_step(struct npu_plan *p, const struct sim_plan *sp, struct attempt *a, int s)
+{
+    const struct sim_node node = node_of(p, sp, &a->residence, s);
+    struct sim_compiler c = {.config = &a->config, .program = &a->program};
+    int r;
+
     a->first[s] = a->program.n;
     r = sim_compile_node(&c, &node);
-    return r < 0 ? npu_plan_fail(p, r, "%s: %s", n->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
+    return r < 0 ? npu_plan_fail(p, r, "%s: %s", node.node->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
 static void attempt_free(struct attempt *a)
@@ -262,6 +272,27 @@ static int sim_read(struct npu_plan *p, struct npu_place at, void *data)
     return sim_machine_read(sp->machine, sp->bank_at[at.bank] + at.offset, data, at.size);
 }
 
+/* Before a run: no instruction leaves the tensors of its node, whatever happened to the program. */
+static int check_bounds(struct npu_plan *p, const struct sim_plan *sp)
+{
+    const uint32_t tiles = ((struct sim_dev *)p->dev)->config.um - sp->residence.room;
+    int end = sp->program.n, r = 0;
+    char why[256];
+
+    for (int s = p->n_steps - 1; s >= 0 && r == 0; s--) {
+        struct sim_node node;
+
+        if (p->step[s].constant)
+            continue;
+        node = node_of(p, sp, &sp->residence, s);
+        r = sim_bounds_check(&sp->program, sp->first[s], end, &node, tiles, why, sizeof why);
+        end = sp->first[s];
+        if (r < 0)
+            return npu_plan_fail(p, r, "%s: %s", node.node->op->name, why);
+    }
+    return r;
+}
+
 /* Which step an instruction belongs to. */
 static const char *step_name(const struct npu_plan *p, const struct sim_plan *sp, bool constant, int insn)
 {
@@ -289,6 +320,8 @@ static int sim_submit(struct npu_plan *p)
         if (!p->bank[b].persistent)
             sim_machine_poison(sp->machine, SIM_XM, sp->bank_at[b], p->bank[b].size);
     sp->status = p->params_dirty ? run(p, sp, true) : 0;
+    if (sp->status == 0)
+        sp->status = check_bounds(p, sp);
     if (sp->status == 0)
         sp->status = run(p, sp, false);
     return 0;

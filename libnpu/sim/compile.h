@@ -37,6 +37,11 @@ int sim_compile_node(struct sim_compiler *c, const struct sim_node *n);
 /* True for an operation that sim_compile_node knows, whatever its sizes. */
 bool sim_compile_knows(const struct npu_op *op);
 
+/* bounds.c: -EFAULT with the instruction in why if one of [first, end) loads from what is no input of the node, stores
+ * to what is no result of it, or else touches unified memory behind the first `tiles` bytes. */
+int sim_bounds_check(const struct sim_program *p, int first, int end, const struct sim_node *n, uint32_t tiles,
+                     char *why, size_t size);
+
 /* ---- emit.c: what the parts of the compiler share ---- */
 int sim_refuse(struct sim_compiler *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

@@ -1,6 +1,6 @@
 # the simulated NPU: instruction set, assembler, simulator, compiler
 npu_sim := isa tokens asm disasm config access exec_transfer exec_matrix exec_vector machine
-npu_sim += emit product map elementwise matrix attention rows picture compile resident counters report timeline
+npu_sim += emit product map elementwise matrix attention rows picture compile bounds resident counters report timeline
 $(O)/lib/libnpu.a: $(call objs,$(npu_sim:%=libnpu/sim/%.c) libnpu/dev/sim.c)
 
 # Inner loop of the systolic array over its columns.

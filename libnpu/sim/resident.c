@@ -119,7 +119,7 @@ int sim_residence_make(const struct npu_plan *p, uint32_t from, uint32_t room, s
 {
     const size_t n = (size_t)p->graph->n_values + 1;
     struct placer q = {.p = p, .item = calloc(n, sizeof q.item[0]), .placed = malloc(n * sizeof(struct item *))};
-    struct sim_residence r = {.at = malloc(n * sizeof r.at[0])};
+    struct sim_residence r = {.room = room, .at = malloc(n * sizeof r.at[0])};
 
     if (!q.item || !q.placed || !r.at) {
         free(r.at);

@@ -7,6 +7,7 @@
 #define SIM_NOT_RESIDENT UINT32_MAX
 
 struct sim_residence {
+    uint32_t room;     /* bytes kept for them, behind those for tiles */
     uint32_t *at;      /* by value handle: where in unified memory the value's root lies, or SIM_NOT_RESIDENT */
     int stay, spilled; /* values that lie there; that could but for want of room */
     uint64_t stay_bytes, spilled_bytes; /* of these, without rounding */

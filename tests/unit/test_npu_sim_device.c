@@ -12,6 +12,7 @@
 
 #include "libnpu/dev/sim.h"
 #include "libnpu/rng.h"
+#include "libnpu/sim/counters.h"
 
 enum { H = 12, W = 16, C = 24, TOKENS = H / 4 * (W / 4), OUT = 7 };
 
@@ -176,25 +177,102 @@ static void tokens_are_as_many_as_needed(void **state)
     }
 }
 
-/* A program that reaches beyond its plan's memory fails in the run, and the plan says where. */
-static void a_wild_store_is_named(void **state)
+/* The n-th transfer of a kind between a tensor in `far` and the chip. */
+static struct sim_insn *transfer(npu_plan *p, enum sim_op op, enum sim_mem far, int n)
 {
+    const struct sim_program *program = &npu_plan_sim(p)->program;
+
+    for (int k = 0; k < program->n; k++)
+        if (program->insn[k].op == op && SIM_PLACE_MEM(program->insn[k].type[op == SIM_OP_LOAD]) == far && n-- == 0)
+            return &program->insn[k];
+    fail_msg("no such transfer");
+    return NULL;
+}
+
+/* Transfers that leave the tensors of their node - for other tensors, weights, what stays in unified memory, or for
+ * where there is no memory - and vectors that leave the memory for tiles fail the run; the plan says which and where.
+ */
+static void what_is_wild_is_named(void **state)
+{
+    static const struct {
+        enum sim_op op;
+        enum sim_mem far;
+        int64_t by;
+        const char *why;
+    } t[] = {
+        {SIM_OP_LOAD, SIM_XM, INT64_C(1) << 32, "(load, unit load) reads"},
+        {SIM_OP_LOAD, SIM_XM, 4096, "(load, unit load) reads"},
+        {SIM_OP_LOAD, SIM_XM, -4096, "(load, unit load) reads"},
+        {SIM_OP_LOAD, SIM_UM, 16384, "of um: no tensor"},
+        {SIM_OP_LOAD, SIM_UM, 1 << 30, "of um: no tensor"},
+        {SIM_OP_STORE, SIM_XM, INT64_C(1) << 32, "(store, unit store) writes"},
+        {SIM_OP_STORE, SIM_XM, -4096, "(store, unit store) writes"},
+        {SIM_OP_STORE, SIM_UM, 16384, "(store, unit store) writes"},
+        {SIM_OP_STORE, SIM_UM, -65536, "(store, unit store) writes"},
+    };
     npu_graph *g = network();
+    struct sim_insn kept, *i;
+    float y[2 * OUT];
     npu_dev *d;
     npu_plan *p;
-    int k = 0;
 
     assert_int_equal(npu_dev_open(ctx, "sim", &d), 0);
     p = plan_on(d, g);
-    for (struct sim_insn *i = npu_plan_sim(p)->program.insn; i[k].op != SIM_OP_STORE;)
-        k++;
-    npu_plan_sim(p)->program.insn[k].dma.xm += UINT64_C(1) << 32;
+    for (size_t k = 0; k < sizeof t / sizeof t[0]; k++) {
+        i = transfer(p, t[k].op, t[k].far, 0);
+        kept = *i;
+        i->dma.xm += (uint64_t)t[k].by;
+        assert_int_equal(npu_plan_run(p), -EFAULT);
+        if (!strstr(npu_plan_error(p), t[k].why) || !strstr(npu_plan_error(p), ": instruction "))
+            fail_msg("%d: %s", (int)k, npu_plan_error(p));
+        *i = kept;
+    }
+    for (i = npu_plan_sim(p)->program.insn; !sim_op_is_vector(i->op); i++)
+        ;
+    kept = *i;
+    i->vec.d = 512 << 10; /* behind um, then onto what stays there */
     assert_int_equal(npu_plan_run(p), -EFAULT);
-    if (!strstr(npu_plan_error(p), "conv2d: instruction ") || !strstr(npu_plan_error(p), "(store, unit store): writes"))
-        fail_msg("%s", npu_plan_error(p));
+    i->vec.d -= 256;
+    assert_int_equal(npu_plan_run(p), -EFAULT);
+    assert_non_null(strstr(npu_plan_error(p), "unit vector) writes"));
+    *i = kept;
+    run(p, y);
     npu_plan_free(p);
     npu_dev_close(d);
     npu_graph_free(g);
+}
+
+/* What stays is no longer moved, and the results are the same, bit by bit. */
+static void results_stay_on_the_chip(void **state)
+{
+    static const char *const devices[] = {"sim:stay=0", "sim", "sim:um=16K"};
+    uint64_t moved[3] = {0};
+    float y[3][2 * OUT];
+
+    for (int k = 0; k < 3; k++) {
+        npu_graph *g = network();
+        const struct sim_plan *sp;
+        struct sim_counters n;
+        npu_dev *d;
+        npu_plan *p;
+
+        assert_int_equal(npu_dev_open(ctx, devices[k], &d), 0);
+        p = plan_on(d, g);
+        sp = npu_plan_sim(p);
+        run(p, y[k]);
+        assert_int_equal(sim_time(npu_dev_sim_config(d), &sp->program, NULL, &n), 0);
+        moved[k] = n.read + n.written;
+        printf("# %s: %d stay, %d do not fit, %llu bytes moved\n", devices[k], sp->residence.stay,
+               sp->residence.spilled, (unsigned long long)moved[k]);
+        assert_true(sp->residence.stay + sp->residence.spilled >= 6);
+        assert_int_equal(sp->residence.stay == 0, k == 0);
+        assert_int_equal(sp->residence.spilled == 0, k == 1);
+        npu_plan_free(p);
+        npu_dev_close(d);
+        npu_graph_free(g);
+    }
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    assert_true(moved[1] < moved[2] && moved[2] < moved[0]);
 }
 
 static void what_it_cant_do_is_refused(void **state)
@@ -226,9 +304,8 @@ static void what_it_cant_do_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(results_are_the_references),
-        cmocka_unit_test(tokens_are_as_many_as_needed),
-        cmocka_unit_test(a_wild_store_is_named),
+        cmocka_unit_test(results_are_the_references), cmocka_unit_test(tokens_are_as_many_as_needed),
+        cmocka_unit_test(what_is_wild_is_named),      cmocka_unit_test(results_stay_on_the_chip),
         cmocka_unit_test(what_it_cant_do_is_refused),
     };
     return cmocka_run_group_tests(tests, open_ctx, close_ctx);
