@@ -7,6 +7,9 @@
 #ifdef K_qconv_cpu
 #include "tile.clh"
 #endif
+#ifdef K_qconv_subgroup
+#include "subgroup.clh"
+#endif
 
 #define X_ZERO   ((int)as_char4(q0).x)
 #define Y_ZERO   ((int)as_char4(q0).y)
@@ -353,5 +356,61 @@ kernel void qconv_dot(const global char *x, Q_FINISH_PARAMS, const global uint *
             sum = (int)((uint)sum + (uint)dot4(inside ? as_uint(vload4(0, xp + c)) : outside, packed[n]));
     }
     finish1((int)((uint)sum - (uint)zero * (uint)column_sum[n]), (size_t)row * N + n, n, Q_FINISH_ARGS);
+}
+#endif
+
+#ifdef K_qconv_subgroup_pack
+/* w [depth, n] -> four terms a word: [depth / 32][npad][8]; and the sum of each column; depth is a multiple of 32 */
+kernel void qconv_subgroup_pack(const global char *w, global uint *packed, global int *column_sum, int n, int depth, int npad)
+{
+    const int c = get_global_id(0);
+    int sum = 0;
+
+    if (c >= npad)
+        return;
+    for (int k = 0; k < depth; k += 4) {
+        char4 v = (char4)0;
+
+        if (c < n)
+            v = (char4)(w[(size_t)k * n + c], w[(size_t)(k + 1) * n + c], w[(size_t)(k + 2) * n + c], w[(size_t)(k + 3) * n + c]);
+        packed[((size_t)(k / 32) * npad + c) * 8 + k / 4 % 8] = as_uint(v);
+        sum += v.x + v.y + v.z + v.w;
+    }
+    column_sum[c] = sum;
+}
+#endif
+
+#ifdef K_qconv_subgroup
+/* The matrix unit of a sub-group (subgroup.clh), a work-group each: 8 rows by SUBGROUP channels; cin is a multiple of 32. */
+SG_KERNEL qconv_subgroup(const global char *x, Q_FINISH_PARAMS, const global int *packed, const global int *column_sum, int M, int N,
+                         int h, int w, int cin, int oh, int ow, int kh, int kw, int stride, int pad_top, int pad_left, int npad)
+{
+    const int lane = SG_LANE, n = (int)get_group_id(0) * SUBGROUP + lane, m = (int)get_group_id(1) * 8, zero = x_zero(range, q0);
+    const uint outside = (uint)(zero & 255) * 0x01010101u;
+    int8 sum = 0;
+    int t[8];
+    SG_MEMORY
+
+    for (int tap = 0; tap < kh * kw; tap++)
+        for (int c = 0; c < cin; c += 32) {
+            SG_WORD row[8];
+
+            for (int r = 0; r < 8; r++) {
+                const int at = min(m + r, M - 1), ox = at % ow, oy = at / ow % oh;
+                const int iy = oy * stride + tap / kw - pad_top, ix = ox * stride + tap % kw - pad_left;
+                const global char *xp = x + (((long)(at / ow / oh) * h + iy) * w + ix) * cin + c;
+                const bool inside = iy >= 0 && iy < h && ix >= 0 && ix < w;
+#if SUBGROUP == 16
+                row[r] = inside ? as_short(vload2(lane, xp)) : (short)outside;
+#else
+                row[r] = inside ? as_int(vload4(lane, xp)) : (int)outside;
+#endif
+            }
+            sum = sg_mad_i8(vload8(0, row), vload8((size_t)((tap * cin + c) / 32) * npad + n, packed), sum SG_ARG);
+        }
+    vstore8(sum, 0, t);
+    for (int r = 0; r < 8; r++)
+        if (m + r < M && n < N)
+            finish1((int)((uint)t[r] - (uint)zero * (uint)column_sum[n]), (size_t)(m + r) * N + n, n, Q_FINISH_ARGS);
 }
 #endif

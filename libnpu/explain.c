@@ -116,6 +116,27 @@ static void print_text(FILE *out, int node, const struct line *l)
     fputc('\n', out);
 }
 
+/* Tiers that no node could get, since the device lacks them. */
+static void print_lacking(npu_plan *p, FILE *out, bool json)
+{
+    struct npu_tier_info t;
+    int n = 0;
+
+    fputs(json ? ",\n  \"lacking\": {" : "", out);
+    for (int i = 0; npu_dev_tier(p->dev, i, &t) == 0; i++) {
+        if (t.passed)
+            continue;
+        if (json) {
+            fprintf(out, "%s\"%s\": ", n ? ", " : "", t.name);
+            npu_json_text(out, t.why);
+        } else {
+            fprintf(out, "%s%s (%s)", n ? ", " : "not here: ", t.name, t.why);
+        }
+        n++;
+    }
+    fputs(json ? "}" : n ? "\n" : "", out);
+}
+
 int npu_plan_explain(npu_plan *p, FILE *out, bool json)
 {
     const struct npu_plan_stats *s = &p->stats;
@@ -137,7 +158,7 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
         fprintf(
             out,
             "],\n  \"launches\": %d, \"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
-            "\"last_run_ms\": %.4f}\n",
+            "\"last_run_ms\": %.4f",
             s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_values_bytes, p->last_run_ms);
     else
         fprintf(
@@ -148,5 +169,8 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
             p->opts.profile ? "" : "\n");
     if (!json && p->opts.profile)
         fprintf(out, ", sum of kernels %.3f ms\n", total);
+    print_lacking(p, out, json);
+    if (json)
+        fputs("}\n", out);
     return ferror(out) ? -EIO : 0;
 }

@@ -14,7 +14,7 @@ npu_kernels := scale
 npu_kernels += unary erf binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += pool resize softmax prelu
-npu_kernels += tile gemm conv2d attention quantise qconv2d
+npu_kernels += tile gemm conv2d attention quantise qconv2d subgroup subgroup_gemm
 npu_kernels += exact exact_rows exact_matrix exact_attention
 
 npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain file graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
@@ -26,6 +26,7 @@ npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
 npu_tiers := tier/tier tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
+npu_tiers += tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
 npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd
@@ -89,7 +90,7 @@ $(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_
 LIBS_npu-ops = $(npu_libs)
 
 PROGS += $(O)/bin/npu-info
-$(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c) $(O)/lib/libnpu.a
+$(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
 ## fuzz-onnx     fuzz the import of ONNX files with libFuzzer for FUZZ_SECONDS (60); needs clang
@@ -118,6 +119,6 @@ fuzz-safetensors:
 		tests/fuzz/fuzz_safetensors.c libnpu/safetensors.c libnpu/json_scan.c libnpu/dtype.c -lm
 	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors
 
-TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py
+TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py tests/system/test_npu_vendor_kernels.py
 
 include libnpu/sim/module.mk

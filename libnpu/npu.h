@@ -86,6 +86,16 @@ const struct npu_dev_info *npu_dev_get_info(const npu_dev *d);
  * since plans of other threads may fail meanwhile. */
 void npu_dev_error(const npu_dev *d, char *buf, size_t size);
 
+/* A way to compute products and convolutions on a device (docs/LIBNPU.md, "Tiers"). */
+struct npu_tier_info {
+    char name[32];
+    bool passed;   /* it may serve */
+    char why[160]; /* why it may not; or how it did in measurements, "" if there were none */
+};
+/* Tier `index` of those that such devices may have, best first; -ERANGE past the last. Runs self-tests that have not
+ * run yet. */
+int npu_dev_tier(npu_dev *d, int index, struct npu_tier_info *ret_info);
+
 /* ---- graphs ---- */
 typedef struct npu_graph npu_graph;
 

@@ -99,6 +99,7 @@ struct npu_traits {
     unsigned cpu;        /* enum npu_cpu_feature bits that passed their self-test (native tiers only) */
     float product_error; /* of a matrix product, as a share of its largest result; 0: that of f32 */
     bool int_dot;        /* the integer dot product extension is there and passed its self-test */
+    unsigned subgroup;   /* sub-group products that passed theirs (libnpu/tier/subgroup.h) */
 };
 
 enum npu_arg_kind { NPU_ARG_VAL, NPU_ARG_SCRATCH, NPU_ARG_PACKED, NPU_ARG_I32, NPU_ARG_F32, NPU_ARG_LOCAL };

@@ -16,6 +16,7 @@ struct tuning {
     struct npu_tune *t;
     struct npu_lower lower; /* to try lowerings on */
     const char *asked;      /* NPU_TIER */
+    bool off;               /* NPU_TUNE=0: default order */
 };
 
 struct pending {
@@ -159,7 +160,7 @@ static bool decide(struct tuning *u, int step, double *ret_work)
             c->why = NPU_CHOICE_ASKED;
         }
     }
-    if (n < 2 || u->asked || !full_class(u, step, &k) || k.work < MIN_WORK)
+    if (n < 2 || u->asked || u->off || !full_class(u, step, &k) || k.work < MIN_WORK)
         return false;
     v = npu_tune_find(u->t, k.text);
     if (v)
@@ -211,13 +212,14 @@ static void choose(struct tuning *u, struct pending *pending)
     struct npu_plan *p = u->p;
     int n = 0;
 
+    u->off = budget == 0;
     for (int s = 0; s < p->n_steps; s++)
         if (decide(u, s, &pending[n].work))
             pending[n++].step = s;
     qsort(pending, (size_t)n, sizeof *pending, more_work);
-    for (int i = 0; i < n && budget > 0; i++)
+    for (int i = 0; i < n; i++)
         measure(u, pending[i].step, until_ns);
-    if (n > 0 && budget > 0)
+    if (n > 0)
         npu_tune_save(u->t);
     for (int s = 0; s < p->n_steps; s++) {
         const struct npu_choice *c = &p->choice[s];

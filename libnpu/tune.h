@@ -66,7 +66,13 @@ struct npu_tune *npu_tune_new(const char *cache_dir, const char *identity, int u
 struct npu_tune *npu_tune_free(struct npu_tune *t); /* accepts and returns NULL */
 const struct npu_tune_verdict *npu_tune_find(const struct npu_tune *t, const char *class_text);
 int npu_tune_add(struct npu_tune *t, const struct npu_tune_verdict *v); /* replaces one of the same class */
-void npu_tune_save(struct npu_tune *t);                                 /* if something was added; failures cost time */
+/* How a tier did in all classes in which it was measured; false if in none. */
+struct npu_tune_score {
+    int classes, best;
+    double least, most; /* times slower than the best one, where it was not */
+};
+bool npu_tune_score(const struct npu_tune *t, const char *tier, struct npu_tune_score *ret_score);
+void npu_tune_save(struct npu_tune *t); /* if something was added; failures cost time */
 /* Verdicts as text, a line each, and back; lines that make no sense are left out. */
 char *npu_tune_print(const struct npu_tune *t, size_t *ret_size); /* malloc'ed; NULL: no memory */
 void npu_tune_parse(struct npu_tune *t, const char *text, size_t size);

@@ -105,6 +105,48 @@ int npu_tune_add(struct npu_tune *t, const struct npu_tune_verdict *v)
     return 0;
 }
 
+/* The candidates' names are the class's last words. Position of one, -1 if it is not among them. */
+static int candidate(const struct npu_tune_verdict *v, const char *tier)
+{
+    const char *end = v->class_text + strlen(v->class_text);
+
+    for (int i = v->n - 1; i >= 0; i--) {
+        const char *at = end;
+
+        while (at > v->class_text && at[-1] != ' ')
+            at--;
+        if ((size_t)(end - at) == strlen(tier) && memcmp(at, tier, (size_t)(end - at)) == 0)
+            return i;
+        end = at > v->class_text ? at - 1 : at;
+    }
+    return -1;
+}
+
+bool npu_tune_score(const struct npu_tune *t, const char *tier, struct npu_tune_score *ret_score)
+{
+    struct npu_tune_score s = {.least = HUGE_VAL};
+
+    for (int i = 0; i < t->n; i++) {
+        const struct npu_tune_verdict *v = t->verdict[i];
+        const int k = candidate(v, tier);
+        double times;
+
+        if (k < 0)
+            continue;
+        s.classes++;
+        times = (double)v->us[k] / (double)v->us[v->taken];
+        if (k == v->taken) {
+            s.best++;
+        } else {
+            s.least = fmin(s.least, fmax(times, 1.0)); /* the default order wins by a margin */
+            s.most = fmax(fmax(s.most, times), 1.0);
+        }
+    }
+    if (s.classes > 0)
+        *ret_score = s;
+    return s.classes > 0;
+}
+
 /* class TAB taken TAB time of each candidate */
 char *npu_tune_print(const struct npu_tune *t, size_t *ret_size)
 {

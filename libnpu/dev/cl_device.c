@@ -7,6 +7,8 @@
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
 #include "libnpu/tier/int_dot.h"
+#include "libnpu/tier/subgroup.h"
+#include "libnpu/tune.h"
 
 const char *cl_error_text(cl_int e)
 {
@@ -378,7 +380,9 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
     }
+    d->base.tune = npu_tune_new(c->cache_dir, d->identity, d->base.traits.compute_units);
     npu_int_dot_test(&d->base);
+    npu_subgroup_test(&d->base);
     *ret_dev = &d->base;
     return 0;
 }

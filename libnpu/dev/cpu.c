@@ -10,7 +10,7 @@
 #include "libnpu/op.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned features;
+static unsigned features, advertised;
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
@@ -187,31 +187,50 @@ static bool passes(npu_probe_fn *f)
     return npu_probe(f, &works, sizeof works, 2000, &sig) == 0 && works == 1;
 }
 
-static void detect(void)
+/* What CPUID lists and the system saves and restores, as far as that can be seen without a trial. */
+static unsigned list_units(void)
 {
-    unsigned a, b, c, d;
+    unsigned a, b, c, d, found = 0;
 
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        features |= NPU_CPU_AVX2_FMA;
+        found |= NPU_CPU_AVX2_FMA;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
-        features |= NPU_CPU_AVX512;
-    if ((features & NPU_CPU_AVX512) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 5)))
-        features |= NPU_CPU_AVX512_BF16;
-    if ((features & NPU_CPU_AVX512) && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 11)) &&
-        passes(test_avx512_vnni))
-        features |= NPU_CPU_AVX512_VNNI;
-    if ((features & NPU_CPU_AVX2_FMA) && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & (1u << 4)) &&
-        passes(test_avx_vnni))
-        features |= NPU_CPU_AVX_VNNI;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & (1u << 24))) /* AMX-TILE */
-        return;
-    if ((d & (1u << 22)) && passes(test_bf16))
-        features |= NPU_CPU_AMX_BF16;
-    if ((d & (1u << 25)) && passes(test_int8))
-        features |= NPU_CPU_AMX_INT8;
-    if ((features & (NPU_CPU_AMX_BF16 | NPU_CPU_AMX_INT8)) && !ask_for_tiles()) /* for all threads of this process */
-        features &= ~(unsigned)(NPU_CPU_AMX_BF16 | NPU_CPU_AMX_INT8);
+        found |= NPU_CPU_AVX512;
+    if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) {
+        if ((found & NPU_CPU_AVX512) && (a & (1u << 5)))
+            found |= NPU_CPU_AVX512_BF16;
+        if ((found & NPU_CPU_AVX2_FMA) && (a & (1u << 4)))
+            found |= NPU_CPU_AVX_VNNI;
+    }
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        if ((found & NPU_CPU_AVX512) && (c & (1u << 11)))
+            found |= NPU_CPU_AVX512_VNNI;
+        if ((d & (1u << 24)) && (d & (1u << 22))) /* AMX-TILE */
+            found |= NPU_CPU_AMX_BF16;
+        if ((d & (1u << 24)) && (d & (1u << 25)))
+            found |= NPU_CPU_AMX_INT8;
+    }
+    return found;
+}
+
+static void detect(void)
+{
+    static const struct {
+        unsigned bit;
+        npu_probe_fn *test;
+    } trials[] = {{NPU_CPU_AVX512_VNNI, test_avx512_vnni},
+                  {NPU_CPU_AVX_VNNI, test_avx_vnni},
+                  {NPU_CPU_AMX_BF16, test_bf16},
+                  {NPU_CPU_AMX_INT8, test_int8}};
+    const unsigned tiles = NPU_CPU_AMX_BF16 | NPU_CPU_AMX_INT8;
+
+    features = advertised = list_units();
+    for (size_t i = 0; i < sizeof trials / sizeof trials[0]; i++)
+        if ((features & trials[i].bit) && !passes(trials[i].test))
+            features &= ~trials[i].bit;
+    if ((features & tiles) && !ask_for_tiles()) /* for all threads of this process */
+        features &= ~tiles;
 }
 
 #else
@@ -219,6 +238,12 @@ static void detect(void)
 static void detect(void) {}
 
 #endif
+
+unsigned npu_cpu_advertised(void)
+{
+    pthread_once(&once, detect);
+    return advertised | features;
+}
 
 unsigned npu_cpu_features(void)
 {

@@ -5,5 +5,7 @@
 /* enum npu_cpu_feature bits of this machine; AMX bits only if the tiles passed a numeric self-test, and then the
  * process has the kernel's permission to use them. Found once per process. */
 unsigned npu_cpu_features(void);
+/* What the processor lists, whether it passed or not. */
+unsigned npu_cpu_advertised(void);
 
 #endif

@@ -4,6 +4,7 @@
 #include "libnpu/op/util.h"
 #include "libnpu/tier/amx.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/subgroup.h"
 
 static void common_args(struct npu_launch *k, const struct npu_node *n, const struct npu_matmul_dims *d)
 {
@@ -153,11 +154,11 @@ static int lower_amx(const struct npu_node *n, struct npu_lower *l, const struct
     return -EOPNOTSUPP;
 }
 
-/* One product with A as it lies, in native code. */
+/* Products with A as it lies, in native code. */
 static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
 {
     const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
-    const struct npu_avx2_conv g = {.n = 1,
+    const struct npu_avx2_conv g = {.n = (int32_t)d->batch,
                                     .h = 1,
                                     .w = (int32_t)d->m,
                                     .cin = (int32_t)d->k,
@@ -169,10 +170,11 @@ static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struc
                                     .stride = 1,
                                     .w_k = at->trans_b ? 1 : (int32_t)d->n,
                                     .w_n = at->trans_b ? (int32_t)d->k : 1,
+                                    .w_z = d->batch > 1 && !d->shared_b ? (int32_t)(d->k * d->n) : 0,
                                     .act = at->act | 256};
 
-    if (d->batch != 1 || at->trans_a || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
-        return npu_lower_refuse(l, NPU_AVX2_TIER, "several products, or a transposed one");
+    if (at->trans_a || d->batch > INT32_MAX / 2 || d->k * d->n > INT32_MAX || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "the first factor is transposed, or too large");
     return npu_avx2_lower_conv(l, g, n->in, n->out[0], at->scale);
 }
 
@@ -183,7 +185,7 @@ int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch == 0 || d.m == 0 || d.n == 0)
         return 0;
-    if (lower_amx(n, l, &d) == 0 || lower_avx2(n, l, &d) == 0)
+    if (npu_subgroup_lower(n, l, &d) == 0 || lower_amx(n, l, &d) == 0 || lower_avx2(n, l, &d) == 0)
         return 0;
     if (!npu_mat_blocked(npu_lower_traits(l)))
         lower_any(n, l, &d);

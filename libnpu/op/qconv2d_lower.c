@@ -5,6 +5,7 @@
 #include "libnpu/op/quant.h"
 #include "libnpu/op/util.h"
 #include "libnpu/tier/int8_native.h"
+#include "libnpu/tier/subgroup.h"
 
 /* Rows and columns of a register tile of kernels/qconv2d.cl (tile.clh with W 8). */
 static const struct npu_mat_tile tile = {8, 6, 16, "int8-vec8"};
@@ -169,7 +170,7 @@ int npu_qconv_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.rows == 0 || d.cout == 0)
         return 0;
-    if (npu_int8_lower(n, l, &d) == 0)
+    if (npu_subgroup_lower_int8(n, l, &d) == 0 || npu_int8_lower(n, l, &d) == 0)
         return 0;
     if (t->int_dot && d.groups == 1 && d.cin % 4 == 0)
         lower_dot(n, l, &d);

@@ -13,6 +13,12 @@ static const char *const names[] = {
     "vnni256",
     "vnni256-emulated",
     "avx2",
+    "subgroup-intel16",
+    "subgroup-intel16-emulated",
+    "subgroup-intel8",
+    "subgroup-intel8-emulated",
+    "subgroup-arm",
+    "subgroup-arm-emulated",
     "int8-dot",
     "int8-dot-emulated",
     "vec16",
@@ -56,5 +62,6 @@ struct npu_traits npu_tier_traits(const struct npu_traits *t, const char *only)
     else if (strcmp(only, "portable") == 0 || strcmp(only, "int8-portable") == 0)
         to.vec_f32 = 1;
     to.int_dot = t->int_dot && strncmp(only, "int8-dot", 8) == 0;
+    to.subgroup = strncmp(only, "subgroup-", 9) == 0 ? t->subgroup : 0;
     return to;
 }

@@ -1,9 +1,10 @@
-/* npu_info.c - npu-info: which devices there are, and why one can't be used. */
+/* npu_info.c - npu-info: which devices there are, why one can't be used, and which tiers each has. */
 #include <getopt.h>
 #include <string.h>
 
 #include "libnpu/json_text.h"
 #include "libnpu/npu.h"
+#include "libnpu/tool/npu_info_tiers.h"
 
 static const char *kind_name(enum npu_dev_kind k)
 {
@@ -32,7 +33,23 @@ static int default_device(const npu_ctx *c, struct npu_dev_info *ret_info)
     return best;
 }
 
-static void print_json(const npu_ctx *c)
+static void print_tiers_json(npu_ctx *c, const struct npu_dev_info *d)
+{
+    struct info_tiers t;
+
+    info_tiers_find(c, d, &t);
+    printf("\"tier_tests\": [");
+    for (int i = 0; i < t.n; i++) {
+        printf("%s\n    {", i ? "," : "");
+        json_text("name", t.tier[i].name, ", ");
+        printf("\"passed\": %s, ", t.tier[i].passed ? "true" : "false");
+        json_text("why", t.tier[i].why, "}");
+    }
+    printf("], ");
+    json_text("tier_note", t.note, ", ");
+}
+
+static void print_json(npu_ctx *c)
 {
     struct npu_dev_info d;
 
@@ -50,6 +67,7 @@ static void print_json(const npu_ctx *c)
         json_text("why_not", d.why_not, ", ");
         printf("\"compute_units\": %d, \"memory_bytes\": %llu, ", d.compute_units, (unsigned long long)d.memory_bytes);
         json_text("tiers", d.tiers, ", ");
+        print_tiers_json(c, &d);
         json_text("extensions", d.extensions, "}");
     }
     printf("\n]}\n");
@@ -71,7 +89,25 @@ static void print_words(const char *heading, const char *words)
     putchar('\n');
 }
 
-static void print_device(const struct npu_dev_info *d, bool is_default)
+/* Passed ones with how they did, then why the others were refused. */
+static void print_tiers(npu_ctx *c, const struct npu_dev_info *d)
+{
+    const char *heading[] = {"tiers", "refused"};
+    struct info_tiers t;
+
+    info_tiers_find(c, d, &t);
+    for (int refused = 0; refused < 2; refused++)
+        for (int i = 0; i < t.n; i++)
+            if (t.tier[i].passed == !refused) {
+                printf("    %-12s%s%s%s\n", heading[refused], t.tier[i].name, t.tier[i].why[0] ? ": " : "",
+                       t.tier[i].why);
+                heading[refused] = "";
+            }
+    if (t.note[0])
+        printf("    %-12s%s\n", heading[0], t.note);
+}
+
+static void print_device(npu_ctx *c, const struct npu_dev_info *d, bool is_default)
 {
     static const char *const kinds[] = {"plain C, always there, slow", "CPU", "GPU", "NPU"};
 
@@ -87,18 +123,18 @@ static void print_device(const struct npu_dev_info *d, bool is_default)
         return;
     printf("    %-12s%d compute unit%s, %.1f GiB of memory\n", "size", d->compute_units,
            d->compute_units == 1 ? "" : "s", (double)d->memory_bytes / (1 << 30));
-    print_words("tiers", d->tiers);
+    print_tiers(c, d);
     if (d->extensions[0])
         print_words("extensions", d->extensions);
 }
 
-static void print_text(const npu_ctx *c)
+static void print_text(npu_ctx *c)
 {
     struct npu_dev_info d, best;
     const int taken = default_device(c, &best);
 
     for (int i = 0; npu_ctx_device(c, i, &d) == 0; i++)
-        print_device(&d, i == taken);
+        print_device(c, &d, i == taken);
     if (npu_ctx_error(c)[0])
         printf("\nOpenCL: %s.\n", npu_ctx_error(c));
     if (taken >= 0 && best.kind == NPU_KIND_REF)
@@ -110,7 +146,8 @@ static int usage(FILE *f)
     fputs("usage: npu-info [--json]\n"
           "Lists the devices on which the networks can run, which one is taken by default (the first NPU, else GPU, "
           "else\n"
-          "CPU), and why a device can't be used. The name before the colon is what --device options take.\n",
+          "CPU), and why a device can't be used. The name before the colon is what --device options take.\n"
+          "Tiers are the ways in which products are computed there; each was tested, refused ones say why.\n",
           f);
     return f == stdout ? 0 : 2;
 }

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, the AMX and VNNI tiers over their emulated units, and integer dot products over plain code in their place. the register-blocked
+GPUs, the AMX and VNNI tiers over their emulated units, sub-group products and integer dot products over plain
+code in their place. the register-blocked
 kernels, and native code for everything that has it."""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
@@ -48,6 +49,15 @@ def emulated_vnni256():
     tier(QUANTISED, "--f32", env={"NPU_VNNI_EMULATE": "1", "NPU_TIER": "vnni256-emulated"})
 
 
+def emulated_subgroups():
+    for unit, ops in ("intel16", PRODUCTS[:1] + QUANTISED), ("intel8", PRODUCTS[:1] + QUANTISED), ("arm", PRODUCTS[:1]):
+        tier(ops, env={"NPU_SUBGROUP": "emulate", "NPU_TIER": f"subgroup-{unit}-emulated"})
+
+
+def wrong_subgroups_are_refused():
+    tier(PRODUCTS[:1] + QUANTISED[:1], env={"NPU_SUBGROUP": "broken"})
+
+
 def int8_portable():
     tier(QUANTISED, "--f32", env={"NPU_MAT_PORTABLE": "1"})
 
@@ -60,4 +70,5 @@ def wrong_dot_products_are_refused():
     tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken"})
 
 
-tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
+tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_subgroups,
+         wrong_subgroups_are_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

@@ -50,6 +50,20 @@ def build_driver(folder, body):
 
 
 @test
+def tiers_say_why_they_were_refused():
+    for d in info({"NPU_SUBGROUP": "broken"})["devices"]:
+        tiers = {t["name"]: t for t in d["tier_tests"]}
+        assert d["tier_note"] == "", d
+        assert not d["usable"] or any(t["passed"] for t in d["tier_tests"]), d
+        assert all(t["passed"] or t["why"] for t in d["tier_tests"]), d
+        if d["id"].startswith("cl") and d["usable"]:
+            assert tiers["portable"]["passed"]
+            assert not tiers["subgroup-arm-emulated"]["passed"]
+            assert "self-test off by" in tiers["subgroup-arm-emulated"]["why"]
+            assert tiers["int8-dot"]["passed"] or tiers["int8-dot"]["why"]
+
+
+@test
 def ref_is_always_there():
     d = info()
     ref = [x for x in d["devices"] if x["id"] == "ref"]

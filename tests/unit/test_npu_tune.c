@@ -179,7 +179,7 @@ static int damage_one(const char *path, const struct stat *st, int type, struct 
 /* The emulated tiles come first in the default order and are by far the slowest. */
 static void test_choice(void **state)
 {
-    static struct result order, timed, again, asked, damaged, nowhere;
+    static struct result order, timed, again, off, asked, damaged, nowhere;
 
     setenv("NPU_AMX_EMULATE", "1", 1);
     setenv("NPU_TUNE", "0", 1);
@@ -199,6 +199,10 @@ static void test_choice(void **state)
     assert_int_equal(again.why, NPU_CHOICE_KNOWN);
     check(&timed, &order);
     check(&again, &order);
+    setenv("NPU_TUNE", "0", 1);
+    assert_true(product(dir, &off)); /* whatever is known */
+    assert_string_equal(off.tier, order.tier);
+    setenv("NPU_TUNE", "20000", 1);
     setenv("NPU_TIER", "nonsense,vec4,vec8", 1);
     assert_true(product(dir, &asked));
     assert_string_equal(asked.tier, "vec4");
@@ -230,6 +234,62 @@ static void test_no_time(void **state)
     unsetenv("NPU_TUNE");
 }
 
+/* ---- what npu_dev_tier tells ---- */
+static bool find_tier(npu_dev *d, const char *name, struct npu_tier_info *ret)
+{
+    for (int i = 0; npu_dev_tier(d, i, ret) == 0; i++)
+        if (strcmp(ret->name, name) == 0)
+            return true;
+    return false;
+}
+
+static void test_tiers(void **state)
+{
+    struct npu_tier_info t;
+    npu_ctx *c = open_ctx();
+    npu_dev *d = NULL;
+
+    assert_int_equal(npu_dev_open(c, "ref", &d), 0);
+    assert_true(find_tier(d, "ref", &t));
+    assert_true(t.passed);
+    assert_int_equal(npu_dev_tier(d, 1, &t), -ERANGE);
+    npu_dev_close(d);
+    setenv("NPU_SUBGROUP", "broken", 1);
+    if (npu_dev_open(c, "cpu", &d) == 0) {
+        assert_true(find_tier(d, "subgroup-arm-emulated", &t));
+        assert_false(t.passed);
+        assert_non_null(strstr(t.why, "self-test off by"));
+        assert_true(find_tier(d, "portable", &t));
+        assert_true(t.passed);
+        assert_false(find_tier(d, "amx-int8-emulated", &t));
+        npu_dev_close(d);
+    }
+    unsetenv("NPU_SUBGROUP");
+    npu_ctx_free(c);
+}
+
+static void test_scores(void **state)
+{
+    struct npu_tune *t = npu_tune_new(NULL, "d", 1);
+    const struct npu_tune_verdict v[] = {verdict("m 1 avx2 vec8", 0, 10, 30), verdict("m 2 avx2 vec8", 1, 20, 10),
+                                         verdict("m 3 avx2 vec8", 0, 10, 9.9f), verdict("m 4 vec8 vec16", 0, 1, 2)};
+    struct npu_tune_score s;
+
+    for (size_t i = 0; i < sizeof v / sizeof v[0]; i++)
+        assert_int_equal(npu_tune_add(t, &v[i]), 0);
+    assert_true(npu_tune_score(t, "avx2", &s));
+    assert_int_equal(s.classes, 3);
+    assert_int_equal(s.best, 2);
+    assert_float_equal(s.most, 2.0, 1e-6);
+    assert_true(npu_tune_score(t, "vec8", &s));
+    assert_int_equal(s.classes, 4);
+    assert_int_equal(s.best, 2);
+    assert_float_equal(s.least, 1.0, 1e-6);
+    assert_float_equal(s.most, 3.0, 1e-6);
+    assert_false(npu_tune_score(t, "vec", &s));
+    npu_tune_free(t);
+}
+
 static int remove_one(const char *path, const struct stat *st, int type, struct FTW *w)
 {
     return remove(path);
@@ -239,7 +299,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_classes), cmocka_unit_test(test_table),   cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_choice),  cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_choice),  cmocka_unit_test(test_no_time), cmocka_unit_test(test_tiers),
+        cmocka_unit_test(test_scores),
     };
     const char *home = getenv("HOME");
     char pocl[4096];
