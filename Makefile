@@ -41,7 +41,7 @@ include train/module.mk daemon/module.mk systemd/module.mk udev/module.mk docs/m
 all: $(PROGS)
 
 help:
-	@sed -n 's/^## \(.*\)/  make \1/p' $(firstword $(MAKEFILE_LIST))
+	@sed -n 's/^## \(.*\)/  make \1/p' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 
 # ---- shared rules: a module lists objects as $(call objs,a.c b.c), archives and programs as plain prerequisites ----
 $(O)/%.o: %.c

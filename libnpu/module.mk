@@ -93,31 +93,12 @@ PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-## fuzz-onnx     fuzz the import of ONNX files with libFuzzer for FUZZ_SECONDS (60); needs clang
-.PHONY: fuzz-onnx
-fuzz-onnx:
-	@mkdir -p $(O)/fuzz/onnx
-	$(MAKE) --no-print-directory -s CC=clang O=$(O)/fuzz/build OPT='-O1 -g -fsanitize=fuzzer-no-link,address,undefined' \
-		$(O)/fuzz/build/lib/libnpu_onnx.a $(O)/fuzz/build/lib/libnpu.a
-	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_onnx tests/fuzz/fuzz_onnx.c \
-		$(O)/fuzz/build/lib/libnpu_onnx.a $(O)/fuzz/build/lib/libnpu.a $(npu_libs) $(npu_onnx_libs) -lm -lpthread
-	$(O)/fuzz/fuzz_onnx -max_total_time=$(FUZZ_SECONDS) -max_len=16384 -timeout=10 $(O)/fuzz/onnx tests/fuzz/corpus/onnx
-
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
 npu_tests += test_npu_quant test_npu_tune test_npu_int8_native
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
-
-## fuzz-safetensors  fuzz the weight files' reader with libFuzzer for FUZZ_SECONDS (60); needs clang
-FUZZ_SECONDS ?= 60
-.PHONY: fuzz-safetensors
-fuzz-safetensors:
-	@mkdir -p $(O)/fuzz/safetensors
-	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_safetensors \
-		tests/fuzz/fuzz_safetensors.c libnpu/safetensors.c libnpu/json_scan.c libnpu/dtype.c -lm
-	$(O)/fuzz/fuzz_safetensors -max_total_time=$(FUZZ_SECONDS) -max_len=4096 $(O)/fuzz/safetensors tests/fuzz/corpus/safetensors
 
 TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py tests/system/test_npu_vendor_kernels.py
 
