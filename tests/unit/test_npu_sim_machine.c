@@ -162,27 +162,27 @@ static void products_are_right_in_any_order(void **state)
 }
 
 /* True if one of the runs fails or gives a wrong result. */
-static bool shows(const struct sim_program *p)
+static bool shows(const struct sim_program *p, bool i8)
 {
     struct sim_machine *m = machine(small);
     bool seen = false;
 
     for (uint64_t seed = 0; seed < SEEDS && !seen; seed++) {
-        write_inputs(m, false);
-        seen = sim_machine_run(m, p, seed) < 0 || wrong_f32(m) > 0;
+        write_inputs(m, i8);
+        seen = sim_machine_run(m, p, seed) < 0 || (i8 ? wrong_i8(m) : wrong_f32(m)) > 0;
     }
     sim_machine_free(m);
     return seen;
 }
 
 /* Takes token after token away: only the sending, only the waiting, and both. The k-th wait takes the k-th token. */
-static void no_token_can_be_left_out(void **state)
+static void no_token_can_be_left_out_of(bool i8)
 {
     struct sim_program p = {0};
     int removed = 0, unseen = 0;
     char why[256];
 
-    product_program(&p, false);
+    product_program(&p, i8);
     for (unsigned u = 0; u < SIM_UNITS; u++)
         for (unsigned v = 0; v < SIM_UNITS; v++)
             for (int nth = 0;; nth++) {
@@ -202,9 +202,9 @@ static void no_token_can_be_left_out(void **state)
                     p.insn[take].wait ^= (uint8_t)(what & 2 ? 1u << u : 0);
                     assert_true(sim_tokens_check(&p, why, sizeof why) < 0);
                     if (what < 3)
-                        assert_true(shows(&p));
+                        assert_true(shows(&p, i8));
                     else
-                        unseen += !shows(&p);
+                        unseen += !shows(&p, i8);
                     p.insn[send].signal ^= (uint8_t)(what & 1 ? 1u << v : 0);
                     p.insn[take].wait ^= (uint8_t)(what & 2 ? 1u << u : 0);
                 }
@@ -215,6 +215,12 @@ static void no_token_can_be_left_out(void **state)
     if (unseen)
         fail_msg("%d of %d removed tokens were seen in none of %d orders", unseen, removed, SEEDS);
     sim_program_free(&p);
+}
+
+static void no_token_can_be_left_out(void **state)
+{
+    no_token_can_be_left_out_of(false);
+    no_token_can_be_left_out_of(true);
 }
 
 /* A change to one instruction of the product, and what the machine says of it. */
@@ -275,6 +281,54 @@ static void wrong_programs_are_named(void **state)
          small,
          -EFAULT,
          {"instruction 0 (exp, unit vector): reads 8 bytes at 2044 of acc", ""}},
+        {"load d=um.f32@0 a=um.f32@4092 n=2,1,1,1 as=1,0,0,0 ds=0,0,0",
+         small,
+         -EFAULT,
+         {"instruction 0 (load, unit load): reads 8 bytes at 4092 of um, which has 4096", ""}},
+        {"load d=im.f32@0 a=um.f32@0 n=2,1,1,1 as=1,0,0,0 ds=0,0,0",
+         small,
+         -ENODATA,
+         {"instruction 0 (load, unit load): reads poison at 0 of um", ""}},
+        {"fill d=um.f32@0 n=4,1,1,1 ds=0,0,0 imm=0 signal=store\n"
+         "store wait=load d=um.f32@4088 a=um.f32@0 n=4,1,1,1 ds=1,0,0,0 as=0,0,0",
+         small,
+         -EFAULT,
+         {"instruction 1 (store, unit store): writes 16 bytes at 4088 of um", ""}},
+        {"load d=wm.f32@4092 a=xm.f32@0 n=2,1,1,1 as=1,0,0,0 ds=0,0,0",
+         small,
+         -EFAULT,
+         {"instruction 0 (load, unit load): writes 8 bytes at 4092 of wm", ""}},
+        {"fill d=wm.bf16@0 n=300,1,1,1 ds=0,0,0 imm=1 signal=matrix\nwload wait=load a=wm.bf16@0 k=16 n=17 ks=16 ns=1",
+         small,
+         -EINVAL,
+         {"instruction 1 (wload, unit matrix): a tile of 16 x 17 weights for an array of 16 x 16", ""}},
+        {"fill d=wm.f32@0 n=256,1,1,1 ds=0,0,0 imm=1\nfill d=im.i8@0 n=64,1,1,1 ds=0,0,0 imm=1 signal=matrix\n"
+         "wload wait=load a=wm.f32@0 k=4 n=4 ks=4 ns=1\n"
+         "mmul d=acc.i32@0 a=im.i8@0 n=4 pitch=4 m=1,1 ms=0,0 first=0 k=4 kc=4,1 ks=1,0,0",
+         small,
+         -EINVAL,
+         {"instruction 3 (mmul, unit matrix): 4 x 4 of i8, but the array holds 4 x 4 weights of f32", ""}},
+        {"fill d=um.f32@0 n=8,1,1,1 ds=0,0,0 imm=1 signal=vector\n"
+         "mac wait=load d=um.f32@64 a=um.f32@0 imm=2 n0=2 n1=1 n2=1 ds=0,0 as=1,0,0",
+         small,
+         -ENODATA,
+         {"instruction 1 (mac, unit vector): reads poison at 64 of um", ""}},
+        {"fill d=um.f32@0 n=8,1,1,1 ds=0,0,0 imm=1 signal=vector\n"
+         "rdot wait=load d=um.f32@64 a=um.f32@0 b=um.f32@16 n0=8 n1=1 n2=1 ds=0,0 as=1,0,0 bs=1,0,0",
+         small,
+         -ENODATA,
+         {"instruction 1 (rdot, unit vector): reads poison at 32 of um", ""}},
+        {"fill d=um.f32@0 n=8,1,1,1 ds=0,0,0 imm=1 signal=vector\n"
+         "qrange wait=load d=um.f32@4088 a=um.f32@0 n0=2 n1=1 n2=1 ds=0,0 as=1,0,0",
+         small,
+         -EFAULT,
+         {"instruction 1 (qrange, unit vector): writes 12 bytes at 4088 of um", ""}},
+        {"fill d=um.i32@0 n=8,1,1,1 ds=0,0,0 imm=1 signal=vector\n"
+         "qscale wait=load d=um.i8@64 a=um.i32@0 b=um.i32@0 n0=8 n1=1 ds=8 as=8 shift=1 zero=0 lo=0 hi=9 rmul=1 "
+         "rzero=0",
+         small,
+         -ENODATA,
+         {"instruction 1 (qscale, unit vector): reads poison at 64 of um", ""}},
         {"nop unit=store wait=vector\nnop unit=vector wait=store",
          small,
          -EDEADLK,
