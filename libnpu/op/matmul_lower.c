@@ -173,7 +173,8 @@ static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struc
                                     .w_z = d->batch > 1 && !d->shared_b ? (int32_t)(d->k * d->n) : 0,
                                     .act = at->act | 256};
 
-    if (at->trans_a || d->batch > INT32_MAX / 2 || d->k * d->n > INT32_MAX || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
+    if (at->trans_a || d->batch > INT32_MAX / 2 || d->k * d->n > INT32_MAX || d->m > INT32_MAX / 2 ||
+        d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "the first factor is transposed, or too large");
     return npu_avx2_lower_conv(l, g, n->in, n->out[0], at->scale);
 }

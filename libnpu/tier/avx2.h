@@ -17,7 +17,7 @@ enum { NPU_AVX2_PANEL = 16, NPU_AVX2_ROWS = 6 }; /* of a register tile: columns 
 struct npu_avx2_conv {
     int32_t n, h, w, cin, oh, ow, cout;
     int32_t kh, kw, stride, pad_top, pad_left;
-    int32_t w_k, w_n;             /* steps between weights along terms and result channels */
+    int32_t w_k, w_n, w_z;        /* steps between weights along terms, result channels, pictures (0: the same) */
     int32_t act;                  /* enum npu_act, + 256: the residual is added after it */
     int32_t gather;               /* terms are copied side by side, else rows are read through pointers */
     int32_t mb;                   /* result pixels at a time */

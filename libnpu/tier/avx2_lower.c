@@ -57,10 +57,10 @@ static int64_t shares(const struct npu_lower *l, double work, double least)
 static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
 {
     const int64_t pixels = (int64_t)g->n * g->oh * g->ow, terms = (int64_t)g->kh * g->kw * g->cin;
-    const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL);
+    const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL), groups = g->w_z ? g->n : 1;
     const int64_t want = shares(l, 2.0 * (double)pixels * (double)terms * (double)g->cout, 1e6);
 
-    g->row_units = (int32_t)clamp(pixels / 48, 1, want);
+    g->row_units = (int32_t)(clamp(pixels / groups / 48, 1, ceil_div(want, groups)) * groups);
     g->col_units = (int32_t)clamp(ceil_div(want, g->row_units), 1, panels);
     g->mb = (int32_t)clamp(98304 / (terms + 1) / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 96);
 }
@@ -112,7 +112,7 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
     const struct npu_avx2_kernels *a = usable(l, all, 5);
     const bool keep = a && npu_val_is_frozen(npu_lower_graph(l), in[1]);
     const size_t size = sizeof(float) * (size_t)(g.kh * g.kw) * (size_t)g.cin *
-                        (size_t)(ceil_div(g.cout, NPU_AVX2_PANEL) * NPU_AVX2_PANEL);
+                        (size_t)(ceil_div(g.cout, NPU_AVX2_PANEL) * NPU_AVX2_PANEL) * (size_t)(g.w_z ? g.n : 1);
     const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
     struct npu_launch *k;
     int packed, scratch;
@@ -121,10 +121,12 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
         return -EOPNOTSUPP;
     if (keep && suits_winograd(&g))
         return lower_winograd(l, a, g, in, out);
-    if (!keep && (int64_t)g.n * g.oh * g.ow < 24)
+    if (!keep && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
     g.gather = g.kh * g.kw > 1 && g.cin < 16;
     divide_conv(l, &g);
+    if ((int64_t)g.row_units * g.col_units > 1024)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "too many products");
     packed = keep ? npu_lower_packed(l, size) : npu_lower_scratch(l, size);
     scratch = npu_lower_scratch(l, npu_avx2_conv_scratch(&g) * (size_t)(g.row_units * g.col_units));
     k = native_launch(l, a->pack, shares(l, (double)size / sizeof(float), 2e4));

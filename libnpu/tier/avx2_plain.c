@@ -192,6 +192,35 @@ static void permute_rows(const struct npu_native_call *c, int part, int n_parts)
                sizeof(float) * (size_t)inner);
 }
 
+/* The last axis of x, q, and the one that becomes last are walked in tiles; arguments as in kernels/copy.cl. */
+static void permute_tiles(const struct npu_native_call *c, int part, int n_parts)
+{
+    enum { TILE = 16 };
+    const struct npu_arg *a = c->arg + 2;
+    const int64_t n0 = a[0].i, s0 = a[1].i, nq = a[2].i, oq = a[3].i, tiles_q = (nq + TILE - 1) / TILE;
+    const struct share s = share_of(a[4].i * tiles_q, 1, part, n_parts);
+
+    for (int64_t t = s.from; t < s.end; t++) {
+        const int64_t q = t % tiles_q * TILE, q_end = at_most(q + TILE, nq);
+        const float *x = c->p[0];
+        float *y = c->p[1];
+        int64_t k = t / tiles_q;
+
+        for (int i = 0; i < 4; i++) { /* size, step in x, step in y of an outer axis */
+            const struct npu_arg *outer = a + 5 + 3 * (ptrdiff_t)i;
+            const int64_t at = i < 3 ? k % outer[0].i : k;
+
+            x += at * outer[1].i;
+            y += at * outer[2].i;
+            k /= outer[0].i;
+        }
+        for (int64_t i = 0; i < n0; i += TILE)
+            for (int64_t b = q; b < q_end; b++)
+                for (int64_t e = i; e < at_most(i + TILE, n0); e++)
+                    y[b * oq + e] = x[e * s0 + b];
+    }
+}
+
 /* ---- sums over the middle of [a, r, b]: arguments mul, a, r, b, parts, len from 2 on (kernels/reduce.cl) ---- */
 static float row_sum(const float *x, int64_t n)
 {
@@ -388,6 +417,7 @@ const struct npu_avx2_plain npu_avx2_plain[] = {
     {"copy", "copy_rows", NULL, copy_rows},
     {"copy", "pad_rows", NULL, pad_rows},
     {"copy", "permute_rows", NULL, permute_rows},
+    {"copy", "permute_tiles", NULL, permute_tiles},
     {"reduce", "reduce_rows", NULL, sums},
     {"reduce", "reduce_rows_part", NULL, sums},
     {"reduce", "reduce_cols", NULL, sums},

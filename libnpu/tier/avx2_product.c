@@ -16,14 +16,15 @@ enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, STEP_TERMS = 400 };
 void npu_avx2_pack(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_avx2_conv g = {0};
-    int64_t terms;
+    int64_t terms, panels;
 
     npu_avx2_fields(c, 2, &g.n, sizeof g);
     terms = (int64_t)g.kh * g.kw * g.cin;
-    for (int64_t p = part; p < (g.cout + PANEL - 1) / PANEL; p += n_parts) {
-        const float *w = (const float *)c->p[0] + p * PANEL * g.w_n;
-        float *to = (float *)c->p[1] + p * PANEL * terms;
-        const int64_t cols = at_most(PANEL, g.cout - p * PANEL);
+    panels = (g.cout + PANEL - 1) / PANEL;
+    for (int64_t u = part; u < panels * (g.w_z ? g.n : 1); u += n_parts) {
+        const int64_t p = u % panels, cols = at_most(PANEL, g.cout - p * PANEL);
+        const float *w = (const float *)c->p[0] + u / panels * g.w_z + p * PANEL * g.w_n;
+        float *to = (float *)c->p[1] + u * PANEL * terms;
 
         for (int64_t k = 0; k < terms; k++)
             for (int64_t j = 0; j < PANEL; j++)
@@ -42,6 +43,7 @@ struct unit {
     const struct npu_avx2_conv *g;
     float scale;
     struct rows r;
+    const float *packed;
     float *zeros, *copy;
 };
 
@@ -101,6 +103,31 @@ static void gather(struct unit *u, int64_t m0, int64_t count)
     }
 }
 
+/* All 16 columns, and no more than a clamp for an activation. */
+static void finish_whole(const struct unit *u, const float *acc, int64_t m, int64_t rows, int64_t n0)
+{
+    const struct npu_avx2_conv *g = u->g;
+    const float *bias = u->c->p[2];
+    const __m256 b0 = bias ? _mm256_loadu_ps(bias + n0) : _mm256_setzero_ps();
+    const __m256 b1 = bias ? _mm256_loadu_ps(bias + n0 + 8) : _mm256_setzero_ps();
+    const __m256 lo = _mm256_setzero_ps(), hi = _mm256_set1_ps((g->act & 255) == NPU_ACT_RELU6 ? 6.0f : INFINITY);
+    const __m256 scale = _mm256_set1_ps(u->scale);
+    float *y = (float *)u->c->p[4] + m * g->cout + n0;
+    const bool clamp = (g->act & 255) != NPU_ACT_NONE;
+
+    for (int64_t i = 0; i < rows; i++, y += g->cout) {
+        __m256 v0 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL), scale, b0);
+        __m256 v1 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL + 8), scale, b1);
+
+        if (clamp) {
+            v0 = _mm256_min_ps(_mm256_max_ps(v0, lo), hi);
+            v1 = _mm256_min_ps(_mm256_max_ps(v1, lo), hi);
+        }
+        _mm256_storeu_ps(y, v0);
+        _mm256_storeu_ps(y + 8, v1);
+    }
+}
+
 /* Sums of `rows` pixels from m on, 16 columns from n0 on, to the result. */
 static void finish(const struct unit *u, const float *acc, int64_t m, int64_t rows, int64_t n0)
 {
@@ -110,6 +137,10 @@ static void finish(const struct unit *u, const float *acc, int64_t m, int64_t ro
     const __m256 scale = _mm256_set1_ps(u->scale);
     float *y = u->c->p[4];
 
+    if (!res && (g->act & 255) <= NPU_ACT_RELU6 && g->cout - n0 >= PANEL) {
+        finish_whole(u, acc, m, rows, n0);
+        return;
+    }
     for (int64_t h = 0; h < 2; h++) {
         const int64_t n = n0 + h * 8, left = g->cout - n;
         __m256 b;
@@ -139,7 +170,7 @@ static void panel(const struct unit *u, int64_t p, int64_t m0, int64_t count)
     const int64_t columns = at_most(PANEL, u->g->cout - p * PANEL);
     const int64_t taps = at_least(1, at_most(r->taps, STEP_TERMS / at_least(1, r->len)));
     const int64_t len = r->len > STEP_TERMS ? (r->len + 1) / 2 > STEP_TERMS ? STEP_TERMS : (r->len + 1) / 2 : r->len;
-    const float *b = (const float *)u->c->p[1] + p * PANEL * r->taps * r->len;
+    const float *b = u->packed + p * PANEL * r->taps * r->len;
     _Alignas(32) float acc[MOST * PANEL];
 
     for (int64_t t = 0; t < r->taps; t += taps)
@@ -166,13 +197,15 @@ static void panel(const struct unit *u, int64_t p, int64_t m0, int64_t count)
 
 static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t unit, float scale)
 {
-    const int64_t pixels = (int64_t)g->n * g->oh * g->ow, tiles = (pixels + ROWS - 1) / ROWS;
-    const int64_t panels = (g->cout + PANEL - 1) / PANEL, ru = unit / g->col_units, cu = unit % g->col_units;
-    const int64_t end = at_most(pixels, tiles * (ru + 1) / g->row_units * ROWS);
-    const int64_t terms = (int64_t)g->kh * g->kw * g->cin;
+    /* pictures with weights of their own have row units of their own */
+    const int64_t groups = g->w_z ? g->n : 1, each = g->row_units / groups, panels = (g->cout + PANEL - 1) / PANEL;
+    const int64_t pixels = (int64_t)g->n * g->oh * g->ow / groups, tiles = (pixels + ROWS - 1) / ROWS;
+    const int64_t group = unit / g->col_units / each, ru = unit / g->col_units % each, cu = unit % g->col_units;
+    const int64_t end = at_most(pixels, tiles * (ru + 1) / each * ROWS), terms = (int64_t)g->kh * g->kw * g->cin;
     char *scratch = (char *)c->p[5] + (size_t)unit * npu_avx2_conv_scratch(g);
     struct unit u = {.c = c, .g = g, .scale = scale};
 
+    u.packed = (const float *)c->p[1] + group * panels * PANEL * terms;
     u.r = (struct rows){.row = (const float **)(void *)scratch,
                         .ld = g->mb,
                         .taps = g->gather ? 1 : (int64_t)g->kh * g->kw,
@@ -180,8 +213,8 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
     u.zeros = u.copy = (float *)(void *)(scratch + (size_t)(u.r.taps * g->mb) * sizeof(float *));
     if (!g->gather)
         memset(u.zeros, 0, sizeof(float) * (size_t)g->cin);
-    for (int64_t m = tiles * ru / g->row_units * ROWS; m < end; m += g->mb) {
-        const int64_t count = at_most(g->mb, end - m);
+    for (int64_t i = tiles * ru / each * ROWS; i < end; i += g->mb) {
+        const int64_t count = at_most(g->mb, end - i), m = group * pixels + i;
 
         if (g->gather)
             gather(&u, m, count);
@@ -262,18 +295,19 @@ static void dw_line(const struct npu_native_call *c, const struct npu_avx2_conv 
     end = at_least(from, at_most(g->ow, end));
     if (g->kh != 3 || g->kw != 3 || top < 0 || top + g->kh > g->h)
         from = end = g->ow;
-    for (int64_t n = 0; n < cin; n += 8) {
-        const int64_t count = cin - n, row = (z * g->oh + oy) * g->ow;
+    for (int64_t ox = 0, pixels; ox < g->ow; ox += pixels) {
+        const bool inner = ox >= from && ox < end;
+        const int64_t left = ox * g->stride - g->pad_left, row = (z * g->oh + oy) * g->ow;
 
-        for (int64_t ox = 0; ox < g->ow; ox++) {
-            const int64_t left = ox * g->stride - g->pad_left;
-
-            if (ox == from && end > from && count >= 8) {
-                dw_inner3(c, g, pixel_at(g, x, z, top, left) + n, (row + ox) * cin + n, n, end - from);
-                ox = end - 1;
-                continue;
-            }
-            dw_finish(c, g, (row + ox) * cin + n, n, count, dw_edge(g, x, w, z, top, left, n, count));
+        /* as many as keep their sources in the first cache */
+        pixels = inner ? at_most(end - ox, at_least(4, 2048 / cin)) : 1;
+        for (int64_t n = 0; n < cin; n += 8) {
+            if (inner && cin - n >= 8)
+                dw_inner3(c, g, pixel_at(g, x, z, top, left) + n, (row + ox) * cin + n, n, pixels);
+            else
+                for (int64_t i = 0; i < pixels; i++)
+                    dw_finish(c, g, (row + ox + i) * cin + n, n, cin - n,
+                              dw_edge(g, x, w, z, top, left + i * g->stride, n, cin - n));
         }
     }
 }
