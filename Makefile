@@ -71,7 +71,7 @@ $(O)/prefix: FORCE
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
 # ---- what people call ----
-.PHONY: build-deps check-deps lint-deps tests check check-gcc check-clang lint demo bench bench-service clean
+.PHONY: build-deps check-deps lint-deps bench-deps tests check check-gcc check-clang lint demo bench bench-service clean
 SANITIZE := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined
 RUN_TESTS = NPU_TUNE=0 O=$(1) $(PYTHON) scripts/run-tests.py --totals $(O)/totals.json
 
@@ -109,7 +109,7 @@ lint: lint-deps
 	@scripts/lint.sh $(O)
 
 ## bench         measure the runtime against onnxruntime, OpenVINO and torch (BENCH_FLAGS=--quick, BENCH_PYTHON=...)
-bench: build-deps
+bench: bench-deps
 	@$(MAKE) --no-print-directory -s all
 	@O=$(O) $(PYTHON) scripts/bench.py $(if $(BENCH_PYTHON),--python $(BENCH_PYTHON)) $(BENCH_FLAGS)
 
@@ -125,6 +125,8 @@ check-deps:
 	@scripts/packages.sh build check
 lint-deps:
 	@scripts/packages.sh lint
+bench-deps:
+	@scripts/packages.sh build $(if $(BENCH_PYTHON),,bench)
 
 ## install       install to $(DESTDIR)$(prefix): programs, libgaze, networks, units, man pages
 bindir     = $(prefix)/bin

@@ -12,6 +12,8 @@ import argparse
 import json
 import os
 import platform
+import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +22,7 @@ import bench_env
 import bench_numbers
 import bench_picture
 import bench_report
-from bench_run import Failed, Runner, Unavailable, in_turns
+from bench_run import Case, Failed, Runner, Unavailable, in_turns
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HERE = os.path.join(ROOT, "scripts")
@@ -29,9 +31,21 @@ NETWORKS = OURS + ("vit_tiny", "resnet34", "mobilenet_v2", "alexnet")
 TRANSFORMERS = ("gaze_vit", "vit_tiny")
 PRODUCTS = {"vit_tiny": ("197x192x576*4", "197x192x192*4", "197x192x768*4", "197x768x192*4"),
             "gaze_vit": ("48x128x384*4", "48x128x128*4", "48x128x256*4", "48x256x128*4")}
+PRODUCT_RUNTIMES = ("onednn", "mkl", "openblas")
 BLAS = ("256x256x256", "512x512x512", "1024x1024x1024", "197x192x768", "197x768x192")
 BATCHES, SIZES = (1, 2, 4, 8, 16), (96, 160, 224, 320)
 TRAIN_BATCH = 24
+
+
+class Closing(dict):
+    """Runners by label, closed whatever happens: a process that is stopped would stay for ever."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for r in self.values():
+            r.close()
 
 
 class Bench:
@@ -44,7 +58,9 @@ class Bench:
         self.done, self.total, self.start = 0, 1, time.monotonic()
         # Tiers are chosen by time when a plan is first made: anew for each benchmark, and kept away from other programs.
         self.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.folder, "cache"), POCL_CACHE_DIR=os.path.join(self.folder, "cache", "pocl"))
+        shutil.rmtree(os.path.join(self.folder, "cache", "gazed"), ignore_errors=True)
         os.makedirs(self.env["POCL_CACHE_DIR"], exist_ok=True)
+        self.shared = Closing()  # for each number of threads the process that multiplies matrices
         self.result = {"notes": []}
 
     # ---- progress ----
@@ -98,41 +114,45 @@ class Bench:
         return labels + ([] if base in OURS else ["torch f32", "torch bf16"])
 
     # ---- one group of variants ----
-    def open(self, label, command, threads, env=None):
-        """A runner, or None with a note."""
+    def runner(self, command, threads, env=None):
+        more = dict(env or {}, OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
+        return Runner(command, self.cpus[:threads], dict(self.env, **more))
+
+    def attempt(self, label, start):
+        """start()'s runner, or None with a note."""
         try:
-            more = dict(env or {}, OPENBLAS_NUM_THREADS=str(threads), OMP_NUM_THREADS=str(threads))
-            return Runner(command, self.cpus[:threads], dict(self.env, **more))
-        except Unavailable as e:
-            self.missing[label] = str(e)
+            return start()
         except Failed as e:
             self.missing[label] = str(e)
-            self.note(f"{label}: {e}")
+            if not isinstance(e, Unavailable):
+                self.note(f"{label}: {e}")
         return None
+
+    def start_variant(self, label, name, threads, outputs, env):
+        if label.split()[0] not in PRODUCT_RUNTIMES:
+            return self.runner(self.variant(label, name, threads, outputs), threads, env if label.startswith("ours") else None)
+        if threads not in self.shared:
+            self.shared[threads] = self.runner([self.python, os.path.join(HERE, "bench_peer.py"), "products", "any", "none", "--threads", str(threads)], threads)
+        return Case(self.shared[threads], shlex.join([*label.split(), self.where(name), outputs]))
 
     def compare(self, name, labels, threads, env=None):
         """Outputs compared, then times in turns: {label: summary}, {label: dB}, {label: why not}."""
-        self.missing, runners, quality = {}, {}, {}
-        for label in labels:
-            outputs = os.path.join(self.folder, "outputs", label.replace(" ", "-"))
-            os.makedirs(outputs, exist_ok=True)
-            for old in os.listdir(outputs):
-                os.remove(os.path.join(outputs, old))
-            r = self.open(f"{name}: {label}", self.variant(label, name, threads, outputs), threads, (env or {}) if label.startswith("ours") else None)
-            if not r:
-                continue
-            reference = os.path.join(self.where(name), label.split()[1] if ":" in name else "", "reference")
-            quality[label] = bench_numbers.agreement_db(reference, outputs)
-            if label.split()[1] == "f32" and quality[label] < bench_numbers.EXACT_DB:
-                self.note(f"{name}: {label} gives another result ({quality[label]:.0f} dB) and is not timed")
-                r.close()
-            else:
+        self.missing, quality = {}, {}
+        with Closing() as runners:
+            for label in labels:
+                outputs = os.path.join(self.folder, "outputs", label.replace(" ", "-"))
+                shutil.rmtree(outputs, ignore_errors=True)
+                os.makedirs(outputs)
+                r = self.attempt(f"{name}: {label}", lambda: self.start_variant(label, name, threads, outputs, env))
+                if not r:
+                    continue
                 runners[label] = r
-        try:
+                reference = os.path.join(self.where(name), label.split()[1] if ":" in name else "", "reference")
+                quality[label] = bench_numbers.agreement_db(reference, outputs)
+                if label.split()[1] == "f32" and quality[label] < bench_numbers.EXACT_DB:
+                    self.note(f"{name}: {label} gives another result ({quality[label]:.0f} dB) and is not timed")
+                    runners.pop(label).close()
             times = in_turns(runners, self.a.rounds, self.a.block_s, self.note)
-        finally:
-            for r in runners.values():
-                r.close()
         return {"times": times, "quality": quality, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()}}
 
     def tool_json(self, command, threads):
@@ -171,25 +191,24 @@ class Bench:
                     "torch f32": train + ["f32"] + more, "torch bf16": train + ["bf16"] + more}
         if not self.a.quick:
             commands["torch-compiled f32"] = train + ["f32"] + more + ["--compiled"]
-        self.missing, runners = {}, {}
-        for label, command in commands.items():
-            r = self.open(f"training: {label}", command, threads)
-            if r:
-                runners[label] = r
-        parameters = {label: r.head.get("parameters") for label, r in runners.items()}
-        if len(set(parameters.values())) > 1:
-            self.note(f"training: not the same network: parameters {parameters}")
-        try:
-            times = in_turns(runners, self.a.rounds, max(self.a.block_s, 0.5), self.note)
-        finally:
-            for r in runners.values():
-                r.close()
+        self.missing = {}
+        with Closing() as runners:
+            for label, command in commands.items():
+                r = self.attempt(f"training: {label}", lambda: self.runner(command, threads))
+                if r:
+                    runners[label] = r
+            parameters = {label: r.head.get("parameters") for label, r in runners.items()}
+            alike = len(set(parameters.values())) <= 1
+            if not alike:
+                self.note(f"training: not the same network, so it is not timed: parameters {parameters}")
+            times = in_turns(runners if alike else {}, self.a.rounds, max(self.a.block_s, 0.5), self.note)
         return {"times": times, "batch": TRAIN_BATCH, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()},
                 "ratio": bench_numbers.ratio(times, {label: 200.0 for label in times})}
 
     def starts(self, name):
-        """Cold start and memory; where the time goes in our fastest precision."""
-        plain = self.tool_json(self.ours(name, "f32", 1, "--start", "--json", "--seconds", "0"), len(self.cpus))
+        """Cold start with all processors, and memory. In a quick run starts of our own networks only."""
+        more = ["--start"] if name in OURS or not self.a.quick else []
+        plain = self.tool_json(self.ours(name, "f32", len(self.cpus), *more, "--json", "--seconds", "0"), len(self.cpus))
         return {"start": plain["start"], "memory": plain["memory"]}
 
     def profile(self, name, threads):
@@ -342,7 +361,8 @@ def main():
     todo = b.plan()
     share_time(a, len(b.threads) * sum({"network": 9, "training": 20}.get(kind, 3) for kind, _, _ in todo) + 27)
     try:
-        b.measure()
+        with b.shared:
+            b.measure()
     except Failed as e:
         raise SystemExit(f"bench: {e}") from None
     with open(a.out) as f:

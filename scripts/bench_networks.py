@@ -49,6 +49,8 @@ def torch_network(base):
             m.running_var.uniform_(0.5, 1.5)
             m.weight.data.uniform_(0.5, 1.5)
             m.bias.data.normal_(0, 0.1)
+    if base == "alexnet":
+        net.avgpool = torch.nn.AvgPool2d(3, 2)  # the same for pictures of 448: 13 x 13 to 6 x 6; the other has no ONNX form
     if base == "vit_tiny":
         torch.nn.init.normal_(net.heads.head.weight, std=0.05)  # zeros by default
     return net.eval()

@@ -2,14 +2,17 @@
 """One other runtime with one network, measured at the word of scripts/bench.py: speaks as npu-bench --serve does.
 
 usage: bench_peer.py RUNTIME PRECISION FOLDER --threads N [--outputs DIR] [--batch N]
+       bench_peer.py products any none --threads N
 
-RUNTIME: onnxruntime, openvino, torch (networks); onednn, mkl, openblas (products); train (gaze_vit's step in torch).
-FOLDER is one of bench_networks.py's. Prints {"ready": ...} or {"unavailable": why} and then answers "run N WARM-UP".
+RUNTIME: onnxruntime, openvino, torch (networks); train (gaze_vit's step in torch). FOLDER is one of bench_networks.py's.
+Prints {"ready": ...} or {"unavailable": why} and then answers "run N WARM-UP". `products` answers "open RUNTIME PRECISION
+FOLDER OUTPUTS", with RUNTIME onednn, mkl or openblas, by {"case": K}, then "run N WARM-UP K" and "close K".
 Runs in the environment of bench_env.py."""
 import argparse
 import glob
 import json
 import os
+import shlex
 import sys
 import time
 
@@ -132,8 +135,6 @@ def mkl_product(a):
     """torch's own way for f32 on x86: Intel's MKL."""
     import torch
 
-    if a.precision != "f32":
-        raise Unavailable("f32 only")
     torch.set_num_threads(a.threads)
     found, count = operands(a)
     t = {k: torch.from_numpy(v) for k, v in found.items()}
@@ -150,8 +151,6 @@ def openblas_product(a):
     """NumPy's OpenBLAS; OPENBLAS_NUM_THREADS must be set before."""
     import numpy
 
-    if a.precision != "f32":
-        raise Unavailable("f32 only")
     found, count = operands(a)
     x, w = found["x"], [found[f"w{i}"] for i in range(count)]
     y = [numpy.empty((x.shape[0], w[0].shape[1]), numpy.float32) for _ in range(count)]
@@ -167,33 +166,67 @@ def train(a):
     return bench_train.step(a.batch, a.threads, a.precision == "bf16", a.compiled)
 
 
-RUNTIMES = {"onnxruntime": onnxruntime_network, "openvino": openvino_network, "torch": torch_network, "onednn": onednn_product,
-            "mkl": mkl_product, "openblas": openblas_product, "train": train}
+RUNTIMES = {"onnxruntime": onnxruntime_network, "openvino": openvino_network, "torch": torch_network, "train": train}
+PRODUCTS = {"onednn": onednn_product, "mkl": mkl_product, "openblas": openblas_product}
 
 
 def say(what):
     print(json.dumps(what), flush=True)
 
 
+def save(folder, result):
+    """The outputs as npu-bench writes them."""
+    import numpy
+
+    os.makedirs(folder, exist_ok=True)
+    for name, y in result.items():
+        numpy.save(os.path.join(folder, file_name(name) + ".npy"), numpy.ascontiguousarray(y))
+
+
+def measure(run, count, warm):
+    for _ in range(warm):
+        run()
+    ms, cpu = [], time.process_time()
+    for _ in range(count):
+        start = time.perf_counter()
+        run()
+        ms.append(round(1e3 * (time.perf_counter() - start), 5))
+    say({"cpu_ms": 1e3 * (time.process_time() - cpu) / count, "ms": ms})
+
+
 def serve(run):
     for line in sys.stdin:
         words = line.split()
-        if words[:1] == ["quit"]:
-            break
-        count, warm = int(words[1]), int(words[2]) if len(words) > 2 else 0
-        for _ in range(warm):
-            run()
-        ms, cpu = [], time.process_time()
-        for _ in range(count):
-            start = time.perf_counter()
-            run()
-            ms.append(round(1e3 * (time.perf_counter() - start), 5))
-        say({"cpu_ms": 1e3 * (time.process_time() - cpu) / count, "ms": ms})
+        measure(run, int(words[1]), int(words[2]) if len(words) > 2 else 0)
+
+
+def serve_products(a):
+    """Many products in one process, as loading torch takes longer than they do."""
+    say({"ready": True})
+    cases, opened = {}, 0
+    for line in sys.stdin:
+        command, *words = shlex.split(line)
+        if command == "run":
+            measure(cases[words[2]], int(words[0]), int(words[1]))
+        elif command == "close":
+            del cases[words[0]]
+            say({})
+        else:
+            runtime, a.precision, a.folder, folder = words
+            try:
+                run, outputs = PRODUCTS[runtime](a)
+                save(folder, outputs(run()))
+            except Unavailable as e:
+                say({"unavailable": str(e)})
+                continue
+            opened += 1
+            cases[str(opened)] = run
+            say({"case": str(opened)})
 
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("runtime", choices=RUNTIMES)
+    p.add_argument("runtime", choices=[*RUNTIMES, "products"])
     p.add_argument("precision")
     p.add_argument("folder")
     p.add_argument("--threads", type=int, required=True)
@@ -202,6 +235,9 @@ def main():
     p.add_argument("--compiled", action="store_true")
     a = p.parse_args()
     a.folder = a.folder.rstrip("/")
+    if a.runtime == "products":
+        serve_products(a)
+        return
     try:
         run, outputs = RUNTIMES[a.runtime](a)
         result = outputs(run())
@@ -209,11 +245,7 @@ def main():
         say({"unavailable": str(e)})
         return
     if a.outputs:
-        import numpy
-
-        os.makedirs(a.outputs, exist_ok=True)
-        for name, y in result.items():
-            numpy.save(os.path.join(a.outputs, file_name(name) + ".npy"), numpy.ascontiguousarray(y))
+        save(a.outputs, result)
     say({"ready": True, **({k: v for k, v in result.items() if isinstance(v, int)} if a.runtime == "train" else {})})
     serve(run)
 

@@ -125,10 +125,10 @@ def start_table(figures):
     rows = []
     for name in [n for n in TITLES if n in figures["networks"]]:
         e = figures["networks"][name]
-        if not e.get("start"):
+        if not e.get("memory"):
             continue
-        parts = []
-        for which, goal in (("warm", WARM_S), ("empty", EMPTY_S)):
+        parts = [] if e["start"] else ["-", "-"]
+        for which, goal in (("warm", WARM_S), ("empty", EMPTY_S)) if e["start"] else ():
             s = e["start"][which]
             seconds = (s["context_ms"] + s["plan_ms"] + s["first_ms"]) / 1e3
             text = f"{seconds:.2f} s" if seconds <= goal else f"**{seconds:.2f} s**"

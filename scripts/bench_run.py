@@ -1,5 +1,6 @@
 """Processes that run one network each, and their measurement in turns on the same processors: whoever is not at its turn
 is stopped, so no waiting thread of one runtime takes time from another."""
+import contextlib
 import json
 import os
 import select
@@ -64,15 +65,20 @@ class Runner:
         except ValueError:
             raise Failed(f"answered {line[:80]!r}") from None
 
-    def run(self, count, warm_up):
+    def ask(self, text, seconds=TURN_S):
+        """The answer to a line; the process goes on only meanwhile."""
         self.process.send_signal(signal.SIGCONT)
         try:
-            self.process.stdin.write(f"run {count} {warm_up}\n".encode())
+            self.process.stdin.write(text.encode() + b"\n")
             self.process.stdin.flush()
         except OSError:
             raise Failed(self.why("ended")) from None
-        found = self.answer(TURN_S)
+        found = self.answer(seconds)
         self.pause()
+        return found
+
+    def run(self, count, warm_up, case=""):
+        found = self.ask(f"run {count} {warm_up} {case}")
         if "error" in found or len(found["ms"]) != count:
             raise Failed(found.get("error", "too few runs"))
         return found
@@ -87,6 +93,24 @@ class Runner:
                 self.process.kill()
                 self.process.wait()
         self.stderr.close()
+
+
+class Case:
+    """One of many things that a process has ready, for in_turns: starting it once saves time."""
+
+    def __init__(self, runner, text):
+        self.runner = runner
+        head = runner.ask("open " + text, START_S)
+        if "unavailable" in head:
+            raise Unavailable(head["unavailable"])
+        self.case = head["case"]
+
+    def run(self, count, warm_up):
+        return self.runner.run(count, warm_up, self.case)
+
+    def close(self):
+        with contextlib.suppress(Failed):
+            self.runner.ask(f"close {self.case}")
 
 
 def summary(blocks):

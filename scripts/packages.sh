@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the Debian packages that gazed needs and that are missing; says which. Usage: packages.sh [build|check|lint]...
+# Installs the Debian packages that gazed needs and that are missing; says which. Usage: packages.sh [build|check|lint|bench]...
 # Asks for sudo only when something is missing and it is not root.
 set -eu
 
@@ -7,6 +7,7 @@ build='gcc libc6-dev make pkg-config python3 libdrm-dev ocl-icd-opencl-dev openc
 run='ocl-icd-libopencl1 pocl-opencl-icd'
 check='clang libclang-rt-14-dev libcmocka-dev umockdev'
 lint='clang-format clang-tidy cppcheck shellcheck mandoc'
+bench='python3-venv'
 
 want="$build $run"
 for group in "$@"; do
@@ -14,8 +15,9 @@ for group in "$@"; do
     build) ;;
     check) want="$want $check" ;;
     lint) want="$want $check $lint" ;;
+    bench) want="$want $bench" ;;
     *)
-        echo "packages.sh: unknown group '$group' (build, check, lint)" >&2
+        echo "packages.sh: unknown group '$group' (build, check, lint, bench)" >&2
         exit 2
         ;;
     esac

@@ -1,10 +1,22 @@
 /* bench_print.c - what npu-bench found, for people and as JSON. */
+#include "libnpu/graph.h"
 #include "libnpu/json_text.h"
 #include "models/tool/bench.h"
 
 static const char *what_runs(const struct bench_args *a)
 {
     return a->train ? "training step" : bench_precision_names[a->precision];
+}
+
+/* Numbers that are trained. */
+static int64_t parameters_of(const npu_graph *g)
+{
+    int64_t sum = 0;
+
+    for (npu_val v = 1; v <= g->n_values; v++)
+        if (npu_value_of(g, v)->kind == NPU_VALUE_PARAM)
+            sum += npu_shape_elements(npu_val_shape(g, v));
+    return sum;
 }
 
 /* Everything but times; without the closing bracket. */
@@ -20,8 +32,9 @@ void bench_print_head(const struct bench_args *a, npu_dev *dev, const struct ben
     npu_json_text(out, info->id);
     fputs(", \"device_name\": ", out);
     npu_json_text(out, info->name);
-    fprintf(out, ", \"precision\": \"%s\", \"train\": %s, \"threads\": %d, \"batch\": %d",
-            bench_precision_names[a->precision], a->train ? "true" : "false", info->compute_units, a->batch);
+    fprintf(out, ", \"precision\": \"%s\", \"train\": %s, \"threads\": %d, \"batch\": %d, \"parameters\": %lld",
+            bench_precision_names[a->precision], a->train ? "true" : "false", info->compute_units, a->batch,
+            (long long)parameters_of(n->graph));
     fprintf(out,
             ", \"memory\": {\"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
             "\"nodes\": %d, \"launches\": %d}",

@@ -168,6 +168,28 @@ def turns():
     assert said == ["dies: boom"], said
 
 
+MANY = """
+import json, sys
+print(json.dumps({"ready": True}), flush=True)
+for line in sys.stdin:
+    word, *rest = line.split()
+    if word == "open":
+        answer = {"case": rest[0]} if rest[0] != "bad" else {"unavailable": "not here"}
+    else:
+        answer = {"ms": [float(rest[2])] * int(rest[0]), "cpu_ms": 1} if word == "run" else {}
+    print(json.dumps(answer), flush=True)
+"""
+
+
+@test
+def many_cases_in_one_process():
+    shared = bench_run.Runner([sys.executable, "-c", MANY], os.sched_getaffinity(0))
+    found = bench_run.in_turns({"a": bench_run.Case(shared, "2"), "b": bench_run.Case(shared, "4")}, 2, 0.008)
+    tap.equal((found["a"]["p50_ms"], found["a"]["runs"], found["b"]["p50_ms"], found["b"]["runs"]), (2.0, 8, 4.0, 4))
+    tap.equal(str(tap.raises(bench_run.Unavailable, bench_run.Case, shared, "bad")), "not here")
+    shared.close()
+
+
 @test
 def runners_that_do_not_start():
     def start(code):
