@@ -65,6 +65,9 @@ def measures_matter():
     base = explain("gaze_vit", "sim")["npu"]
     assert explain("gaze_vit", "sim:bw=51.2G")["npu"]["cycles"] < 0.8 * base["cycles"]
     assert explain("gaze_vit", "sim:8x8")["npu"]["cycles"] > base["cycles"]
+    out = explain("gaze_vit", "sim:stay=0")["npu"]
+    assert out["resident"]["values"] == 0 and base["resident"]["spilled_values"] == 0 and base["resident"]["values"] >= 30
+    assert base["cycles"] < 0.7 * out["cycles"] and base["read"] + base["written"] < 0.4 * (out["read"] + out["written"])
     eight = explain("gaze_vit", "sim", "--batch", "8")["npu"]
     assert eight["products"] == 8 * base["products"] and eight["utilisation"] > base["utilisation"]
 

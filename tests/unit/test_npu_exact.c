@@ -11,9 +11,10 @@
 
 #include <cmocka.h>
 
-#include "libnpu/graph.h"
+#include "libnpu/dev/sim.h"
 #include "libnpu/quant.h"
 #include "libnpu/rng.h"
+#include "libnpu/sim/counters.h"
 #include "models/tool/net_by_name.h"
 
 enum { DEVICES = 4, INPUTS = 2 };
@@ -131,6 +132,18 @@ static float *outputs(npu_plan *p, const npu_graph *g, int64_t *ret_n)
     return y;
 }
 
+static void print_cycles(const char *name, const npu_plan *p)
+{
+    const struct sim_plan *sp = npu_plan_sim(p);
+    struct sim_counters n;
+
+    if (!sp)
+        return;
+    assert_int_equal(sim_time(npu_dev_sim_config(p->dev), &sp->program, NULL, &n), 0);
+    printf("# %s: %llu cycles, %llu KiB read, %llu KiB written\n", name, (unsigned long long)n.cycles,
+           (unsigned long long)n.read >> 10, (unsigned long long)n.written >> 10);
+}
+
 /* Results of all inputs on one device; [INPUTS] arrays of *ret_n floats. */
 static void results_on(npu_dev *d, const char *name, const char *path, float **ret_y, int64_t *ret_n)
 {
@@ -148,6 +161,7 @@ static void results_on(npu_dev *d, const char *name, const char *path, float **r
         run(p, net.graph, i + 1);
         ret_y[i] = outputs(p, net.graph, ret_n);
     }
+    print_cycles(name, p);
     npu_plan_free(p);
     net_clear(&net);
 }
