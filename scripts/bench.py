@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures gazed's runtime against onnxruntime, OpenVINO and torch: make bench.
 
-usage: bench.py [--quick] [--seconds S] [--only WORD]... [--python PYTHON] [--device D] [--build DIR] [--no-docs]
+usage: bench.py [--quick] [--seconds S] [--only WORD]... [--threads N]... [--python PYTHON] [--device D] [--build DIR] [--no-docs]
        bench.py --report bench.json
 
 All run the same networks with the same weights and inputs, in turns on the same processors; what a runtime computes is
@@ -53,7 +53,7 @@ class Bench:
         self.a, self.python = a, python
         self.folder = os.path.join(a.build, "bench")
         self.cpus = sorted(os.sched_getaffinity(0))
-        self.threads = sorted({1, min(2, len(self.cpus))})
+        self.threads = a.threads or sorted({1, min(2, len(self.cpus))})
         self.tool = os.path.join(a.build, "bin", "npu-bench")
         self.done, self.total, self.start = 0, 1, time.monotonic()
         # Tiers are chosen by time when a plan is first made: anew for each benchmark, and kept away from other programs.
@@ -183,12 +183,14 @@ class Bench:
         found = self.compare(name, ["ours f32", "openblas f32"], threads, {"NPU_MAT_NATIVE": "0"})
         return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]), macs=self.macs(name))
 
+    def train_command(self, threads):
+        device = ["--device", self.a.device] if self.a.device else []
+        return [self.tool, "gaze_vit", "--train", "--batch", str(TRAIN_BATCH), "--threads", str(threads), *device]
+
     def training(self, threads):
         train = [self.python, os.path.join(HERE, "bench_peer.py"), "train"]
         more = ["none", "--threads", str(threads), "--batch", str(TRAIN_BATCH)]
-        commands = {"ours f32": [self.tool, "gaze_vit", "--train", "--batch", str(TRAIN_BATCH), "--threads", str(threads), "--serve"]
-                    + (["--device", self.a.device] if self.a.device else []),
-                    "torch f32": train + ["f32"] + more, "torch bf16": train + ["bf16"] + more}
+        commands = {"ours f32": self.train_command(threads) + ["--serve"], "torch f32": train + ["f32"] + more, "torch bf16": train + ["bf16"] + more}
         if not self.a.quick:
             commands["torch-compiled f32"] = train + ["f32"] + more + ["--compiled"]
         self.missing = {}
@@ -219,6 +221,11 @@ class Bench:
         found = self.tool_json(self.ours(name, precision, threads, "--profile", "--json", "--seconds", seconds, *calib), threads)
         return {"precision": precision, "threads": threads, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": self.macs(name)}
 
+    def profile_training(self, threads):
+        """A step is reckoned as three times the multiply-adds of the forward pass."""
+        found = self.tool_json(self.train_command(threads) + ["--profile", "--json", "--seconds", str(max(0.5, self.a.block_s))], threads)
+        return {"precision": "f32", "threads": threads, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": 3 * TRAIN_BATCH * self.macs("gaze_vit")}
+
     def growth(self, threads):
         labels = ["ours f32", "onnxruntime f32", "openvino f32"]
         out = {"threads": threads, "batch": {}, "size": {}}
@@ -244,7 +251,7 @@ class Bench:
         return todo
 
     def make_files(self, todo):
-        names = sorted({name for kind, name, _ in todo if kind != "training"})
+        names = sorted({name for kind, name, _ in todo})
         if self.wanted("growth"):
             names += [f"gaze_vit@{b}" for b in BATCHES if self.wanted("gaze_vit")] + [f"mobilenet_v2@{s}" for s in SIZES if self.wanted("mobilenet_v2")]
         self.say("making networks, inputs and quantised files")
@@ -263,7 +270,7 @@ class Bench:
     def measure(self):
         todo = self.plan()
         growth = self.wanted("growth") and any(self.wanted(n) for n in ("gaze_vit", "mobilenet_v2"))
-        self.total = len(todo) * len(self.threads) + sum(kind == "network" for kind, _, _ in todo) + (len(BATCHES) + len(SIZES) if growth else 0)
+        self.total = len(todo) * len(self.threads) + sum(kind in ("network", "training") for kind, _, _ in todo) + (len(BATCHES) + len(SIZES) if growth else 0)
         self.make_files(todo)
         self.describe()
         self.start = time.monotonic()
@@ -281,6 +288,12 @@ class Bench:
                 self.result["networks"][name].update(self.starts(name), profile=self.profile(name, self.threads[-1]), macs=self.macs(name))
             except Failed as e:
                 self.note(f"{name}: {e}")
+        if self.result["training"]:
+            self.step("plan of the training step")
+            try:
+                self.result["training"]["profile"] = self.profile_training(self.threads[-1])
+            except Failed as e:
+                self.note(f"training: {e}")
         if growth:
             self.result["growth"] = self.growth(self.threads[-1])
         self.save()
@@ -326,6 +339,7 @@ def arguments():
     p.add_argument("--seconds", type=float, help="of timing in all, start-up of processes aside (default 900, quick 120)")
     p.add_argument("--only", action="append", help="networks whose name has this in it; product, training, growth likewise")
     p.add_argument("--python", default=os.environ.get("BENCH_PYTHON") or None, help="an interpreter that has the other runtimes")
+    p.add_argument("--threads", type=int, action="append", choices=range(1, len(os.sched_getaffinity(0)) + 1), help="default: 1 and 2")
     p.add_argument("--device", help="as npu-info lists them")
     p.add_argument("--build", default=os.environ.get("O", "build"))
     p.add_argument("--out", help="default: bench.json in the build folder")

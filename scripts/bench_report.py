@@ -104,7 +104,8 @@ def times_table(figures):
     return table(["network", "runtime", *(f"{h}, ms" for h in heads(threads)), "90 % within", "signal to noise"], rows)
 
 
-def product_table(entries, threads):
+def product_table(entries, threads, peaks):
+    """Speeds; ours with its share of the processor's peak."""
     rows = []
     for key, entry in entries.items():
         name, _, precision = key.partition(" ")
@@ -115,9 +116,10 @@ def product_table(entries, threads):
             ours = next((x for label, x in m["times"].items() if label.startswith("ours")), None)
             peers = [(x["p50_ms"], label) for label, x in m["times"].items() if not label.startswith("ours")]
             peer = m["times"][min(peers)[1]] if peers else None
-            cells += [rate(ours), f"{rate(peer)} ({min(peers)[1].split()[0]})" if peers else "-", rated(m["ratio"]["ratio"] if m.get("ratio") else None, None)]
+            roof = bench_numbers.roof_ms(m["macs"], peaks[str(t)], precision) if ours else None
+            cells += [f"{rate(ours)} ({100 * roof / ours['p50_ms']:.0f} %)" if ours else "-", f"{rate(peer)} ({min(peers)[1].split()[0]})" if peers else "-", rated(m["ratio"]["ratio"] if m.get("ratio") else None, None)]
         rows.append([name.partition(":")[2].replace("x", " x ").replace("*", ", "), precision or "f32", *cells])
-    head = [c for h in heads(threads) for c in (f"{h}: gazed, Gop/s", "best peer", "ratio")]
+    head = [c for h in heads(threads) for c in (f"{h}: gazed, Gop/s (of the peak)", "best peer", "ratio")]
     return table(["M x K x N, products in turn", "", *head], rows)
 
 
@@ -141,15 +143,16 @@ def start_table(figures):
 def where_table(figures):
     """Network, its roof and where the time goes, for those that miss a goal (all that have none, too)."""
     rows = []
-    for name in [n for n in TITLES if n in figures["networks"]]:
-        e, p = figures["networks"][name], figures["networks"][name].get("profile")
+    entries = [(TITLES[n], GOALS.get(n), figures["networks"][n]) for n in TITLES if n in figures["networks"]]
+    for title, goal, e in entries + [("training step of gaze_vit", TRAINING_GOAL, figures["training"])]:
+        p = e.get("profile")
         r = p and e.get(str(p["threads"]), {}).get("ratio")
-        if not p or not r or (name in GOALS and r["ratio"] >= GOALS[name]):
+        if not p or not r or (goal and r["ratio"] >= goal):
             continue
         roof = bench_numbers.roof_ms(p["macs"], figures["peak"][str(p["threads"])], p["precision"])
         share = f"{number(roof)} ms, {100 * roof / r['ours_ms']:.0f} % of it"
         where = ", ".join(f"{op} {100 * s:.0f} %" for op, s in p["operations"])
-        rows.append([TITLES[name], p["precision"], f"{p['macs'] / 1e6:.0f} M", f"{number(r['ours_ms'])} ms", share, where])
+        rows.append([title, p["precision"], f"{p['macs'] / 1e6:.0f} M", f"{number(r['ours_ms'])} ms", share, where])
     return table(["network", "in", "multiply-adds", "ours", "at the processor's peak", "where the time goes"], rows) if rows else ""
 
 
@@ -200,7 +203,7 @@ def section(figures):
     if f.get("growth") and f["growth"]["batch"]:
         lines += ["", "### Growth", "", growth_lines(f["growth"])]
     if f["products"] or f["blas"]:
-        lines += ["", "### Products of matrices", "", product_table({**f["products"], **f["blas"]}, f["threads"])]
+        lines += ["", "### Products of matrices", "", product_table({**f["products"], **f["blas"]}, f["threads"], f["peak"])]
     missing = missing_lines(f)
     if missing:
         lines += ["", "### Not measured", "", *missing]

@@ -48,7 +48,8 @@ def figures():
     return {"processor": "P", "cores": 2, "load_at_start": 0.1, "versions": "v", "device": "D", "when": "2026-01-01", "quick": False, "threads": [1, 2],
             "notes": ["a note"], "peak": {"1": peak, "2": peak}, "networks": networks, "products": {"gemm:197x1x1*4 f32": {"1": product, "2": product}},
             "blas": {"matmul:8x8x8": {"1": dict(product, ratio={"ratio": 0.5}), "2": product}},
-            "training": {"1": dict(cell(4.0, 12.0), batch=24), "2": dict(cell(4.0, 2.0), batch=24)}, "growth": growth}
+            "training": {"1": dict(cell(4.0, 12.0), batch=24), "2": dict(cell(4.0, 2.0), batch=24),
+                         "profile": {"precision": "f32", "threads": 2, "macs": 10 ** 8, "operations": [["matmul (vec8)", 0.5]]}}, "growth": growth}
 
 
 @test
@@ -108,7 +109,7 @@ def the_section():
     tap.equal(rows["training step of gaze_vit"][2], [3.0, 0.5])
     text = bench_report.section(f)
     for words in ("| gaze_vit, one face | >= 1.3 | 2.00 | **0.50** |", "**gazed** int8 | 2.00 | 2.00 |", "0.15 s = 100 + 50 + 2 ms", "**20.10 s**", "0.50 of 4.00 MiB",
-                  "1000 M | 2.00 ms | 10.0 ms, 500 % of it | conv2d (vec8) 75 %", "**gazed** f32 0.500 ms", "* torch bf16: no such thing", "* a note", "200 Gop/s in int8"):
+                  "1000 M | 2.00 ms | 10.0 ms, 500 % of it | conv2d (vec8) 75 %", "**gazed** f32 0.500 ms", "* torch bf16: no such thing", "* a note", "200 Gop/s in int8", "| training step of gaze_vit | f32 | 100 M | 2.00 ms | 2.00 ms, 100 % of it | matmul (vec8) 50 % |", "| 2.00 (2 %) | 1.00 (mkl) | 2.00 |"):
         assert words in text, (words, text)
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.M):
         tap.equal(len({line.count("|") for line in block.strip().splitlines()}), 1)
