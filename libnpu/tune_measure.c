@@ -7,17 +7,18 @@
 enum { ROUNDS = 7, MIN_ROUNDS = 3, MAX_REPEATS = 16 };
 #define MAX_BYTES      (256u << 20) /* of the node's tensors: they are held once a candidate */
 #define ROUND_NS       200000       /* short kernels are repeated for about so long */
-#define CLEARLY_SLOWER 3.0          /* one round is enough then */
+#define CLEARLY_SLOWER 3.0          /* one more round is enough then */
 
 struct racer {
     npu_plan *plan;
-    double first_ns; /* of the first run after the warm-up */
+    double best_ns; /* of a run */
     double ns[ROUNDS];
+    int rounds;
 };
 
 struct race {
     struct racer racer[NPU_TUNE_OPTIONS];
-    int n, rounds;
+    int n;
 };
 
 /* A graph of that node alone: what is frozen stays so, hence weights are packed before the times are taken. */
@@ -76,7 +77,7 @@ static int start(struct race *q, struct npu_dev *d, npu_graph *g, const char *co
         if (r == 0)
             r = npu_plan_run(a->plan);
         if (r == 0)
-            r = time_runs(a->plan, 1, &a->first_ns);
+            r = time_runs(a->plan, 1, &a->best_ns);
         if (r < 0)
             return r;
         if (npu_now_ns() > until_ns)
@@ -85,29 +86,59 @@ static int start(struct race *q, struct npu_dev *d, npu_graph *g, const char *co
     return 0;
 }
 
-/* Every other round backwards, so that none is always the one after the slow one. */
+/* How many can still win: the others are far slower than the best one so far. */
+static int contenders(const struct race *q, double *ret_limit_ns)
+{
+    double least_ns = INFINITY;
+    int n = 0;
+
+    for (int i = 0; i < q->n; i++)
+        least_ns = fmin(least_ns, q->racer[i].best_ns);
+    for (int i = 0; i < q->n; i++)
+        n += q->racer[i].best_ns <= CLEARLY_SLOWER * least_ns;
+    *ret_limit_ns = CLEARLY_SLOWER * least_ns;
+    return n;
+}
+
+static int run_round(struct race *q, int round, double limit_ns)
+{
+    for (int k = 0; k < q->n; k++) {
+        /* every other round backwards, so that none is always the one after the slow one */
+        struct racer *a = &q->racer[round % 2 ? q->n - 1 - k : k];
+        const int times = (int)fmin(fmax(ROUND_NS / (a->best_ns + 1.0), 1.0), MAX_REPEATS);
+        int r;
+
+        if (a->rounds > 0 && a->best_ns > limit_ns)
+            continue;
+        r = time_runs(a->plan, times, &a->ns[a->rounds]);
+        if (r < 0)
+            return r;
+        a->best_ns = fmin(a->best_ns, a->ns[a->rounds++]);
+    }
+    return 0;
+}
+
 static int run_rounds(struct race *q, int64_t until_ns)
 {
-    double round_ns = 0.0, least_ns = INFINITY, most_ns = 0.0;
+    double limit_ns;
 
-    for (int i = 0; i < q->n; i++) {
-        least_ns = fmin(least_ns, q->racer[i].first_ns);
-        most_ns = fmax(most_ns, q->racer[i].first_ns);
-        round_ns += fmax(q->racer[i].first_ns, ROUND_NS);
-    }
-    for (q->rounds = 0; q->rounds < ROUNDS; q->rounds++) {
+    for (int round = 0; round < ROUNDS; round++) {
+        const int n = contenders(q, &limit_ns);
+        double round_ns = 0.0;
+        int r;
+
+        if (n == 1 && round > 0)
+            return 0;
+        for (int i = 0; i < q->n; i++)
+            if (round == 0 || q->racer[i].best_ns <= limit_ns)
+                round_ns += fmax(q->racer[i].best_ns, ROUND_NS);
         if ((double)npu_now_ns() + round_ns > (double)until_ns)
-            break;
-        for (int k = 0; k < q->n; k++) {
-            struct racer *a = &q->racer[q->rounds % 2 ? q->n - 1 - k : k];
-            const int times = (int)fmin(fmax(ROUND_NS / (a->first_ns + 1.0), 1.0), MAX_REPEATS);
-            int r = time_runs(a->plan, times, &a->ns[q->rounds]);
-
-            if (r < 0)
-                return r;
-        }
+            return round >= MIN_ROUNDS ? 0 : -ETIME;
+        r = run_round(q, round, limit_ns);
+        if (r < 0)
+            return r;
     }
-    return q->rounds >= MIN_ROUNDS || (q->rounds > 0 && q->n == 2 && most_ns > CLEARLY_SLOWER * least_ns) ? 0 : -ETIME;
+    return 0;
 }
 
 static int by_time(const void *a, const void *b)
@@ -128,8 +159,10 @@ int npu_tune_measure(struct npu_dev *d, const struct npu_graph *g, const struct 
         r = run_rounds(&q, until_ns);
     for (int i = 0; i < n_tiers; i++) {
         if (r == 0) {
-            qsort(q.racer[i].ns, (size_t)q.rounds, sizeof q.racer[i].ns[0], by_time);
-            us[i] = (float)fmax(q.racer[i].ns[q.rounds / 2] * 1e-3, 1e-3);
+            struct racer *a = &q.racer[i];
+
+            qsort(a->ns, (size_t)a->rounds, sizeof a->ns[0], by_time);
+            us[i] = (float)fmax((a->rounds < MIN_ROUNDS ? a->best_ns : a->ns[a->rounds / 2]) * 1e-3, 1e-3);
         }
         npu_plan_free(q.racer[i].plan);
     }

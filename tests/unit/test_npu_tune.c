@@ -109,11 +109,13 @@ static void test_bad_lines(void **state)
 }
 
 /* ---- choice ---- */
+enum { M = 192, K = 256, N = 128 }; /* large enough that the emulation is slower than a driver on a busy machine */
+
 struct result {
     char tier[32];
     enum npu_choice_why why;
     int candidates;
-    float y[64 * 48];
+    float y[M * N];
 };
 
 static void fill(float *v, int64_t n)
@@ -125,9 +127,8 @@ static void fill(float *v, int64_t n)
 /* y = a b with bf16 operands, by a device that is opened for it; false: there is no OpenCL CPU device. */
 static bool product(const char *cache, struct result *ret)
 {
-    enum { M = 64, K = 96, N = 48 };
+    static float a[M * K], b[K * N];
     const struct npu_matmul_opts o = {.out_f32 = true};
-    float a[M * K], b[K * N];
     npu_ctx *ctx = NULL;
     npu_graph *g;
     npu_plan *p;
@@ -168,7 +169,7 @@ static bool product(const char *cache, struct result *ret)
 static void check(const struct result *a, const struct result *b)
 {
     for (size_t i = 0; i < sizeof a->y / sizeof a->y[0]; i++)
-        assert_float_equal(a->y[i], b->y[i], 1e-4f);
+        assert_float_equal(a->y[i], b->y[i], 1e-3f);
 }
 
 static int damage_one(const char *path, const struct stat *st, int type, struct FTW *w)
