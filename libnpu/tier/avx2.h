@@ -11,6 +11,7 @@
 #define NPU_AVX2_TIER "avx2"
 
 enum { NPU_AVX2_PANEL = 16, NPU_AVX2_ROWS = 6 }; /* of a register tile: columns and rows */
+enum { NPU_AVX2_TAPS = 49 };                     /* of a depthwise window, at most */
 
 /* The launches take the fields in this order as int32 arguments. A product is the 1 x 1 convolution of a picture of one
  * row; x [n, h, w, cin], weights [kh kw cin, cout]. */

@@ -156,6 +156,8 @@ int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const 
 
     if (!a)
         return -EOPNOTSUPP;
+    if ((int64_t)g.kh * g.kw > NPU_AVX2_TAPS)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "the window is too large");
     k = native_launch(l, a->depthwise, clamp(shares(l, (double)work, 1e5), 1, lines));
     for (int i = 0; i < 5; i++)
         npu_launch_val(k, all[i]);

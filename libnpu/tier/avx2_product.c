@@ -235,21 +235,6 @@ void npu_avx2_conv_run(const struct npu_native_call *c, int part, int n_parts)
 }
 
 /* ---- one channel a group ---- */
-/* Eight channels from n on of one result pixel whose window may reach beyond the picture. */
-static __m256 dw_edge(const struct npu_avx2_conv *g, const float *x, const float *w, int64_t z, int64_t top,
-                      int64_t left, int64_t n, int64_t count)
-{
-    __m256 sum = _mm256_setzero_ps();
-
-    for (int64_t t = 0; t < (int64_t)g->kh * g->kw; t++) {
-        const float *p = pixel_at(g, x, z, top + t / g->kw, left + t % g->kw);
-
-        if (p)
-            sum = _mm256_fmadd_ps(load_some(p + n, count), load_some(w + t * g->cin + n, count), sum);
-    }
-    return sum;
-}
-
 static inline void dw_finish(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t at, int64_t n,
                              int64_t count, __m256 v)
 {
@@ -258,6 +243,28 @@ static inline void dw_finish(const struct npu_native_call *c, const struct npu_a
     if (c->p[3])
         v = _mm256_add_ps(v, load_some((const float *)c->p[3] + at, count));
     store_some((float *)c->p[4] + at, count, act8(v, g->act & 255));
+}
+
+/* One result pixel whose window may reach beyond the picture: the taps inside, for all channels. */
+static void dw_edge(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t z, int64_t top,
+                    int64_t left, int64_t at)
+{
+    const float *src[NPU_AVX2_TAPS], *w[NPU_AVX2_TAPS];
+    int taps = 0;
+
+    for (int64_t t = 0; t < (int64_t)g->kh * g->kw; t++) {
+        src[taps] = pixel_at(g, c->p[0], z, top + t / g->kw, left + t % g->kw);
+        w[taps] = (const float *)c->p[1] + t * g->cin;
+        taps += src[taps] != NULL;
+    }
+    for (int64_t n = 0; n < g->cin; n += 8) {
+        const int64_t count = g->cin - n;
+        __m256 sum = _mm256_setzero_ps();
+
+        for (int i = 0; i < taps; i++)
+            sum = _mm256_fmadd_ps(load_some(src[i] + n, count), load_some(w[i] + n, count), sum);
+        dw_finish(c, g, at + n, n, count, sum);
+    }
 }
 
 /* Pixels ox .. end - 1 whose 3 x 3 windows lie inside; the nine weights stay in registers. */
@@ -286,7 +293,7 @@ static void dw_inner3(const struct npu_native_call *c, const struct npu_avx2_con
 
 static void dw_line(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t z, int64_t oy)
 {
-    const float *x = c->p[0], *w = c->p[1];
+    const float *x = c->p[0];
     const int64_t top = oy * g->stride - g->pad_top, cin = g->cin;
     /* pixels whose window lies inside the picture */
     int64_t from = at_most(g->ow, (g->pad_left + g->stride - 1) / g->stride);
@@ -296,19 +303,17 @@ static void dw_line(const struct npu_native_call *c, const struct npu_avx2_conv 
     if (g->kh != 3 || g->kw != 3 || top < 0 || top + g->kh > g->h)
         from = end = g->ow;
     for (int64_t ox = 0, pixels; ox < g->ow; ox += pixels) {
-        const bool inner = ox >= from && ox < end;
-        const int64_t left = ox * g->stride - g->pad_left, row = (z * g->oh + oy) * g->ow;
+        const int64_t left = ox * g->stride - g->pad_left, at = ((z * g->oh + oy) * g->ow + ox) * cin;
+        int64_t n = 0;
 
-        /* as many as keep their sources in the first cache */
-        pixels = inner ? at_most(end - ox, at_least(4, 2048 / cin)) : 1;
-        for (int64_t n = 0; n < cin; n += 8) {
-            if (inner && cin - n >= 8)
-                dw_inner3(c, g, pixel_at(g, x, z, top, left) + n, (row + ox) * cin + n, n, pixels);
-            else
-                for (int64_t i = 0; i < pixels; i++)
-                    dw_finish(c, g, (row + ox + i) * cin + n, n, cin - n,
-                              dw_edge(g, x, w, z, top, left + i * g->stride, n, cin - n));
+        if (ox < from || ox >= end || cin % 8 != 0) {
+            pixels = 1;
+            dw_edge(c, g, z, top, left, at);
+            continue;
         }
+        pixels = at_most(end - ox, at_least(4, 2048 / cin)); /* as many as keep their sources in the first cache */
+        for (; n < cin; n += 8)
+            dw_inner3(c, g, pixel_at(g, x, z, top, left) + n, at + n, n, pixels);
     }
 }
 

@@ -118,15 +118,15 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
     return agrees(d, (int64_t)g.n * g.oh * g.ow * g.cout);
 }
 
-static bool test_depthwise(const struct npu_avx2_kernels *a, struct data *d)
+static bool test_depthwise(const struct npu_avx2_kernels *a, int channels, struct data *d)
 {
     const struct npu_avx2_conv g = {.n = 1,
                                     .h = 7,
                                     .w = 9,
-                                    .cin = 11,
+                                    .cin = channels,
                                     .oh = 7,
                                     .ow = 9,
-                                    .cout = 11,
+                                    .cout = channels,
                                     .kh = 3,
                                     .kw = 3,
                                     .stride = 1,
@@ -266,7 +266,8 @@ int npu_avx2_self_test(const struct npu_avx2_kernels *k)
     fill(d->res, MOST, &seed);
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
         good = good && test_conv(k, shapes[i], d);
-    good = good && test_winograd(k, d) && test_depthwise(k, d) && test_attention(k, d) && test_layer_norm(k, d);
+    good = good && test_winograd(k, d) && test_depthwise(k, 11, d) && test_depthwise(k, 16, d) &&
+           test_attention(k, d) && test_layer_norm(k, d);
     free(d);
     return good ? 0 : -EIO;
 }
