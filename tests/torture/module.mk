@@ -13,6 +13,11 @@ $(O)/tests/test_npu_torture_models: $(torture_objs) $(O)/lib/libnpu_onnx_torture
 LIBS_test_npu_torture = -ludev -ldrm
 LIBS_test_npu_torture_models = -ludev -ldrm $(npu_onnx_libs)
 
+# Counts what a frame calls.
+TEST_PROGS += $(O)/tests/test_npu_frame
+$(O)/tests/test_npu_frame: $(torture_objs) $(O)/lib/libnpu_torture.a
+LIBS_test_npu_frame = -ludev -ldrm
+
 $(O)/lib/%_torture.a: $(O)/lib/%.a tests/torture/module.mk
 	@rm -f $@
 	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
