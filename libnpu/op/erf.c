@@ -14,16 +14,6 @@ struct erf_attr {
 #define SQRT_HALF      0.70710678118f
 #define TWO_BY_SQRT_PI 1.12837916710f
 
-static int erf_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
-                     size_t size)
-{
-    if (n->n_in != 1)
-        return op_why(why, size, "needs 1 input, got %d", n->n_in);
-    n->n_out = 1;
-    out[0] = in[0];
-    return op_need_float(in, 0, why, size);
-}
-
 static int erf_ref(const struct npu_ref_call *c)
 {
     const bool gelu = NPU_ATTR(struct erf_attr, c->node)->kind == ERF_GELU;
@@ -117,7 +107,7 @@ static npu_val gelu_case(npu_graph *g, int index)
 
 const struct npu_op npu_op_erf = {
     .name = "erf",
-    .shape = erf_shape,
+    .shape = op_unary_shape,
     .ref = erf_ref,
     .grad = erf_backward,
     .lower = erf_lower,
@@ -127,7 +117,7 @@ const struct npu_op npu_op_erf = {
 
 const struct npu_op npu_op_gelu_erf = {
     .name = "gelu_erf",
-    .shape = erf_shape,
+    .shape = op_unary_shape,
     .ref = erf_ref,
     .grad = erf_backward,
     .lower = erf_lower,

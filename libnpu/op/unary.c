@@ -59,16 +59,6 @@ static float unary_slope(int kind, float v)
     }
 }
 
-static int unary_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
-                       size_t size)
-{
-    if (n->n_in != 1)
-        return op_why(why, size, "needs 1 input, got %d", n->n_in);
-    n->n_out = 1;
-    out[0] = in[0];
-    return op_need_float(in, 0, why, size);
-}
-
 static int unary_ref(const struct npu_ref_call *c)
 {
     int kind = NPU_ATTR(struct unary_attr, c->node)->kind;
@@ -165,7 +155,7 @@ static npu_val unary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *,
     }                                                                                                                  \
     const struct npu_op npu_op_##NAME = {                                                                              \
         .name = #NAME,                                                                                                 \
-        .shape = unary_shape,                                                                                          \
+        .shape = op_unary_shape,                                                                                       \
         .ref = unary_ref,                                                                                              \
         .grad = unary_backward,                                                                                        \
         .lower = unary_lower,                                                                                          \

@@ -51,6 +51,16 @@ int op_need_float(const struct npu_tensor_type *in, int i, char *why, size_t siz
     return op_why(why, size, "input %d is %s, needs f32, bf16 or f16: npu_cast it", i, npu_dtype_name(in[i].dtype));
 }
 
+int op_unary_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
+                   size_t size)
+{
+    if (n->n_in != 1)
+        return op_why(why, size, "needs 1 input, got %d", n->n_in);
+    n->n_out = 1;
+    out[0] = in[0];
+    return op_need_float(in, 0, why, size);
+}
+
 int op_need_f32(const struct npu_tensor_type *in, int i, const char *name, int rank, const int64_t *dim, char *why,
                 size_t size)
 {

@@ -19,6 +19,10 @@ int op_need_float(const struct npu_tensor_type *in, int i, char *why, size_t siz
 int op_need_f32(const struct npu_tensor_type *in, int i, const char *name, int rank, const int64_t *dim, char *why,
                 size_t size);
 
+/* Shape rule of an operation on one float tensor whose result is like it. */
+int op_unary_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
+                   size_t size);
+
 static inline int64_t op_last(const struct npu_shape *s)
 {
     return s->rank ? s->dim[s->rank - 1] : 1;
