@@ -96,7 +96,7 @@ LIBS_npu-info = $(npu_libs)
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
 npu_tests += test_npu_quant test_npu_tune test_npu_int8_native
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
-$(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c)
+$(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
 

@@ -1,7 +1,6 @@
 /* test_npu_safetensors.c - files: good ones, a table of bad ones, every limit, every truncation, thousands of
  * mutations; loading into a plan is all or nothing.
  */
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,9 +12,8 @@
 #include "libnpu/dtype.h"
 #include "libnpu/rng.h"
 #include "libnpu/safetensors.h"
+#include "tests/fuzz/replay.h"
 #include "tests/unit/npu_helpers.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); /* tests/fuzz/fuzz_safetensors.c */
 
 static const struct npu_init zero = {.kind = NPU_INIT_ZERO};
 
@@ -225,32 +223,7 @@ static void mutations_are_survived(void **state)
 /* What the fuzzer starts from and what it once found. */
 static void the_corpus_is_replayed(void **state)
 {
-    static const char folder[] = "tests/fuzz/corpus/safetensors";
-    DIR *h = opendir(folder);
-    struct dirent *e;
-    int n = 0;
-
-    assert_non_null(h);
-    while ((e = readdir(h))) {
-        char path[512];
-        struct stat st;
-        uint8_t *bytes;
-        FILE *f;
-
-        snprintf(path, sizeof path, "%s/%s", folder, e->d_name);
-        if (e->d_name[0] == '.' || stat(path, &st) < 0)
-            continue;
-        f = fopen(path, "rb");
-        bytes = malloc((size_t)st.st_size + !st.st_size); /* of its size, so that the sanitizer sees each byte beyond */
-        assert_true(f && bytes);
-        assert_int_equal(fread(bytes, 1, (size_t)st.st_size, f), st.st_size);
-        fclose(f);
-        LLVMFuzzerTestOneInput(bytes, (size_t)st.st_size);
-        free(bytes);
-        n++;
-    }
-    closedir(h);
-    assert_true(n >= 11);
+    assert_true(fuzz_replay("tests/fuzz/corpus/safetensors", 0) >= 11);
 }
 
 static void deep_nesting_is_refused(void **state)

@@ -4,14 +4,12 @@
 #include <stddef.h>
 
 #include <cmocka.h>
-#include <dirent.h>
 
 #include "libnpu/onnx/model.h"
 #include "libnpu/rng.h"
+#include "tests/fuzz/replay.h"
 #include "tests/unit/npu_helpers.h"
 #include "tests/unit/test_onnx.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size); /* tests/fuzz/fuzz_onnx.c */
 
 static const float ones[64] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
 
@@ -229,31 +227,5 @@ void damaged_files_are_refused(void **state)
 
 void the_corpus_is_survived(void **state)
 {
-    DIR *d = opendir("tests/fuzz/corpus/onnx");
-    int files = 0;
-
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d));) {
-        char path[512];
-        unsigned char *bytes;
-        FILE *f;
-        long n;
-
-        if (e->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof path, "tests/fuzz/corpus/onnx/%s", e->d_name);
-        f = fopen(path, "rb");
-        assert_non_null(f);
-        fseek(f, 0, SEEK_END);
-        n = ftell(f);
-        rewind(f);
-        bytes = malloc((size_t)n + !n);
-        assert_int_equal(fread(bytes, 1, (size_t)n, f), n);
-        fclose(f);
-        LLVMFuzzerTestOneInput(bytes, (size_t)n);
-        free(bytes);
-        files++;
-    }
-    closedir(d);
-    assert_true(files >= 4);
+    assert_true(fuzz_replay("tests/fuzz/corpus/onnx", 0) >= 4);
 }

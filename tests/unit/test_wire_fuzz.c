@@ -1,6 +1,5 @@
 /* Hostile bytes to gaze wire, without a fuzzer: truncations and every single-byte mutation of each golden frame, random
  * bytes, and the corpus of tests/fuzz. Run under the address sanitizer it proves that nothing is read out of bounds. */
-#include <dirent.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,9 +9,8 @@
 
 #include <cmocka.h>
 
+#include "tests/fuzz/replay.h"
 #include "tests/wire/samples.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static struct wire_msg msg;
 static uint8_t bytes[WIRE_OUT_MAX];
@@ -91,23 +89,7 @@ static void test_random(void **state)
 
 static void test_corpus(void **state)
 {
-    static const char folder[] = "tests/fuzz/corpus/wire";
-    DIR *dir = opendir(folder);
-    struct dirent *e;
-    unsigned count = 0;
-
-    assert_non_null(dir);
-    while ((e = readdir(dir))) {
-        char path[512];
-
-        if (e->d_name[0] == '.')
-            continue;
-        snprintf(path, sizeof(path), "%s/%s", folder, e->d_name);
-        LLVMFuzzerTestOneInput(bytes, wire_read_file(path, bytes, sizeof(bytes)));
-        count++;
-    }
-    closedir(dir);
-    assert_true(count >= 8);
+    assert_true(fuzz_replay("tests/fuzz/corpus/wire", 0) >= 8);
 }
 
 int main(void)
