@@ -72,6 +72,9 @@ struct npu_tune_score {
     double least, most; /* times slower than the best one, where it was not */
 };
 bool npu_tune_score(const struct npu_tune *t, const char *tier, struct npu_tune_score *ret_score);
+/* Verdict of a self-test that needs the device's compiler; t may be NULL. */
+bool npu_tune_get_test(const struct npu_tune *t, const char *tier, bool *ret_passed); /* false: none yet */
+void npu_tune_set_test(struct npu_tune *t, const char *tier, bool passed);
 void npu_tune_save(struct npu_tune *t); /* if something was added; failures cost time */
 /* Verdicts as text, a line each, and back; lines that make no sense are left out. */
 char *npu_tune_print(const struct npu_tune *t, size_t *ret_size); /* malloc'ed; NULL: no memory */

@@ -1,8 +1,10 @@
 /* tune_table.c - verdicts on tiers: a table a device, kept in one entry of the program cache, whose rules for damaged
  * and unwritable entries hold. Processes that save at once keep what the other saved, or measure it again. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "libnpu/dev/cl.h"
+#include "libnpu/kernels.h"
 #include "libnpu/tune.h"
 
 #if defined(__x86_64__)
@@ -33,6 +35,17 @@ static void cpu_model(char buf[49])
 #endif
 }
 
+/* Of all kernel texts: other kernels, other verdicts. */
+static uint64_t kernels_hash(void)
+{
+    const char *text[64];
+    int n = 0;
+
+    for (const struct npu_kernel_source *s = npu_kernel_sources; s->name && n < 64; s++)
+        text[n++] = s->text;
+    return cl_cache_key(text, n);
+}
+
 static void load(struct npu_tune *t)
 {
     unsigned char *bytes;
@@ -47,8 +60,8 @@ static void load(struct npu_tune *t)
 struct npu_tune *npu_tune_new(const char *cache_dir, const char *identity, int units)
 {
     struct npu_tune *t = calloc(1, sizeof *t);
-    char model[49], threads[16];
-    const char *key[] = {"tiers 1", GAZED_VERSION, identity, model, threads};
+    char model[49], rest[64];
+    const char *key[] = {"tiers 1", GAZED_VERSION, identity, model, rest};
 
     if (!t)
         return NULL;
@@ -57,7 +70,7 @@ struct npu_tune *npu_tune_new(const char *cache_dir, const char *identity, int u
         return NULL;
     }
     cpu_model(model);
-    snprintf(threads, sizeof threads, "%d", units);
+    snprintf(rest, sizeof rest, "%d %" PRIx64, units, kernels_hash());
     t->key = cl_cache_key(key, sizeof key / sizeof key[0]);
     load(t);
     t->changed = false;
@@ -145,6 +158,33 @@ bool npu_tune_score(const struct npu_tune *t, const char *tier, struct npu_tune_
     if (s.classes > 0)
         *ret_score = s;
     return s.classes > 0;
+}
+
+/* Verdicts of self-tests stand among the others: one candidate with a time of 1 if it passed. */
+static void test_name(char *buf, size_t size, const char *tier)
+{
+    snprintf(buf, size, "self-test:%s", tier);
+}
+
+bool npu_tune_get_test(const struct npu_tune *t, const char *tier, bool *ret_passed)
+{
+    char name[NPU_TUNE_CLASS];
+    const struct npu_tune_verdict *v;
+
+    test_name(name, sizeof name, tier);
+    v = t ? find(t, name) : NULL;
+    if (v)
+        *ret_passed = v->us[0] < 1.5f;
+    return v;
+}
+
+void npu_tune_set_test(struct npu_tune *t, const char *tier, bool passed)
+{
+    struct npu_tune_verdict v = {.n = 1, .us = {passed ? 1.0f : 2.0f}};
+
+    test_name(v.class_text, sizeof v.class_text, tier);
+    if (t && npu_tune_add(t, &v) == 0)
+        npu_tune_save(t);
 }
 
 /* class TAB taken TAB time of each candidate */

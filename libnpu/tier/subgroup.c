@@ -6,6 +6,7 @@
 #include "libnpu/dev.h"
 #include "libnpu/quant.h"
 #include "libnpu/rng.h"
+#include "libnpu/tune.h"
 
 #define INTEL "cl_intel_subgroup_matrix_multiply_accumulate"
 #define ARM   "cl_arm_matrix_multiply"
@@ -158,10 +159,6 @@ static int test_way(struct npu_dev *d, const struct npu_subgroup_way *w, char *w
     struct npu_dev *ref = NULL;
     int r;
 
-    if (!emulation() && !strstr(d->info.extensions, w->extension)) {
-        snprintf(why, why_size, "%s is not advertised", w->extension);
-        return -EOPNOTSUPP;
-    }
     npu_dev_ref_info(&info);
     r = npu_dev_ref_open(d->ctx, &info, &ref);
     d->traits.subgroup = w->bit;
@@ -174,14 +171,35 @@ static int test_way(struct npu_dev *d, const struct npu_subgroup_way *w, char *w
     return r;
 }
 
+static bool is_advertised(const struct npu_dev *d, const struct npu_subgroup_way *w)
+{
+    return emulation() || strstr(d->info.extensions, w->extension);
+}
+
+/* By the verdict of an earlier start, if there is one. Failures for want of memory and the like are no verdict. */
+static bool passes(struct npu_dev *d, const struct npu_subgroup_way *w)
+{
+    bool passed = false;
+    char why[128];
+    int r;
+
+    if (!is_advertised(d, w))
+        return false;
+    if (!emulation() && npu_tune_get_test(d->tune, w->tier, &passed))
+        return passed;
+    r = test_way(d, w, why, sizeof why);
+    if (!emulation() && (r == 0 || r == -EIO || r == -ENOEXEC))
+        npu_tune_set_test(d->tune, w->tier, r == 0);
+    return r == 0;
+}
+
 void npu_subgroup_test(struct npu_dev *d)
 {
     const struct npu_subgroup_way *w;
     unsigned passed = 0;
-    char why[128];
 
     for (int i = 0; (w = npu_subgroup_way(i)); i++)
-        if (test_way(d, w, why, sizeof why) == 0)
+        if (passes(d, w))
             passed |= w->bit;
     d->traits.subgroup = passed;
 }
@@ -195,7 +213,10 @@ const char *npu_subgroup_why_not(struct npu_dev *d, const char *tier, char *buf,
             if (d->traits.subgroup & w->bit)
                 return NULL;
             snprintf(buf, size, "no memory for the self-test");
-            test_way(d, w, buf, size);
+            if (!is_advertised(d, w))
+                snprintf(buf, size, "%s is not advertised", w->extension);
+            else if (test_way(d, w, buf, size) == 0)
+                snprintf(buf, size, "self-test failed at an earlier start");
             return buf;
         }
     return "only for tests";

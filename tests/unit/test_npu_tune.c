@@ -93,6 +93,27 @@ static void test_table(void **state)
     npu_tune_free(t);
 }
 
+static void test_self_tests(void **state)
+{
+    struct npu_tune *t = npu_tune_new(dir, "a third", 2);
+    struct npu_tune_score s;
+    bool passed = false;
+
+    assert_false(npu_tune_get_test(t, "x", &passed));
+    assert_false(npu_tune_get_test(NULL, "x", &passed));
+    npu_tune_set_test(NULL, "x", true);
+    npu_tune_set_test(t, "x", true);
+    npu_tune_set_test(t, "y", false);
+    npu_tune_free(t);
+    t = npu_tune_new(dir, "a third", 2);
+    assert_true(npu_tune_get_test(t, "x", &passed));
+    assert_true(passed);
+    assert_true(npu_tune_get_test(t, "y", &passed));
+    assert_false(passed);
+    assert_false(npu_tune_score(t, "x", &s));
+    npu_tune_free(t);
+}
+
 static void test_bad_lines(void **state)
 {
     static const char text[] = "good\t1\t1.5 2.5\n\n\t0\t1\nno times\t0\t\nno number\tx\t1 2\nnot so many\t2\t1 2\n"
@@ -299,9 +320,9 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes), cmocka_unit_test(test_table),   cmocka_unit_test(test_bad_lines),
-        cmocka_unit_test(test_choice),  cmocka_unit_test(test_no_time), cmocka_unit_test(test_tiers),
-        cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_classes),   cmocka_unit_test(test_table),  cmocka_unit_test(test_self_tests),
+        cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_choice), cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_scores),
     };
     const char *home = getenv("HOME");
     char pocl[4096];
