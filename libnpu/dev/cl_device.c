@@ -1,4 +1,5 @@
 /* cl_device.c - OpenCL devices: finding them, opening one. */
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -258,6 +259,15 @@ static bool pick(cl_platform_id p, cl_device_id d, int index, void *arg)
     return index != a->index;
 }
 
+/* Threads of native launches: units of the device, but no more than the cores that this process may use. */
+static int usable_units(const struct npu_dev_info *i)
+{
+    cpu_set_t set;
+    const int cores = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : i->compute_units;
+
+    return cores > 0 && cores < i->compute_units ? cores : i->compute_units;
+}
+
 /* Language version, alignment, vector width and the like. -EIO if the driver does not say what a plan needs. */
 static int read_traits(struct cl_dev *d)
 {
@@ -287,6 +297,8 @@ static int read_traits(struct cl_dev *d)
     t->local_bytes = (size_t)local;
     t->native = (exec & CL_EXEC_NATIVE_KERNEL) && t->kind == NPU_KIND_CPU;
     t->cpu = t->native ? npu_cpu_features() : 0;
+    if (t->native)
+        t->compute_units = usable_units(&d->base.info);
     d->base.max_bank = (size_t)max_alloc;
     d->base.align = get_uint(d->id, CL_DEVICE_MEM_BASE_ADDR_ALIGN) / 8;
     if (d->base.align < 128)
@@ -376,7 +388,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, cl_errno(e), "%s: command queue: %s", info->id, cl_error_text(e));
     }
-    if (d->base.traits.native && npu_pool_new(d->base.info.compute_units, &d->pool) < 0) {
+    if (d->base.traits.native && npu_pool_new(d->base.traits.compute_units, &d->pool) < 0) {
         cl_ops.close(&d->base);
         return npu_ctx_fail(c, -ENOMEM, "%s: out of memory", info->id);
     }
