@@ -8,8 +8,9 @@
 #include "libnpu/tier/tier.h"
 
 enum { DEFAULT_MS = 300, MAX_MS = 600000 };
-#define MIN_WORK 65536.0 /* multiply-adds of a node worth a measurement */
-#define MARGIN   0.95f   /* a tier must be so much faster than the default one */
+#define MIN_WORK  65536.0 /* multiply-adds of a node worth a measurement */
+#define DRIVER_US 100.0   /* what submitting to a driver and waiting for it costs a run, about */
+#define MARGIN    0.95f   /* a tier must be so much faster than the default one */
 
 struct tuning {
     struct npu_plan *p;
@@ -169,7 +170,8 @@ static bool decide(struct tuning *u, int step, double *ret_work)
     return !v;
 }
 
-static void measure(struct tuning *u, int step, int64_t until_ns)
+/* False: no use in trying further. */
+static bool measure(struct tuning *u, int step, int64_t until_ns)
 {
     struct npu_choice *c = &u->p->choice[step];
     const struct npu_node *n = u->p->graph->node[u->p->step[step].node];
@@ -179,22 +181,63 @@ static void measure(struct tuning *u, int step, int64_t until_ns)
     int index[NPU_TUNE_OPTIONS];
     struct npu_tune_class k;
 
+    int r;
+
     if (!full_class(u, step, &k))
-        return;
+        return true;
     known = npu_tune_find(u->t, k.text);
     if (known) { /* another step of this plan has that class */
         take(c, known, NPU_CHOICE_MEASURED);
-        return;
+        return true;
     }
     v.n = candidates(c, tier, index);
-    if (npu_now_ns() >= until_ns || npu_tune_measure(u->p->dev, u->p->graph, n, tier, v.n, until_ns, v.us) < 0)
-        return;
+    r = npu_now_ns() >= until_ns ? -ETIME : npu_tune_measure(u->p->dev, u->p->graph, n, tier, v.n, until_ns, v.us);
+    if (r < 0)
+        return r != -EAGAIN;
     for (int i = 1; i < v.n; i++)
         if (v.us[i] < (v.taken ? v.us[v.taken] : MARGIN * v.us[0]))
             v.taken = i;
     snprintf(v.class_text, sizeof v.class_text, "%s", k.text);
     if (npu_tune_add(u->t, &v) == 0)
         take(c, &v, NPU_CHOICE_MEASURED);
+    return true;
+}
+
+/* Are all launches native that the step gets with this tier (NULL: by default)? */
+static bool is_native(struct tuning *u, int step, const char *only)
+{
+    const char *refused;
+
+    try_lower(u, u->p->graph->node[u->p->step[step].node], only, &refused);
+    for (int i = 0; i < u->lower.n_launches; i++)
+        if (!u->lower.launch[i].native)
+            return false;
+    return true;
+}
+
+/* A plan of native launches alone runs without the driver. Single nodes that were faster by the driver are worth its
+ * cost only if they save more together. */
+static void keep_native(struct tuning *u)
+{
+    struct npu_plan *p = u->p;
+    double saved_us = 0.0;
+
+    for (int s = 0; s < p->n_steps; s++)
+        if (!is_native(u, s, NULL))
+            return;
+    for (int pass = 0; pass < 2 && saved_us < DRIVER_US; pass++)
+        for (int s = 0; s < p->n_steps; s++) {
+            struct npu_choice *c = &p->choice[s];
+
+            if (c->taken == 0 || c->why == NPU_CHOICE_ASKED || is_native(u, s, c->option[c->taken].tier))
+                continue;
+            if (pass == 0)
+                saved_us += (double)(c->option[0].us - c->option[c->taken].us);
+            else {
+                c->taken = 0;
+                c->why = NPU_CHOICE_NATIVE;
+            }
+        }
 }
 
 static int more_work(const void *a, const void *b)
@@ -217,10 +260,11 @@ static void choose(struct tuning *u, struct pending *pending)
         if (decide(u, s, &pending[n].work))
             pending[n++].step = s;
     qsort(pending, (size_t)n, sizeof *pending, more_work);
-    for (int i = 0; i < n; i++)
-        measure(u, pending[i].step, until_ns);
+    for (int i = 0; i < n && measure(u, pending[i].step, until_ns); i++)
+        ;
     if (n > 0)
         npu_tune_save(u->t);
+    keep_native(u);
     for (int s = 0; s < p->n_steps; s++) {
         const struct npu_choice *c = &p->choice[s];
 
@@ -260,7 +304,8 @@ int npu_tune_plan(struct npu_plan *p, const char *identity)
 
 const char *npu_choice_why_text(enum npu_choice_why w)
 {
-    static const char *const text[] = {"only", "default order", "measured", "measured before", "NPU_TIER"};
+    static const char *const text[] = {
+        "only", "default order", "measured", "measured before", "NPU_TIER", "so that the plan needs no driver"};
 
     return text[w];
 }

@@ -22,7 +22,8 @@ enum npu_choice_why {
     NPU_CHOICE_ORDER,    /* not measured: default order */
     NPU_CHOICE_MEASURED, /* while this plan was built */
     NPU_CHOICE_KNOWN,    /* by a verdict from before */
-    NPU_CHOICE_ASKED     /* NPU_TIER */
+    NPU_CHOICE_ASKED,    /* NPU_TIER */
+    NPU_CHOICE_NATIVE    /* another was faster, but for it alone the plan would need the driver */
 };
 
 /* What is known of the tiers of a step; n 0: the operation has but one way. */
@@ -49,8 +50,8 @@ struct npu_tune_class {
 int npu_tune_class(const struct npu_graph *g, const struct npu_node *n, int units, struct npu_tune_class *ret_class);
 
 /* ---- tune_measure.c ---- */
-/* Measures a node on candidates: fills us[i] for tier[i]. 0, -ETIME if until_ns (npu_now_ns) comes first, or another
- * failure; us is untouched then. */
+/* Measures a node on candidates: fills us[i] for tier[i]. 0, -ETIME if until_ns (npu_now_ns) comes first, -EAGAIN if
+ * others use the processors too much to tell, or another failure; us is untouched then. */
 int npu_tune_measure(struct npu_dev *d, const struct npu_graph *g, const struct npu_node *n, const char *const *tier,
                      int n_tiers, int64_t until_ns, float *us);
 
