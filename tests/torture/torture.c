@@ -11,7 +11,7 @@
 
 #include "tests/torture/torture.h"
 
-enum { FAULTS_BY_DEFAULT = 80 };
+enum { FAULTS_BY_DEFAULT = 50 };
 
 char torture_dir[64];
 static char vendors[] = "/tmp/npu-vendors-XXXXXX", icd[64];
