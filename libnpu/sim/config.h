@@ -20,9 +20,9 @@ struct sim_config {
  * stay=1, seed=1. */
 extern const struct sim_config sim_config_default;
 
-/* "16x16,wm=64K,im=64K,acc=32K,um=256K,ib=32,lanes=16,clock=1G,bw=8G,lat=80,stay=0,seed=7" in any order, each may be absent;
- * K, M, G are 1024 and its powers for memories, 1000 and its powers for clock and bw. "" is the default. -EINVAL with
- * what was wrong in why. */
+/* "16x16,wm=64K,im=64K,acc=32K,um=256K,ib=32,lanes=16,clock=1G,bw=8G,lat=80,stay=0,seed=7" in any order, each may be
+ * absent; K, M, G are 1024 and its powers for memories, 1000 and its powers for clock and bw. "" is the default.
+ * -EINVAL with what was wrong in why. */
 int sim_config_parse(const char *text, struct sim_config *ret_config, char *why, size_t size);
 
 #endif

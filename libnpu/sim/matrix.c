@@ -169,8 +169,10 @@ int sim_compile_qconv(struct sim_compiler *c, const struct sim_node *n)
     p.act = act_of(at->act);
     p.int8 = true;
     p.out_int8 = at->out_int8;
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a number, not a character
     p.x_zero = at->x_zero;
     p.quant = (struct sim_qscale){.shift = at->shift, .zero = at->y_zero, .lo = at->lo, .hi = at->hi};
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a number, not a character
     p.quant.rzero = at->res_zero;
     p.quant.rmul = p.residual.dtype == NPU_DTYPES ? 0 : at->res_mul;
     return groups(c, &p, &d);

@@ -119,7 +119,7 @@ static float *outputs(npu_plan *p, const npu_graph *g, int64_t *ret_n)
 
     for (int i = 0; i < g->n_outputs; i++)
         n += npu_shape_elements(npu_val_shape(g, g->output[i].val));
-    y = malloc((size_t)n * sizeof *y);
+    y = malloc((size_t)n * sizeof *y + 1);
     assert_non_null(y);
     n = 0;
     for (int i = 0; i < g->n_outputs; i++) {
