@@ -145,7 +145,7 @@ static void attempt_free(struct attempt *a)
 static int attempt(struct npu_plan *p, const struct sim_plan *sp, uint32_t room, bool constant, struct attempt *ret)
 {
     struct attempt a = {.config = ((struct sim_dev *)p->dev)->config};
-    struct sim_counters n;
+    struct sim_counters n = {0};
     int r;
 
     a.config.um -= room;

@@ -172,6 +172,7 @@ static void compare(const char *what, const float *y, const float *want, int64_t
 
     if (bound == 0) {
         for (int64_t i = 0; i < n; i++)
+            // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison,cert-exp42-c,cert-flp37-c): the bits count
             if (memcmp(&y[i], &want[i], sizeof y[i]) != 0)
                 fail_msg("%s: result %lld is %.9g, the reference has %.9g", what, (long long)i, (double)y[i],
                          (double)want[i]);
