@@ -173,9 +173,9 @@ class Bench:
                     ratio_cpu=bench_numbers.ratio(found["times"], found["quality"], "cpu_ms"))
 
     def product(self, name, precision, threads):
-        """Against oneDNN, and in f32 also against MKL. The same operands and the same rounding: no quality to weigh."""
-        labels = [f"ours {precision}", f"onednn {precision}"] + ([f"mkl {precision}"] if precision == "f32" else [])
-        found = self.compare(name, labels, threads)
+        """Against oneDNN, and in f32 also against MKL; where oneDNN has no bf16, its f32 and MKL's are the rivals of ours."""
+        more = ["mkl f32"] if precision == "f32" else ["onednn f32", "mkl f32"] if precision == "bf16" else []
+        found = self.compare(name, [f"ours {precision}", f"onednn {precision}", *more], threads)
         return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]), macs=self.macs(name))
 
     def blas(self, name, threads):

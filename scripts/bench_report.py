@@ -60,7 +60,7 @@ def ratio_rows(figures):
         text += ", which is more exact" if last and last["less_exact"] else ""
         rows.append((TITLES[name], GOALS.get(name), [r["ratio"] if r else None for r in found], text))
     for (network, precision), entries in sorted(product_groups(figures).items(), reverse=True):
-        against = "oneDNN" if precision != "f32" else "oneDNN or MKL, the faster"
+        against = "oneDNN in int8" if precision == "int8" else "oneDNN in bf16 where it has that, else the faster of oneDNN and MKL in f32" if precision == "bf16" else "the faster of oneDNN and MKL"
         rows.append((f"products of {network}, {precision}", PRODUCT_GOALS[precision], combine(entries, threads), f"{against}; mean of {len(entries)} shapes"))
     if figures["blas"]:
         rows.append(("products in OpenCL C, f32", BLAS_GOAL, combine(list(figures["blas"].values()), threads),
@@ -104,6 +104,11 @@ def times_table(figures):
     return table(["network", "runtime", *(f"{h}, ms" for h in heads(threads)), "90 % within", "signal to noise"], rows)
 
 
+def peer_text(label, precision):
+    """A peer's name, with its precision where that is another one than ours."""
+    return label if precision and label.split()[1] != precision else label.split()[0]
+
+
 def product_table(entries, threads, peaks):
     """Speeds; ours with its share of the processor's peak."""
     rows = []
@@ -117,7 +122,7 @@ def product_table(entries, threads, peaks):
             peers = [(x["p50_ms"], label) for label, x in m["times"].items() if not label.startswith("ours")]
             peer = m["times"][min(peers)[1]] if peers else None
             roof = bench_numbers.roof_ms(m["macs"], peaks[str(t)], precision) if ours else None
-            cells += [f"{rate(ours)} ({100 * roof / ours['p50_ms']:.0f} %)" if ours else "-", f"{rate(peer)} ({min(peers)[1].split()[0]})" if peers else "-", rated(m["ratio"]["ratio"] if m.get("ratio") else None, None)]
+            cells += [f"{rate(ours)} ({100 * roof / ours['p50_ms']:.0f} %)" if ours else "-", f"{rate(peer)} ({peer_text(min(peers)[1], precision)})" if peers else "-", rated(m["ratio"]["ratio"] if m.get("ratio") else None, None)]
         rows.append([name.partition(":")[2].replace("x", " x ").replace("*", ", "), precision or "f32", *cells])
     head = [c for h in heads(threads) for c in (f"{h}: gazed, Gop/s (of the peak)", "best peer", "ratio")]
     return table(["M x K x N, products in turn", "", *head], rows)

@@ -111,6 +111,7 @@ def the_section():
     for words in ("| gaze_vit, one face | >= 1.3 | 2.00 | **0.50** |", "**gazed** int8 | 2.00 | 2.00 |", "0.15 s = 100 + 50 + 2 ms", "**20.10 s**", "0.50 of 4.00 MiB",
                   "1000 M | 2.00 ms | 10.0 ms, 500 % of it | conv2d (vec8) 75 %", "**gazed** f32 0.500 ms", "* torch bf16: no such thing", "* a note", "200 Gop/s in int8", "| training step of gaze_vit | f32 | 100 M | 2.00 ms | 2.00 ms, 100 % of it | matmul (vec8) 50 % |", "| 2.00 (2 %) | 1.00 (mkl) | 2.00 |"):
         assert words in text, (words, text)
+    tap.equal([bench_report.peer_text("mkl f32", p) for p in ("f32", "bf16", "")], ["mkl", "mkl f32", "mkl"])
     for block in re.findall(r"(?:^\|.*\n?)+", text, re.M):
         tap.equal(len({line.count("|") for line in block.strip().splitlines()}), 1)
 
