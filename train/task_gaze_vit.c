@@ -366,9 +366,9 @@ static int sitters_pitch(const struct data *d, npu_dev *dev, const char *path, d
     return r;
 }
 
-// An uncertain network answers nearer to the mean than the truth is. This undoes it: on training renders the output
-// shall follow eyes and head with a gain of 1. The zero of pitch, where renders and people differ, is put half-way
-// between the renders' and that of sitters, who look into the lens all in all.
+// An uncertain network answers nearer to the mean than the truth is. This undoes it: on the renders given, which should
+// have taught it nothing, the output shall follow eyes and head with a gain of 1. The zero of pitch, where renders and
+// people differ, is put half-way between the renders' and that of sitters, who look into the lens all in all.
 static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
 {
     struct data *d = user;
