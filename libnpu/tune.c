@@ -251,8 +251,9 @@ static int more_work(const void *a, const void *b)
 
 static void choose(struct tuning *u, struct pending *pending)
 {
-    const int64_t budget = budget_ns(), until_ns = npu_now_ns() + budget;
     struct npu_plan *p = u->p;
+    /* training takes the default order: a run that goes on from a checkpoint must round like the one before it */
+    const int64_t budget = p->graph->flags & NPU_GRAPH_TRAIN ? 0 : budget_ns(), until_ns = npu_now_ns() + budget;
     int n = 0;
 
     u->off = budget == 0;
