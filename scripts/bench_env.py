@@ -15,7 +15,7 @@ class Missing(Exception):
 
 def remedy(why):
     return (f"{why}\n"
-            "The other runtimes come from PyPI (1.5 GB of downloads, once). Without a network, give an interpreter that has them:\n"
+            "The other runtimes come from PyPI (4 GB on the disk, once). Without a network, give an interpreter that has them:\n"
             f"    make bench BENCH_PYTHON=/path/to/python3        ({', '.join(MODULES)}; versions: scripts/bench-requirements.txt)")
 
 
@@ -23,13 +23,27 @@ def last_lines(text, count=5):
     return "\n".join("    " + line for line in text.strip().splitlines()[-count:])
 
 
+TRY = """
+import importlib, sys
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as e:
+        print(name if e.name == name else f"{name} ({e})")
+    except Exception as e:
+        print(f"{name} ({e})")
+"""
+
+
 def missing_modules(python):
-    """Those of MODULES that an interpreter lacks, without loading them."""
-    code = "import importlib.util, sys; print(' '.join(m for m in sys.argv[1:] if not importlib.util.find_spec(m)))"
-    p = subprocess.run([python, "-c", code, *MODULES], capture_output=True, text=True)
+    """Those of MODULES that an interpreter can't load; with the reason where it is another one than that they are not there."""
+    try:
+        p = subprocess.run([python, "-c", TRY, *MODULES], capture_output=True, text=True)
+    except OSError as e:
+        raise Missing(f"bench: {python}: {e.strerror}") from None
     if p.returncode != 0:
         raise Missing(f"bench: {python} does not run:\n{last_lines(p.stderr)}")
-    return p.stdout.split()
+    return p.stdout.splitlines()
 
 
 def stamp():
@@ -64,9 +78,10 @@ def ensure(build, python, say):
             current = f.read() == stamp()
     except OSError:
         current = False
-    if not current:
-        make(folder, say)
     python = os.path.join(folder, "bin", "python")
+    if current:
+        return python
+    make(folder, say)
     missing = missing_modules(python)
     if missing:
         raise Missing(remedy(f"bench: {folder} lacks {', '.join(missing)} though pip installed them"))

@@ -22,65 +22,72 @@ struct kernels {
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* The empty asm keeps values that nobody reads, and the compiler from joining steps. */
-#define KEEP(x)  __asm__ volatile("" : "+x"(x))
-#define KEEPV(x) __asm__ volatile("" : "+v"(x))
+/* CHAINS accumulators by name, so that they stay in registers; the empty asm keeps the compiler from joining steps. */
+#define EACH(DO)    DO(0) DO(1) DO(2) DO(3) DO(4) DO(5) DO(6) DO(7) DO(8) DO(9)
+#define KEEP(x)     __asm__ volatile("" : "+v"(x)) /* v: also the registers of AVX-512 */
+#define ZERO(k)     type_of_sum acc##k = zero;
+#define KEEP_SUM(k) KEEP(acc##k);
+#define FMA_256(k)                                                                                                     \
+    acc##k = _mm256_fmadd_ps(acc##k, b, c);                                                                            \
+    KEEP(acc##k);
+#define FMA_512(k)                                                                                                     \
+    acc##k = _mm512_fmadd_ps(acc##k, b, c);                                                                            \
+    KEEP(acc##k);
+#define MADD_256(k)                                                                                                    \
+    KEEP(a);                                                                                                           \
+    acc##k = _mm256_add_epi32(acc##k, _mm256_madd_epi16(a, b));
+#define DOT_512(k)                                                                                                     \
+    acc##k = _mm512_dpbusd_epi32(acc##k, a, b);                                                                        \
+    KEEP(acc##k);
 
 __attribute__((target("avx2,fma"))) static double f32_avx2(void)
 {
-    __m256 acc[CHAINS], b = _mm256_set1_ps(0.999f), c = _mm256_set1_ps(0.001f);
+    typedef __m256 type_of_sum;
+    const __m256 b = _mm256_set1_ps(0.999f), c = _mm256_set1_ps(0.001f), zero = _mm256_setzero_ps();
+    EACH(ZERO)
 
-    for (int k = 0; k < CHAINS; k++)
-        acc[k] = _mm256_set1_ps((float)k);
-    for (int i = 0; i < ROUNDS; i++)
-        for (int k = 0; k < CHAINS; k++) {
-            acc[k] = _mm256_fmadd_ps(acc[k], b, c);
-            KEEP(acc[k]);
-        }
+    for (int i = 0; i < ROUNDS; i++) {
+        EACH(FMA_256)
+    }
     return 2.0 * 8 * CHAINS * ROUNDS;
 }
 
 /* vpmaddwd: 16 products of 16-bit terms, the way that int8 takes without dot-product instructions. */
 __attribute__((target("avx2"))) static double int8_avx2(void)
 {
-    __m256i acc[CHAINS], b = _mm256_set1_epi16(3), a = _mm256_set1_epi16(-5);
+    typedef __m256i type_of_sum;
+    const __m256i b = _mm256_set1_epi16(3), zero = _mm256_setzero_si256();
+    __m256i a = _mm256_set1_epi16(-5);
+    EACH(ZERO)
 
-    for (int k = 0; k < CHAINS; k++)
-        acc[k] = _mm256_set1_epi32(k);
-    for (int i = 0; i < ROUNDS; i++)
-        for (int k = 0; k < CHAINS; k++) {
-            KEEP(a);
-            acc[k] = _mm256_add_epi32(acc[k], _mm256_madd_epi16(a, b));
-            KEEP(acc[k]);
-        }
+    for (int i = 0; i < ROUNDS; i++) {
+        EACH(MADD_256)
+        EACH(KEEP_SUM)
+    }
     return 2.0 * 16 * CHAINS * ROUNDS;
 }
 
 __attribute__((target("avx512f"))) static double f32_avx512(void)
 {
-    __m512 acc[CHAINS], b = _mm512_set1_ps(0.999f), c = _mm512_set1_ps(0.001f);
+    typedef __m512 type_of_sum;
+    const __m512 b = _mm512_set1_ps(0.999f), c = _mm512_set1_ps(0.001f), zero = _mm512_setzero_ps();
+    EACH(ZERO)
 
-    for (int k = 0; k < CHAINS; k++)
-        acc[k] = _mm512_set1_ps((float)k);
-    for (int i = 0; i < ROUNDS; i++)
-        for (int k = 0; k < CHAINS; k++) {
-            acc[k] = _mm512_fmadd_ps(acc[k], b, c);
-            KEEPV(acc[k]);
-        }
+    for (int i = 0; i < ROUNDS; i++) {
+        EACH(FMA_512)
+    }
     return 2.0 * 16 * CHAINS * ROUNDS;
 }
 
 __attribute__((target("avx512f,avx512vnni"))) static double int8_vnni(void)
 {
-    __m512i acc[CHAINS], b = _mm512_set1_epi8(3), a = _mm512_set1_epi8(5);
+    typedef __m512i type_of_sum;
+    const __m512i b = _mm512_set1_epi8(3), a = _mm512_set1_epi8(5), zero = _mm512_setzero_si512();
+    EACH(ZERO)
 
-    for (int k = 0; k < CHAINS; k++)
-        acc[k] = _mm512_set1_epi32(k);
-    for (int i = 0; i < ROUNDS; i++)
-        for (int k = 0; k < CHAINS; k++) {
-            acc[k] = _mm512_dpbusd_epi32(acc[k], a, b);
-            KEEPV(acc[k]);
-        }
+    for (int i = 0; i < ROUNDS; i++) {
+        EACH(DOT_512)
+    }
     return 2.0 * 64 * CHAINS * ROUNDS;
 }
 #endif

@@ -216,6 +216,7 @@ def messages_without_packages():
     if lacking:
         e = tap.raises(bench_env.Missing, bench_env.ensure, "none", sys.executable, print)
         assert "lacks " + ", ".join(lacking) in str(e) and "pip install" in str(e), e
+    assert "none/python" in str(tap.raises(bench_env.Missing, bench_env.ensure, "none", "none/python", print))
     e = bench_env.remedy("why")
     assert e.startswith("why\n") and "BENCH_PYTHON" in e, e
     p = subprocess.run([sys.executable, "scripts/bench.py", "--build", "/nonexistent"], capture_output=True, text=True)
