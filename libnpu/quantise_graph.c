@@ -5,6 +5,7 @@
 #include "libnpu/graph.h"
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/matmul.h"
+#include "libnpu/op/ops.h"
 #include "libnpu/quant.h"
 
 enum { MAX_FORMS = 4 }; /* int8 forms of one value that are kept for its other readers */
@@ -299,8 +300,12 @@ static int bf16_node(struct rewrite *w, const struct npu_node *n)
     if ((n->op == &npu_op_matmul || n->op == &npu_op_conv2d) && npu_value_of(w->g, n->in[1])->kind == NPU_VALUE_PARAM &&
         npu_val_dtype(w->g, n->in[1]) == NPU_F32)
         make_state(w->g, n->in[1], NPU_BF16);
-    for (int k = 0; k < n->n_in; k++)
+    for (int k = 0; k < n->n_in; k++) {
         in[k] = bf16_form(w, n->in[k]);
+        /* What is joined has one type: a parameter (the class token of a transformer) takes that of the others. */
+        if (n->op == &npu_op_concat && npu_val_dtype(w->g, in[k]) == NPU_F32)
+            in[k] = npu_cast(w->g, in[k], NPU_BF16);
+    }
     y = npu_node_add(w->g, n->op, in, n->n_in, n->attr, sizeof n->attr);
     if (y < 0)
         return y;

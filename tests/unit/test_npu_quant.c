@@ -286,6 +286,35 @@ static void bf16(void **state)
     a_network_quantised(NPU_QUANT_BF16, false, 0, 0.03f);
 }
 
+/* A transformer's class token: a parameter before computed values. */
+static void bf16_parameter_joined(void **state)
+{
+    const struct npu_quant_recipe recipe = {.mode = NPU_QUANT_BF16};
+    const float x[4] = {1, -2, 3, 4}, token[2] = {0.5f, -6};
+    float y[6];
+    npu_graph *g;
+    npu_plan *p;
+    npu_val v, t;
+
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    v = npu_input(g, "x", NPU_F32, 3, (const int64_t[]){1, 2, 2});
+    t = npu_param(g, "token", 3, (const int64_t[]){1, 1, 2}, (struct npu_init){NPU_INIT_ZERO, 0});
+    v = npu_concat(g, (const npu_val[]){t, npu_scale(g, v, 2, 0)}, 2, 1);
+    npu_output(g, "y", npu_scale(g, v, 0.5f, 1));
+    assert_int_equal(npu_graph_quantise(g, &recipe), 0);
+    assert_int_equal(npu_plan_new(ref, g, NULL, &p), 0);
+    assert_int_equal(npu_plan_write(p, "token", token, sizeof token), 0);
+    assert_int_equal(npu_plan_write(p, "x", x, sizeof x), 0);
+    assert_int_equal(npu_plan_run(p), 0);
+    assert_int_equal(npu_plan_read(p, "y", y, sizeof y), 0);
+    for (int i = 0; i < 2; i++)
+        assert_true(y[i] == 0.5f * token[i] + 1);
+    for (int i = 0; i < 4; i++)
+        assert_true(y[2 + i] == x[i] + 1);
+    npu_plan_free(p);
+    npu_graph_free(g);
+}
+
 static void wrong_files_are_refused(void **state)
 {
     char path[] = "/tmp/npu-quant-XXXXXX", why[256];
@@ -426,6 +455,7 @@ int main(void)
         cmocka_unit_test(static_int8),
         cmocka_unit_test(dynamic_int8),
         cmocka_unit_test(bf16),
+        cmocka_unit_test(bf16_parameter_joined),
         cmocka_unit_test(wrong_files_are_refused),
         cmocka_unit_test(devices_agree),
         cmocka_unit_test(dot_products_pass_their_test_first),
