@@ -1,5 +1,6 @@
-/* vendor_builtins.h - declarations of the functions of OpenCL extensions whose drivers are not there where tests run, as their
- * specifications give them: cl_intel_subgroup_matrix_multiply_accumulate, cl_arm_matrix_multiply, cl_khr_integer_dot_product. */
+/* vendor_builtins.h - declarations of the functions of OpenCL extensions whose drivers are not there where tests run,
+ * as their specifications give them: cl_intel_subgroup_matrix_multiply_accumulate, cl_arm_matrix_multiply,
+ * cl_khr_integer_dot_product. */
 #define VENDOR __attribute__((overloadable))
 
 float8 VENDOR intel_sub_group_bf16_bf16_matrix_mad_k16(short8 a, int8 b, float8 acc); /* 16 lanes */

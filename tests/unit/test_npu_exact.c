@@ -208,7 +208,7 @@ static void network_agrees(const char *name, enum npu_quant_mode mode, int devic
                 compare(what, y[d][i], y[0][i], n, bound);
         }
     }
-    assert_true(memcmp(y[0][0], y[0][1], (size_t)n * sizeof(float)) != 0);
+    assert_true(y[0][0] && y[0][1] && memcmp(y[0][0], y[0][1], (size_t)n * sizeof(float)) != 0);
     for (int d = 0; d < DEVICES; d++)
         for (int i = 0; i < INPUTS; i++)
             free(y[d][i]);
