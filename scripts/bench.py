@@ -60,6 +60,7 @@ class Bench:
         self.env = dict(os.environ, XDG_CACHE_HOME=os.path.join(self.folder, "cache"), POCL_CACHE_DIR=os.path.join(self.folder, "cache", "pocl"))
         shutil.rmtree(os.path.join(self.folder, "cache", "gazed"), ignore_errors=True)
         os.makedirs(self.env["POCL_CACHE_DIR"], exist_ok=True)
+        self.never = {}  # "runtime precision": why not
         self.shared = Closing()  # for each number of threads the process that multiplies matrices
         self.result = {"notes": []}
 
@@ -119,13 +120,18 @@ class Bench:
         return Runner(command, self.cpus[:threads], dict(self.env, **more))
 
     def attempt(self, label, start):
-        """start()'s runner, or None with a note."""
+        """start()'s runner, or None with a note. label: "network: runtime precision"; what a runtime never offers here is not
+        asked for again."""
+        variant = label.split(": ", 1)[1]
         try:
+            if variant in self.never:
+                raise Unavailable(self.never[variant])
             return start()
+        except Unavailable as e:
+            self.missing[label] = self.never[variant] = str(e)
         except Failed as e:
             self.missing[label] = str(e)
-            if not isinstance(e, Unavailable):
-                self.note(f"{label}: {e}")
+            self.note(f"{label}: {e}")
         return None
 
     def start_variant(self, label, name, threads, outputs, env):
