@@ -14,6 +14,7 @@ import os
 import platform
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -366,6 +367,7 @@ def share_time(a, turns):
 
 def main():
     a = arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))  # and all that runs is closed on the way out
     docs = os.path.join(ROOT, "docs")
     if a.report:
         with open(a.report) as f:
