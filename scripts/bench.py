@@ -131,8 +131,8 @@ class Bench:
         except Unavailable as e:
             self.missing[label] = self.never[variant] = str(e)
         except Failed as e:
-            self.missing[label] = str(e)
-            self.note(f"{label}: {e}")
+            self.missing[label] = str(e).replace(ROOT + os.sep, "")  # it goes into the documents
+            self.note(f"{label}: {self.missing[label]}")
         return None
 
     def start_variant(self, label, name, threads, outputs, env):
