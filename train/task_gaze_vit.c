@@ -179,8 +179,8 @@ static int points_in_strip(const struct face_sample *s, const struct eye_strip *
     return r;
 }
 
-// Renders' irises are darker and their lashes paler than people's: a network that knows renders alone takes the dark
-// lid for the iris and sees sitters look six degrees up.
+// Renders' irises are darker and their lashes paler than people's, and a network that knows renders alone reads a paler
+// iris or a darker lash as a look up.
 static void change_eyes(struct rng *rng, const struct point points[EYE_POINTS], float *pixels)
 {
     struct augment_eye eye[2];
