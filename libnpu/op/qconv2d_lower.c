@@ -20,7 +20,7 @@ static int32_t bytes(int a, int b, int c, int d)
     return word;
 }
 
-static void finish_args(struct npu_launch *k, const struct npu_node *n)
+void npu_qconv_finish_args(struct npu_launch *k, const struct npu_node *n)
 {
     const struct npu_qconv_attr *a = NPU_ATTR(struct npu_qconv_attr, n);
 
@@ -91,7 +91,7 @@ static void lower_cpu(const struct npu_node *n, struct npu_lower *l, const struc
     struct npu_launch *k = op_launch(l, "qconv2d", "qconv_cpu");
 
     npu_launch_def(k, "-DW=8");
-    finish_args(k, n);
+    npu_qconv_finish_args(k, n);
     npu_launch_buf(k, NPU_ARG_PACKED, packed);
     npu_launch_buf(k, NPU_ARG_PACKED, sum);
     pixel_args(k, d);
@@ -114,7 +114,7 @@ static void lower_dot(const struct npu_node *n, struct npu_lower *l, const struc
 
     if (emulate)
         npu_launch_def(k, strcmp(e, "broken") == 0 ? "-DDOT_BROKEN" : "-DDOT_EMULATE");
-    finish_args(k, n);
+    npu_qconv_finish_args(k, n);
     npu_launch_buf(k, NPU_ARG_PACKED, packed);
     npu_launch_buf(k, NPU_ARG_PACKED, sum);
     pixel_args(k, d);
@@ -128,7 +128,7 @@ static void lower_depthwise(const struct npu_node *n, struct npu_lower *l, const
 {
     struct npu_launch *k = op_launch(l, "qconv2d", "qconv_depthwise");
 
-    finish_args(k, n);
+    npu_qconv_finish_args(k, n);
     npu_launch_val(k, n->in[NPU_QCONV_W]);
     npu_launch_i32(k, d->n * d->oh);
     npu_launch_i32(k, d->cout);
@@ -149,7 +149,7 @@ static void lower_any(const struct npu_node *n, struct npu_lower *l, const struc
     const int64_t nb = op_is_cpu(l) ? d->cout : 1;
     struct npu_launch *k = op_launch(l, "qconv2d", "qconv_any");
 
-    finish_args(k, n);
+    npu_qconv_finish_args(k, n);
     npu_launch_val(k, n->in[NPU_QCONV_W]);
     pixel_args(k, d);
     npu_launch_i32(k, d->cing);

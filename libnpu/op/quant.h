@@ -45,6 +45,8 @@ struct npu_qconv_dims {
 struct npu_qconv_dims npu_qconv_dims(const struct npu_qconv_attr *at, const struct npu_shape *x,
                                      const struct npu_shape *w, const struct npu_shape *y);
 npu_lower_fn npu_qconv_lower;
+/* The picture and what Q_FINISH_PARAMS of kernels/qconv2d.cl lists. */
+void npu_qconv_finish_args(struct npu_launch *k, const struct npu_node *n);
 
 /* round(t / 2^shift), halves up; t as large as a 32 x 32 bit product and what is added to it. */
 static inline int64_t npu_q_shift(int64_t t, int shift)

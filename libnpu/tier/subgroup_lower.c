@@ -118,19 +118,9 @@ int npu_subgroup_lower(const struct npu_node *n, struct npu_lower *l, const stru
 }
 
 /* ---- int8 ---- */
-static int32_t bytes(int a, int b, int c, int d)
-{
-    const uint8_t v[4] = {(uint8_t)a, (uint8_t)b, (uint8_t)c, (uint8_t)d};
-    int32_t word;
-
-    memcpy(&word, v, sizeof word);
-    return word;
-}
-
 static void lower_qconv(const struct npu_node *n, struct npu_lower *l, const struct npu_qconv_dims *d,
                         const struct npu_subgroup_way *w)
 {
-    const struct npu_qconv_attr *a = NPU_ATTR(struct npu_qconv_attr, n);
     const int64_t npad = npu_mat_round(d->cout, w->columns);
     const int64_t sizes[] = {d->rows, d->cout, d->h,      d->w,       d->cin,      d->oh, d->ow,
                              d->kh,   d->kw,   d->stride, d->pad_top, d->pad_left, npad};
@@ -148,15 +138,7 @@ static void lower_qconv(const struct npu_node *n, struct npu_lower *l, const str
     if (k)
         k->tier = w->tier;
     k = op_launch(l, "qconv2d", "qconv_subgroup");
-    npu_launch_val(k, n->in[NPU_QCONV_X]);
-    npu_launch_val(k, n->in[NPU_QCONV_BIAS]);
-    npu_launch_val(k, n->in[NPU_QCONV_SCALE]);
-    npu_launch_val(k, n->in[NPU_QCONV_RANGE]);
-    npu_launch_val(k, n->in[NPU_QCONV_RESIDUAL]);
-    npu_launch_val(k, n->out[0]);
-    npu_launch_i32(k, bytes(a->x_zero, a->y_zero, a->res_zero, a->act));
-    npu_launch_i32(k, bytes(a->lo, a->hi, a->shift, 0));
-    npu_launch_i32(k, a->res_mul);
+    npu_qconv_finish_args(k, n);
     npu_launch_buf(k, NPU_ARG_PACKED, packed);
     npu_launch_buf(k, NPU_ARG_PACKED, sum);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
