@@ -12,6 +12,7 @@ struct parser {
     struct sim_source s;
     const char *at; /* rest of the line, NUL-ended */
     int line;
+    bool cut; /* a word of this line did not fit */
     char *why;
     size_t why_size;
 };
@@ -39,6 +40,8 @@ static bool next_word(struct parser *p, char *word, size_t size)
     while (*p->at && !isspace((unsigned char)*p->at)) {
         if (n + 1 < size)
             word[n++] = *p->at;
+        else
+            p->cut = true;
         p->at++;
     }
     word[n] = '\0';
@@ -316,6 +319,8 @@ int sim_assemble(const char *text, size_t size, struct sim_source *ret_source, c
         line[strcspn(line, "#")] = '\0';
         p.at = line;
         r = parse_line(&p);
+        if (r == 0 && p.cut)
+            r = fail(&p, "a word is too long");
         at += n + 1;
     }
     free(line);

@@ -163,6 +163,8 @@ static void every_bit_counts(void **state)
     assert_true(refused > 1000 && other > 1000);
 }
 
+#define ZEROS "00000000000000000000000000000000"
+
 static void bad_text_is_refused(void **state)
 {
     static const struct {
@@ -191,6 +193,7 @@ static void bad_text_is_refused(void **state)
         {".data zero f32 1", "want an address"},
         {".data 0 f32 one", "is no number"},
         {".xm 8G", "size of external memory"},
+        {".xm " ZEROS ZEROS ZEROS "1", "a word is too long"},
     };
 
     for (size_t k = 0; k < sizeof bad / sizeof bad[0]; k++) {
