@@ -322,6 +322,7 @@ static int forward_avx2(const struct npu_node *n, struct npu_lower *l, const str
                                     .pad_left = (int32_t)d->pad_left,
                                     .w_k = (int32_t)d->cout,
                                     .w_n = 1,
+                                    .w_t = (int32_t)(d->cin * d->cout),
                                     .act = NPU_ATTR(struct npu_conv2d_attr, n)->act};
 
     if (!fits_int32(d) || d->cin == 0)
@@ -331,6 +332,57 @@ static int forward_avx2(const struct npu_node *n, struct npu_lower *l, const str
     if (d->groups > 1)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "groups of several channels");
     return npu_avx2_lower_conv(l, g, n->in, n->out[0], 1.0f);
+}
+
+/* Why the tier leaves a gradient to others, NULL if it does not. */
+static const char *gradient_refused(const struct npu_conv2d_dims *d)
+{
+    if (!fits_int32(d) || d->n * d->oh * d->ow == 0 || d->cin * d->cout == 0)
+        return "too large, or empty";
+    return d->groups > 1 ? "the gradient of a convolution in groups" : NULL;
+}
+
+static int grad_x_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
+{
+    const char *why = gradient_refused(d);
+    const struct npu_avx2_grad_x g = {.n = (int32_t)d->n,
+                                      .h = (int32_t)d->h,
+                                      .w = (int32_t)d->w,
+                                      .cin = (int32_t)d->cin,
+                                      .oh = (int32_t)d->oh,
+                                      .ow = (int32_t)d->ow,
+                                      .cout = (int32_t)d->cout,
+                                      .kh = (int32_t)d->kh,
+                                      .kw = (int32_t)d->kw,
+                                      .stride = (int32_t)d->stride,
+                                      .pad_top = (int32_t)d->pad_top,
+                                      .pad_left = (int32_t)d->pad_left};
+
+    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why)
+               : npu_avx2_lower_grad_x(l, g, n->in[0], n->in[1], n->out[0]);
+}
+
+static int grad_w_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
+{
+    const char *why = gradient_refused(d);
+    const struct npu_avx2_outer g = {.n = (int32_t)d->n,
+                                     .h = (int32_t)d->h,
+                                     .w = (int32_t)d->w,
+                                     .cin = (int32_t)d->cin,
+                                     .oh = (int32_t)d->oh,
+                                     .ow = (int32_t)d->ow,
+                                     .cout = (int32_t)d->cout,
+                                     .kh = (int32_t)d->kh,
+                                     .kw = (int32_t)d->kw,
+                                     .stride = (int32_t)d->stride,
+                                     .pad_top = (int32_t)d->pad_top,
+                                     .pad_left = (int32_t)d->pad_left,
+                                     .groups = 1,
+                                     .b_k = (int32_t)d->cout,
+                                     .b_n = 1};
+
+    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why)
+               : npu_avx2_lower_grad_w(l, g, n->in[0], n->in[1], n->out[0]);
 }
 
 /* ---- conv2d ---- */
@@ -380,7 +432,7 @@ int npu_conv2d_grad_x_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.h * d.w * d.cin == 0)
         return 0;
-    if (gather_amx(n, l, &d, true) == 0)
+    if (gather_amx(n, l, &d, true) == 0 || grad_x_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, true);
@@ -395,7 +447,7 @@ int npu_conv2d_grad_w_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.kh * d.kw * d.cing * d.cout == 0)
         return 0;
-    if (grad_w_amx(n, l, &d) == 0)
+    if (grad_w_amx(n, l, &d) == 0 || grad_w_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && d.n * d.oh * d.ow > 0 && depthwise(&d))
         grad_w_dw(n, l, &d);

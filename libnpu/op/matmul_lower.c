@@ -154,7 +154,30 @@ static int lower_amx(const struct npu_node *n, struct npu_lower *l, const struct
     return -EOPNOTSUPP;
 }
 
-/* Products with A as it lies, in native code. */
+/* A^T B in native code: sums of outer products. */
+static int lower_avx2_outer(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+{
+    const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
+    const struct npu_avx2_outer g = {.n = (int32_t)d->batch,
+                                     .h = 1,
+                                     .w = (int32_t)d->k,
+                                     .cin = (int32_t)d->m,
+                                     .oh = 1,
+                                     .ow = (int32_t)d->k,
+                                     .cout = (int32_t)d->n,
+                                     .kh = 1,
+                                     .kw = 1,
+                                     .stride = 1,
+                                     .groups = (int32_t)d->batch,
+                                     .b_k = at->trans_b ? 1 : (int32_t)d->n,
+                                     .b_n = at->trans_b ? (int32_t)d->k : 1,
+                                     .b_z = d->shared_b ? 0 : (int32_t)(d->k * d->n),
+                                     .act = at->act};
+
+    return npu_avx2_lower_outer(l, g, n->in, n->out[0], at->scale);
+}
+
+/* Products in native code. */
 static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
 {
     const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
@@ -173,9 +196,13 @@ static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struc
                                     .w_z = d->batch > 1 && !d->shared_b ? (int32_t)(d->k * d->n) : 0,
                                     .act = at->act | 256};
 
-    if (at->trans_a || d->batch > INT32_MAX / 2 || d->k * d->n > INT32_MAX || d->m > INT32_MAX / 2 ||
-        d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
-        return npu_lower_refuse(l, NPU_AVX2_TIER, "the first factor is transposed, or too large");
+    if (d->batch > INT32_MAX / 2 || d->k * d->n > INT32_MAX || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 ||
+        d->n > INT32_MAX / 2)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "too large");
+    if (at->trans_a && (d->k == 0 || d->batch * d->m * d->n > INT32_MAX))
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "the first factor is transposed, and empty or too large");
+    if (at->trans_a)
+        return lower_avx2_outer(n, l, d);
     return npu_avx2_lower_conv(l, g, n->in, n->out[0], at->scale);
 }
 

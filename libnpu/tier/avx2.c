@@ -9,7 +9,7 @@ size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g)
     const size_t taps = g->gather ? 1 : (size_t)g->kh * (size_t)g->kw, mb = (size_t)g->mb;
     const size_t floats = g->gather ? mb * (size_t)g->kh * (size_t)g->kw * (size_t)g->cin : (size_t)g->cin;
 
-    return (taps * mb * sizeof(float *) + (floats + 16) * sizeof(float) + 63) / 64 * 64;
+    return (mb * (taps * sizeof(float *) + sizeof(int64_t)) + (floats + 16) * sizeof(float) + 63) / 64 * 64;
 }
 
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g)
@@ -22,6 +22,28 @@ size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g)
     const size_t mb = (size_t)g->mb, cin = (size_t)g->cin;
 
     return ((36 * mb * (cin + NPU_AVX2_PANEL) + cin) * sizeof(float) + 63) / 64 * 64;
+}
+
+size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g)
+{
+    const size_t rows = NPU_AVX2_ROWS, panels = ((size_t)g->cout + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL;
+    const size_t taps = (size_t)g->kh * (size_t)g->kw, len = (g->copy ? taps : 1) * (size_t)g->cin;
+    const size_t strips = (len + rows - 1) / rows * (g->copy ? 1 : taps);
+    const size_t row_units = (size_t)g->row_units, col_units = (size_t)g->col_units;
+    const size_t own = (strips + row_units - 1) / row_units, own_panels = (panels + col_units - 1) / col_units;
+    const size_t tiles = own * own_panels * rows * NPU_AVX2_PANEL;
+    const size_t width = len < own * rows || taps > 1 ? len : own * rows;
+    const size_t copies = g->copy ? NPU_AVX2_OUTER_ROWS * ((width + 7) / 8 * 8 + 8) : 0;
+    const size_t floats = NPU_AVX2_OUTER_ROWS * NPU_AVX2_PANEL + tiles + copies + ((size_t)g->cin + 15) / 16 * 16;
+
+    return (floats * sizeof(float) + taps * NPU_AVX2_OUTER_ROWS * sizeof(float *) + 63) / 64 * 64;
+}
+
+size_t npu_avx2_grad_x_scratch(const struct npu_avx2_grad_x *g)
+{
+    const size_t taps = (size_t)g->kh * (size_t)g->kw, mb = (size_t)g->mb;
+
+    return (mb * (taps * sizeof(float *) + sizeof(int64_t)) + (size_t)g->cout * sizeof(float) + 63) / 64 * 64;
 }
 
 size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a)

@@ -19,6 +19,7 @@ struct npu_avx2_conv {
     int32_t n, h, w, cin, oh, ow, cout;
     int32_t kh, kw, stride, pad_top, pad_left;
     int32_t w_k, w_n, w_z;        /* steps between weights along terms, result channels, pictures (0: the same) */
+    int32_t w_t;                  /* the same along taps, for Winograd's tiles; negative: the taps turned round */
     int32_t act;                  /* enum npu_act, + 256: the residual is added after it */
     int32_t gather;               /* terms are copied side by side, else rows are read through pointers */
     int32_t mb;                   /* result pixels at a time */
@@ -27,7 +28,39 @@ struct npu_avx2_conv {
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
 /* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
+/* Rows of a matrix [tiles, channels] of the gradient of weights: odd, so that the 36 matrices' first rows do not all
+ * fall into the same lines of a cache. */
+static inline int64_t npu_avx2_winograd_rows(const struct npu_avx2_conv *g)
+{
+    return npu_avx2_winograd_tiles(g) | 1;
+}
 size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g);
+
+/* Sums over rows k of outer products: y[z][(tap, i), j] = sum of x[z][pixel under the tap of k][i] * b[z][k][j]. Rows
+ * are the oh ow pixels of the n / groups pictures of product z. A product with a transposed first factor has one tap
+ * and pictures of one row; with taps it is the gradient of a convolution's weights. */
+struct npu_avx2_outer {
+    int32_t n, h, w, cin, oh, ow, cout;
+    int32_t kh, kw, stride, pad_top, pad_left;
+    int32_t groups;        /* products, of n / groups pictures each */
+    int32_t b_k, b_n, b_z; /* steps of b along rows, columns, products */
+    int32_t act;
+    int32_t copy;                 /* rows of x are copied side by side, with all taps */
+    int32_t shares;               /* of the rows, each summed by itself first; not by the number of threads */
+    int32_t row_units, col_units; /* shares of the result's strips of 6 rows and of its panels */
+};
+enum { NPU_AVX2_OUTER_ROWS = 192 };                            /* rows at a time */
+size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g); /* bytes a part */
+
+/* The gradient of a convolution's input: x [n, h, w, cin] from gy [n, oh, ow, cout]. Pixels of x that are `stride`
+ * apart make a phase, which sees a part of the taps. */
+struct npu_avx2_grad_x {
+    int32_t n, h, w, cin, oh, ow, cout;
+    int32_t kh, kw, stride, pad_top, pad_left;
+    int32_t mb;                   /* pixels at a time */
+    int32_t row_units, col_units; /* shares of a phase's pixels and of the panels */
+};
+size_t npu_avx2_grad_x_scratch(const struct npu_avx2_grad_x *g); /* bytes a part */
 
 struct npu_avx2_attention {
     int32_t batch, n, heads, dh, query_units;
@@ -36,9 +69,13 @@ size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a); /* bytes 
 
 /* Arguments: pack: weights, packed, fields. conv: x, packed, bias, residual, y, scratch, fields, scale. winograd: the
  * same, without scale. depthwise: x, weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale.
- * layer_norm: x, gamma, beta, y, rows, columns, eps. */
+ * layer_norm: x, gamma, beta, y, rows, columns, eps. outer: x, b, bias, residual, y, sums of shares, scratch, fields,
+ * scale. outer_sum: sums of shares, y, shares, size, scale. grad_x_pack: weights, packed, fields. grad_x: gy, packed,
+ * x, scratch, fields. winograd_x, winograd_gy: x or gy, its tiles as 36 matrices [rows, channels], for x memory for cin
+ * floats a part, fields of the convolution. winograd_gw: sums [36, cin, cout], weights' gradient, cin, cout. */
 struct npu_avx2_kernels {
     npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
+    npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_x, *winograd_gy, *winograd_gw;
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
 
@@ -48,12 +85,17 @@ const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build 
 const struct npu_avx2_kernels *npu_avx2_for(const struct npu_traits *t);
 /* Odd shapes through all kernels against plain C: 0 or -EIO. */
 int npu_avx2_self_test(const struct npu_avx2_kernels *k);
+int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k); /* those of the gradients: called by the other one */
 
 /* ---- launches; -EOPNOTSUPP if the tier does not serve the node ---- */
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale);
 int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out);
 int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale);
 int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val out, float eps);
+/* in: x, b, bias, residual */
+int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale);
+int npu_avx2_lower_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val gy, npu_val w, npu_val out);
+int npu_avx2_lower_grad_w(struct npu_lower *l, struct npu_avx2_outer g, npu_val x, npu_val gy, npu_val out);
 
 /* Kernels of kernels/<source>.cl as native functions with the same arguments, f32 only; the last has no source. */
 struct npu_avx2_plain {

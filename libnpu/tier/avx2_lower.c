@@ -1,24 +1,15 @@
 /* avx2_lower.c - launches of the tier avx2. */
 #include <stdlib.h>
 
-#include "libnpu/tier/avx2.h"
+#include "libnpu/tier/avx2_lower.h"
 
-static int64_t ceil_div(int64_t a, int64_t b)
-{
-    return (a + b - 1) / b;
-}
-static int64_t clamp(int64_t v, int64_t lo, int64_t hi)
-{
-    return v < lo ? lo : v > hi ? hi : v;
-}
-
-static void push_fields(struct npu_launch *k, const int32_t *v, size_t size)
+void npu_avx2_push_fields(struct npu_launch *k, const int32_t *v, size_t size)
 {
     for (size_t i = 0; i < size / sizeof *v; i++)
         npu_launch_i32(k, v[i]);
 }
 
-static struct npu_launch *native_launch(struct npu_lower *l, npu_native_fn *fn, int64_t parts)
+struct npu_launch *npu_avx2_launch(struct npu_lower *l, npu_native_fn *fn, int64_t parts)
 {
     struct npu_launch *k = npu_lower_launch(l, "", NPU_AVX2_TIER);
 
@@ -30,8 +21,7 @@ static struct npu_launch *native_launch(struct npu_lower *l, npu_native_fn *fn, 
     return k;
 }
 
-/* The kernels, or NULL if another tier is asked for or a value is not f32. */
-static const struct npu_avx2_kernels *usable(struct npu_lower *l, const npu_val *v, int n)
+const struct npu_avx2_kernels *npu_avx2_usable(struct npu_lower *l, const npu_val *v, int n)
 {
     const struct npu_avx2_kernels *k = npu_avx2_for(npu_lower_traits(l));
 
@@ -45,9 +35,7 @@ static const struct npu_avx2_kernels *usable(struct npu_lower *l, const npu_val 
     return k;
 }
 
-/* Shares for `work` operations: one thread takes all at once, several get a few shares each, none below ten
- * microseconds. */
-static int64_t shares(const struct npu_lower *l, double work, double least)
+int64_t npu_avx2_shares(const struct npu_lower *l, double work, double least)
 {
     const int64_t units = npu_lower_traits(l)->compute_units;
 
@@ -58,7 +46,7 @@ static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
 {
     const int64_t pixels = (int64_t)g->n * g->oh * g->ow, terms = (int64_t)g->kh * g->kw * g->cin;
     const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL), groups = g->w_z ? g->n : 1;
-    const int64_t want = shares(l, 2.0 * (double)pixels * (double)terms * (double)g->cout, 1e6);
+    const int64_t want = npu_avx2_shares(l, 2.0 * (double)pixels * (double)terms * (double)g->cout, 1e6);
 
     g->row_units = (int32_t)(clamp(pixels / groups / 48, 1, ceil_div(want, groups)) * groups);
     g->col_units = (int32_t)clamp(ceil_div(want, g->row_units), 1, panels);
@@ -67,7 +55,7 @@ static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
 
 /* Winograd's way: worth its transforms where tiles are many and not mostly beyond the picture, and its weights, four
  * times as many, are not too large to be read for few tiles. */
-static bool suits_winograd(const struct npu_avx2_conv *g)
+bool npu_avx2_suits_winograd(const struct npu_avx2_conv *g)
 {
     const int64_t tiles = npu_avx2_winograd_tiles(g), pixels = (int64_t)g->n * g->oh * g->ow;
 
@@ -76,12 +64,14 @@ static bool suits_winograd(const struct npu_avx2_conv *g)
 }
 
 static int lower_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_conv g,
-                          const npu_val in[4], npu_val out)
+                          const npu_val in[4], npu_val out, bool keep)
 {
+    const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
     const int64_t tiles = npu_avx2_winograd_tiles(&g), panels = ceil_div(g.cout, NPU_AVX2_PANEL);
     const size_t floats = (size_t)(36 * (int64_t)g.cin * panels * NPU_AVX2_PANEL);
-    const int64_t want = shares(l, 72.0 * (double)tiles * (double)g.cin * (double)g.cout, 1e6);
-    const int packed = npu_lower_packed(l, floats * sizeof(float));
+    const int64_t want = npu_avx2_shares(l, 72.0 * (double)tiles * (double)g.cin * (double)g.cout, 1e6);
+    const int packed =
+        keep ? npu_lower_packed(l, floats * sizeof(float)) : npu_lower_scratch(l, floats * sizeof(float));
     struct npu_launch *k;
     int scratch;
 
@@ -89,27 +79,27 @@ static int lower_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a,
     g.row_units = (int32_t)clamp(tiles / 24, 1, want);
     g.col_units = (int32_t)clamp(ceil_div(want, g.row_units), 1, panels);
     scratch = npu_lower_scratch(l, npu_avx2_winograd_scratch(&g) * (size_t)(g.row_units * g.col_units));
-    k = native_launch(l, a->winograd_pack, shares(l, (double)floats, 2e4));
+    k = npu_avx2_launch(l, a->winograd_pack, npu_avx2_shares(l, (double)floats, 2e4));
     npu_launch_val(k, in[1]);
-    npu_launch_buf(k, NPU_ARG_PACKED, packed);
-    push_fields(k, &g.n, sizeof g);
+    npu_launch_buf(k, kind, packed);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
     if (k)
-        k->on_params = true;
-    k = native_launch(l, a->winograd, (int64_t)g.row_units * g.col_units);
+        k->on_params = keep;
+    k = npu_avx2_launch(l, a->winograd, (int64_t)g.row_units * g.col_units);
     npu_launch_val(k, in[0]);
-    npu_launch_buf(k, NPU_ARG_PACKED, packed);
+    npu_launch_buf(k, kind, packed);
     for (int i = 2; i < 4; i++)
         npu_launch_val(k, in[i]);
     npu_launch_val(k, out);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
-    push_fields(k, &g.n, sizeof g);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
     return 0;
 }
 
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
-    const struct npu_avx2_kernels *a = usable(l, all, 5);
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
     const bool keep = a && npu_val_is_frozen(npu_lower_graph(l), in[1]);
     const size_t size = sizeof(float) * (size_t)(g.kh * g.kw) * (size_t)g.cin *
                         (size_t)(ceil_div(g.cout, NPU_AVX2_PANEL) * NPU_AVX2_PANEL) * (size_t)(g.w_z ? g.n : 1);
@@ -119,8 +109,8 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
 
     if (!a)
         return -EOPNOTSUPP;
-    if (keep && suits_winograd(&g))
-        return lower_winograd(l, a, g, in, out);
+    if (npu_avx2_suits_winograd(&g) && (keep || npu_avx2_winograd_tiles(&g) >= NPU_AVX2_MANY_TILES))
+        return lower_winograd(l, a, g, in, out, keep);
     if (!keep && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
     g.gather = g.kh * g.kw > 1 && g.cin < 16;
@@ -129,20 +119,20 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too many products");
     packed = keep ? npu_lower_packed(l, size) : npu_lower_scratch(l, size);
     scratch = npu_lower_scratch(l, npu_avx2_conv_scratch(&g) * (size_t)(g.row_units * g.col_units));
-    k = native_launch(l, a->pack, shares(l, (double)size / sizeof(float), 2e4));
+    k = npu_avx2_launch(l, a->pack, npu_avx2_shares(l, (double)size / sizeof(float), 2e4));
     npu_launch_val(k, in[1]);
     npu_launch_buf(k, kind, packed);
-    push_fields(k, &g.n, sizeof g);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
     if (k)
         k->on_params = keep;
-    k = native_launch(l, a->conv, (int64_t)g.row_units * g.col_units);
+    k = npu_avx2_launch(l, a->conv, (int64_t)g.row_units * g.col_units);
     npu_launch_val(k, in[0]);
     npu_launch_buf(k, kind, packed);
     npu_launch_val(k, in[2]);
     npu_launch_val(k, in[3]);
     npu_launch_val(k, out);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
-    push_fields(k, &g.n, sizeof g);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
     npu_launch_f32(k, scale);
     return 0;
 }
@@ -150,7 +140,7 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
 int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
-    const struct npu_avx2_kernels *a = usable(l, all, 5);
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
     const int64_t lines = (int64_t)g.n * g.oh, work = lines * g.ow * g.cin * g.kh * g.kw;
     struct npu_launch *k;
 
@@ -158,16 +148,16 @@ int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const 
         return -EOPNOTSUPP;
     if ((int64_t)g.kh * g.kw > NPU_AVX2_TAPS)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "the window is too large");
-    k = native_launch(l, a->depthwise, clamp(shares(l, (double)work, 1e5), 1, lines));
+    k = npu_avx2_launch(l, a->depthwise, clamp(npu_avx2_shares(l, (double)work, 1e5), 1, lines));
     for (int i = 0; i < 5; i++)
         npu_launch_val(k, all[i]);
-    push_fields(k, &g.n, sizeof g);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
     return 0;
 }
 
 int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale)
 {
-    const struct npu_avx2_kernels *kernels = usable(l, (npu_val[]){qkv, out}, 2);
+    const struct npu_avx2_kernels *kernels = npu_avx2_usable(l, (npu_val[]){qkv, out}, 2);
     const int64_t heads = (int64_t)a.batch * a.heads;
     struct npu_launch *k;
     int64_t want, parts;
@@ -177,15 +167,15 @@ int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, n
         return -EOPNOTSUPP;
     if (heads > INT32_MAX / 64)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too many heads");
-    want = shares(l, 4.0 * (double)heads * a.n * a.n * a.dh, 5e5);
+    want = npu_avx2_shares(l, 4.0 * (double)heads * a.n * a.n * a.dh, 5e5);
     a.query_units = heads >= want ? 1 : (int32_t)clamp(ceil_div(want, heads), 1, ceil_div(a.n, 48));
     parts = clamp(heads * a.query_units, 1, want);
     scratch = npu_lower_scratch(l, npu_avx2_attention_scratch(&a) * (size_t)parts);
-    k = native_launch(l, kernels->attention, parts);
+    k = npu_avx2_launch(l, kernels->attention, parts);
     npu_launch_val(k, qkv);
     npu_launch_val(k, out);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
-    push_fields(k, &a.batch, sizeof a);
+    npu_avx2_push_fields(k, &a.batch, sizeof a);
     npu_launch_f32(k, scale);
     return 0;
 }
@@ -193,14 +183,14 @@ int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, n
 int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val out, float eps)
 {
     const npu_val all[] = {in[0], in[1], in[2], out};
-    const struct npu_avx2_kernels *a = usable(l, all, 4);
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 4);
     const struct npu_tensor_type x = npu_lower_type(l, out);
     const int64_t n = x.shape.rank ? x.shape.dim[x.shape.rank - 1] : 1, size = npu_shape_elements(&x.shape);
     struct npu_launch *k;
 
     if (!a || n == 0)
         return -EOPNOTSUPP;
-    k = native_launch(l, a->layer_norm, shares(l, (double)size, 8192));
+    k = npu_avx2_launch(l, a->layer_norm, npu_avx2_shares(l, (double)size, 8192));
     for (int i = 0; i < 4; i++)
         npu_launch_val(k, all[i]);
     npu_launch_i32(k, size / n);
@@ -238,7 +228,7 @@ static void take_over(const struct npu_lower *l, struct npu_launch *k)
             (!p->def || strstr(k->defs, p->def))) {
             k->native = p->fn;
             k->tier = NPU_AVX2_TIER;
-            k->parts = (int)shares(l, (double)work, 16384);
+            k->parts = (int)npu_avx2_shares(l, (double)work, 16384);
             return;
         }
 }

@@ -8,6 +8,7 @@
 #include "libnpu/tier/avx2.h"
 
 #ifdef __AVX2__
+#include "libnpu/tier/avx2_block.h"
 #include "libnpu/tier/avx2_kernels.h"
 #include "libnpu/tier/avx2_tile.h"
 
@@ -32,18 +33,10 @@ void npu_avx2_pack(const struct npu_native_call *c, int part, int n_parts)
     }
 }
 
-/* What one block of pixels reads: rows[taps][ld] point at `len` terms each. */
-struct rows {
-    const float **row;
-    int64_t ld, taps, len;
-};
-
 struct unit {
     const struct npu_native_call *c;
     const struct npu_avx2_conv *g;
-    float scale;
-    struct rows r;
-    const float *packed;
+    struct npu_avx2_block b;
     float *zeros, *copy;
 };
 
@@ -61,10 +54,11 @@ static void point(struct unit *u, int64_t m0, int64_t count)
         const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
         const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
 
-        for (int64_t t = 0; t < u->r.taps; t++) {
+        u->b.to[i] = m * g->cout;
+        for (int64_t t = 0; t < u->b.taps; t++) {
             const float *p = pixel_at(g, x, z, top + t / g->kw, left + t % g->kw);
 
-            u->r.row[t * u->r.ld + i] = p ? p : u->zeros;
+            u->b.row[t * u->b.ld + i] = p ? p : u->zeros;
         }
     }
 }
@@ -95,29 +89,28 @@ static void gather(struct unit *u, int64_t m0, int64_t count)
     for (int64_t i = 0; i < count; i++) {
         const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
         const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
-        float *to = u->copy + i * u->r.len;
+        float *to = u->copy + i * u->b.len;
 
         for (int64_t ky = 0; ky < g->kh; ky++)
             copy_line(g, u->c->p[0], z, top + ky, left, to + ky * g->kw * g->cin);
-        u->r.row[i] = to;
+        u->b.row[i] = to;
+        u->b.to[i] = m * g->cout;
     }
 }
 
 /* All 16 columns, and no more than a clamp for an activation. */
-static void finish_whole(const struct unit *u, const float *acc, int64_t m, int64_t rows, int64_t n0)
+static void finish_whole(const struct npu_avx2_block *k, const float *acc, int64_t first, int64_t rows, int64_t n0)
 {
-    const struct npu_avx2_conv *g = u->g;
-    const float *bias = u->c->p[2];
-    const __m256 b0 = bias ? _mm256_loadu_ps(bias + n0) : _mm256_setzero_ps();
-    const __m256 b1 = bias ? _mm256_loadu_ps(bias + n0 + 8) : _mm256_setzero_ps();
-    const __m256 lo = _mm256_setzero_ps(), hi = _mm256_set1_ps((g->act & 255) == NPU_ACT_RELU6 ? 6.0f : INFINITY);
-    const __m256 scale = _mm256_set1_ps(u->scale);
-    float *y = (float *)u->c->p[4] + m * g->cout + n0;
-    const bool clamp = (g->act & 255) != NPU_ACT_NONE;
+    const __m256 b0 = k->bias ? _mm256_loadu_ps(k->bias + n0) : _mm256_setzero_ps();
+    const __m256 b1 = k->bias ? _mm256_loadu_ps(k->bias + n0 + 8) : _mm256_setzero_ps();
+    const __m256 lo = _mm256_setzero_ps(), hi = _mm256_set1_ps((k->act & 255) == NPU_ACT_RELU6 ? 6.0f : INFINITY);
+    const __m256 scale = _mm256_set1_ps(k->scale);
+    const bool clamp = (k->act & 255) != NPU_ACT_NONE;
 
-    for (int64_t i = 0; i < rows; i++, y += g->cout) {
+    for (int64_t i = 0; i < rows; i++) {
         __m256 v0 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL), scale, b0);
         __m256 v1 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL + 8), scale, b1);
+        float *y = k->y + k->to[first + i] + n0;
 
         if (clamp) {
             v0 = _mm256_min_ps(_mm256_max_ps(v0, lo), hi);
@@ -128,69 +121,63 @@ static void finish_whole(const struct unit *u, const float *acc, int64_t m, int6
     }
 }
 
-/* Sums of `rows` pixels from m on, 16 columns from n0 on, to the result. */
-static void finish(const struct unit *u, const float *acc, int64_t m, int64_t rows, int64_t n0)
+/* Sums of `rows` pixels from the block's pixel `first` on, 16 columns from n0 on, to the result. */
+static void finish(const struct npu_avx2_block *k, const float *acc, int64_t first, int64_t rows, int64_t n0)
 {
-    const struct npu_avx2_conv *g = u->g;
-    const float *bias = u->c->p[2], *res = u->c->p[3];
-    const bool after = g->act & 256;
-    const __m256 scale = _mm256_set1_ps(u->scale);
-    float *y = u->c->p[4];
+    const bool after = k->act & 256;
+    const __m256 scale = _mm256_set1_ps(k->scale);
 
-    if (!res && (g->act & 255) <= NPU_ACT_RELU6 && g->cout - n0 >= PANEL) {
-        finish_whole(u, acc, m, rows, n0);
+    if (!k->res && (k->act & 255) <= NPU_ACT_RELU6 && k->cout - n0 >= PANEL) {
+        finish_whole(k, acc, first, rows, n0);
         return;
     }
     for (int64_t h = 0; h < 2; h++) {
-        const int64_t n = n0 + h * 8, left = g->cout - n;
+        const int64_t n = n0 + h * 8, left = k->cout - n;
         __m256 b;
 
         if (left <= 0)
             break;
-        b = bias ? load_some(bias + n, left) : _mm256_setzero_ps();
+        b = k->bias ? load_some(k->bias + n, left) : _mm256_setzero_ps();
         for (int64_t i = 0; i < rows; i++) {
-            const int64_t at = (m + i) * g->cout + n;
+            const int64_t at = k->to[first + i] + n;
             __m256 v = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL + h * 8), scale, b);
 
-            if (res && !after)
-                v = _mm256_add_ps(v, load_some(res + at, left));
-            v = act8(v, g->act & 255);
-            if (res && after)
-                v = _mm256_add_ps(v, load_some(res + at, left));
-            store_some(y + at, left, v);
+            if (k->res && !after)
+                v = _mm256_add_ps(v, load_some(k->res + at, left));
+            v = act8(v, k->act & 255);
+            if (k->res && after)
+                v = _mm256_add_ps(v, load_some(k->res + at, left));
+            store_some(k->y + at, left, v);
         }
     }
 }
 
-/* Panel p for the block's `count` pixels from m0 on. */
-static void panel(const struct unit *u, int64_t p, int64_t m0, int64_t count)
+void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t count)
 {
-    enum { MOST = 96 };
-    const struct rows *r = &u->r;
-    const int64_t columns = at_most(PANEL, u->g->cout - p * PANEL);
-    const int64_t taps = at_least(1, at_most(r->taps, STEP_TERMS / at_least(1, r->len)));
-    const int64_t len = r->len > STEP_TERMS ? (r->len + 1) / 2 > STEP_TERMS ? STEP_TERMS : (r->len + 1) / 2 : r->len;
-    const float *b = u->packed + p * PANEL * r->taps * r->len;
-    _Alignas(32) float acc[MOST * PANEL];
+    const int64_t columns = at_most(PANEL, k->cout - p * PANEL);
+    const int64_t taps = at_least(1, at_most(k->taps, STEP_TERMS / at_least(1, k->len)));
+    const int64_t len = k->len > STEP_TERMS ? (k->len + 1) / 2 > STEP_TERMS ? STEP_TERMS : (k->len + 1) / 2 : k->len;
+    const float *b = k->packed + p * PANEL * k->taps * k->len;
+    _Alignas(32) float acc[NPU_AVX2_BLOCK_ROWS * PANEL];
 
-    for (int64_t t = 0; t < r->taps; t += taps)
-        for (int64_t k = 0; k < at_least(1, r->len); k += at_least(1, len)) {
-            const bool last = t + taps >= r->taps && k + len >= r->len;
+    for (int64_t t = 0; t < at_least(1, k->taps); t += taps)
+        for (int64_t at = 0; at < at_least(1, k->len); at += at_least(1, len)) {
+            const bool last = t + taps >= k->taps && at + len >= k->len;
 
             for (int64_t i = 0; i < count; i += ROWS) {
                 const int64_t rows = at_most(ROWS, count - i);
-                const struct tile_job j = {.row = r->row + t * r->ld + i,
-                                           .ld = r->ld,
-                                           .taps = at_most(taps, r->taps - t),
-                                           .at = k,
-                                           .len = at_most(len, r->len - k),
-                                           .b = b + (t * r->len + k) * PANEL,
+                const struct tile_job j = {.row = k->row + t * k->ld + i,
+                                           .ld = k->ld,
+                                           .taps = at_most(taps, k->taps - t),
+                                           .at = at,
+                                           .len = at_most(len, k->len - at),
+                                           .b = b + (t * k->len + at) * PANEL,
                                            .acc = acc + i * PANEL,
-                                           .add = t + k > 0};
+                                           .add = t + at > 0};
 
                 tile_for(rows, columns)(&j);
                 if (last)
-                    finish(u, j.acc, m0 + i, rows, p * PANEL);
+                    finish(k, j.acc, i, rows, p * PANEL);
             }
         }
 }
@@ -203,14 +190,21 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
     const int64_t group = unit / g->col_units / each, ru = unit / g->col_units % each, cu = unit % g->col_units;
     const int64_t end = at_most(pixels, tiles * (ru + 1) / each * ROWS), terms = (int64_t)g->kh * g->kw * g->cin;
     char *scratch = (char *)c->p[5] + (size_t)unit * npu_avx2_conv_scratch(g);
-    struct unit u = {.c = c, .g = g, .scale = scale};
+    struct unit u = {.c = c, .g = g};
 
-    u.packed = (const float *)c->p[1] + group * panels * PANEL * terms;
-    u.r = (struct rows){.row = (const float **)(void *)scratch,
-                        .ld = g->mb,
-                        .taps = g->gather ? 1 : (int64_t)g->kh * g->kw,
-                        .len = g->gather ? terms : g->cin};
-    u.zeros = u.copy = (float *)(void *)(scratch + (size_t)(u.r.taps * g->mb) * sizeof(float *));
+    u.b = (struct npu_avx2_block){.taps = g->gather ? 1 : (int64_t)g->kh * g->kw,
+                                  .ld = g->mb,
+                                  .len = g->gather ? terms : g->cin,
+                                  .packed = (const float *)c->p[1] + group * panels * PANEL * terms,
+                                  .cout = g->cout,
+                                  .bias = c->p[2],
+                                  .res = c->p[3],
+                                  .y = c->p[4],
+                                  .act = g->act,
+                                  .scale = scale,
+                                  .row = (const float **)(void *)scratch};
+    u.b.to = (int64_t *)(void *)(u.b.row + u.b.taps * g->mb);
+    u.zeros = u.copy = (float *)(void *)(u.b.to + g->mb);
     if (!g->gather)
         memset(u.zeros, 0, sizeof(float) * (size_t)g->cin);
     for (int64_t i = tiles * ru / each * ROWS; i < end; i += g->mb) {
@@ -221,7 +215,7 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
         else
             point(&u, m, count);
         for (int64_t p = panels * cu / g->col_units; p < panels * (cu + 1) / g->col_units; p++)
-            panel(&u, p, m, count);
+            npu_avx2_block_panel(&u.b, p, count);
     }
 }
 

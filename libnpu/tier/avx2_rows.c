@@ -53,7 +53,14 @@ static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .winograd = npu_avx2_winograd,
                                                 .depthwise = npu_avx2_depthwise,
                                                 .attention = npu_avx2_attention_run,
-                                                .layer_norm = npu_avx2_layer_norm};
+                                                .layer_norm = npu_avx2_layer_norm,
+                                                .outer = npu_avx2_outer,
+                                                .outer_sum = npu_avx2_outer_sum,
+                                                .grad_x_pack = npu_avx2_grad_x_pack,
+                                                .grad_x = npu_avx2_grad_x,
+                                                .winograd_x = npu_avx2_winograd_x,
+                                                .winograd_gy = npu_avx2_winograd_gy,
+                                                .winograd_gw = npu_avx2_winograd_gw};
 
 const struct npu_avx2_kernels *npu_avx2_kernels(void)
 {

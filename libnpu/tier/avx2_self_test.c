@@ -104,6 +104,7 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
                                     .pad_left = 1,
                                     .w_k = 19,
                                     .w_n = 1,
+                                    .w_t = 9 * 19,
                                     .act = NPU_ACT_RELU,
                                     .mb = 4,
                                     .row_units = 2,
@@ -269,5 +270,5 @@ int npu_avx2_self_test(const struct npu_avx2_kernels *k)
     good = good && test_winograd(k, d) && test_depthwise(k, 11, d) && test_depthwise(k, 16, d) &&
            test_attention(k, d) && test_layer_norm(k, d);
     free(d);
-    return good ? 0 : -EIO;
+    return good ? npu_avx2_grad_self_test(k) : -EIO;
 }

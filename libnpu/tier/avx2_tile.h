@@ -79,4 +79,57 @@ static inline tile_fn *tile_for(int64_t rows, int64_t columns)
     return fn[columns > 8][rows - 1];
 }
 
+/* ---- acc[rows][16] (+)= sum over k < len of row[k][at + i] * b[k 16] ---- */
+struct outer_job {
+    const float *const *row;
+    int64_t at, len;
+    const float *b;
+    float *acc;
+    bool add;
+};
+typedef void outer_fn(const struct outer_job *j);
+
+#define OUTER_MAC(i)                                                                                                   \
+    if (rows > i) {                                                                                                    \
+        const __m256 v = _mm256_broadcast_ss(a + i);                                                                   \
+        c##i##0 = _mm256_fmadd_ps(v, b0, c##i##0);                                                                     \
+        if (halves > 1)                                                                                                \
+            c##i##1 = _mm256_fmadd_ps(v, b1, c##i##1);                                                                 \
+    }
+
+ALWAYS void outer_run(const struct outer_job *j, const int rows, const int halves)
+{
+    const float *const *row = j->row;
+    const float *b = j->b;
+    const int64_t len = j->len, at = j->at;
+
+    EACH_ROW(TILE_BEGIN)
+#pragma GCC unroll 2
+    for (int64_t k = 0; k < len; k++) {
+        const float *a = row[k] + at;
+        const __m256 b0 = _mm256_load_ps(b), b1 = halves > 1 ? _mm256_load_ps(b + 8) : b0;
+
+        EACH_ROW(OUTER_MAC)
+        b += 16;
+    }
+    EACH_ROW(TILE_END)
+}
+
+#define OUTER(r, h)                                                                                                    \
+    static inline void outer_##r##x##h(const struct outer_job *j)                                                      \
+    {                                                                                                                  \
+        outer_run(j, r, h);                                                                                            \
+    }
+#define OUTERS_OF(h) OUTER(1, h) OUTER(2, h) OUTER(3, h) OUTER(4, h) OUTER(5, h) OUTER(6, h)
+OUTERS_OF(1)
+OUTERS_OF(2)
+
+static inline outer_fn *outer_for(int64_t rows, int64_t columns)
+{
+    static outer_fn *const fn[2][6] = {{outer_1x1, outer_2x1, outer_3x1, outer_4x1, outer_5x1, outer_6x1},
+                                       {outer_1x2, outer_2x2, outer_3x2, outer_4x2, outer_5x2, outer_6x2}};
+
+    return fn[columns > 8][rows - 1];
+}
+
 #endif

@@ -20,43 +20,48 @@ enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, IN = 6, OUT = 4, PLACES = I
 #define P2 (P * P)
 #define Q2 (Q * Q)
 
-/* ---- weights: u = G g G^T, packed as [panel][place][cin][16] ---- */
-static void weights_1d(const double *g, int64_t step, double *u, int64_t to)
+/* ---- weights: u = G g G^T, packed as [panel][place][cin][16], a panel's columns at a time ---- */
+static inline void weights_1d(double (*g)[PANEL], int64_t step, double (*u)[PANEL], int64_t to)
 {
-    const double a = g[0], b = g[step], c = g[2 * step];
     const double p = 1.0 / (2.0 * P2 * (P2 - Q2)), q = 1.0 / (2.0 * Q2 * (Q2 - P2));
 
-    u[0] = a / (P2 * Q2);
-    u[to] = (a + b * P + c * P2) * p;
-    u[2 * to] = (a - b * P + c * P2) * p;
-    u[3 * to] = (a + b * Q + c * Q2) * q;
-    u[4 * to] = (a - b * Q + c * Q2) * q;
-    u[5 * to] = c;
+    for (int64_t j = 0; j < PANEL; j++) {
+        const double a = g[0][j], b = g[step][j], c = g[2 * step][j];
+
+        u[0][j] = a / (P2 * Q2);
+        u[to][j] = (a + b * P + c * P2) * p;
+        u[2 * to][j] = (a - b * P + c * P2) * p;
+        u[3 * to][j] = (a + b * Q + c * Q2) * q;
+        u[4 * to][j] = (a - b * Q + c * Q2) * q;
+        u[5 * to][j] = c;
+    }
 }
 
 void npu_avx2_winograd_pack(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_avx2_conv g = {0};
+    const float *w;
+    int64_t units;
 
     npu_avx2_fields(c, 2, &g.n, sizeof g);
-    for (int64_t p = part; p < (g.cout + PANEL - 1) / PANEL; p += n_parts) {
-        float *to = (float *)c->p[1] + p * PANEL * PLACES * g.cin;
+    w = (const float *)c->p[0] - (g.w_t < 0 ? 8 * (int64_t)g.w_t : 0);
+    units = (g.cout + PANEL - 1) / PANEL * g.cin;
+    for (int64_t i = units * part / n_parts; i < units * (part + 1) / n_parts; i++) {
+        const int64_t p = i / g.cin, k = i % g.cin, columns = at_most(PANEL, g.cout - p * PANEL);
+        const float *from = w + k * g.w_k + p * PANEL * g.w_n;
+        float *to = (float *)c->p[1] + (p * PLACES * g.cin + k) * PANEL;
+        double taps[9][PANEL] = {{0.0}}, half[3 * IN][PANEL], u[PLACES][PANEL];
 
-        for (int64_t k = 0; k < g.cin; k++)
-            for (int64_t j = 0; j < PANEL; j++) {
-                const int64_t n = p * PANEL + j;
-                const float *w = (const float *)c->p[0] + k * g.cout + n;
-                double taps[9] = {0.0}, half[3 * IN], u[PLACES];
-
-                for (int64_t i = 0; i < 9 && n < g.cout; i++)
-                    taps[i] = w[i * g.cin * g.cout];
-                for (int64_t x = 0; x < 3; x++)
-                    weights_1d(taps + x, 3, half + x, 3);
-                for (int64_t y = 0; y < IN; y++)
-                    weights_1d(half + y * 3, 1, u + y * IN, 1);
-                for (int64_t i = 0; i < PLACES; i++)
-                    to[(i * g.cin + k) * PANEL + j] = (float)u[i];
-            }
+        for (int64_t t = 0; t < 9; t++)
+            for (int64_t j = 0; j < columns; j++)
+                taps[t][j] = from[t * g.w_t + j * g.w_n];
+        for (int64_t x = 0; x < 3; x++)
+            weights_1d(taps + x, 3, half + x, 3);
+        for (int64_t y = 0; y < IN; y++)
+            weights_1d(half + y * 3, 1, u + y * IN, 1);
+        for (int64_t t = 0; t < PLACES; t++)
+            for (int64_t j = 0; j < PANEL; j++)
+                to[t * g.cin * PANEL + j] = (float)u[t][j];
     }
 }
 
@@ -150,19 +155,23 @@ struct block {
     float *zeros, *v, *m;
 };
 
+/* The 36 pixels that a tile sees, or zeros outside the picture. */
+static void sources(const float *x, const struct npu_avx2_conv *g, struct tile_at at, const float *zeros,
+                    const float **ret_src)
+{
+    for (int64_t i = 0; i < PLACES; i++) {
+        const int64_t y = at.y - g->pad_top + i / IN, px = at.x - g->pad_left + i % IN;
+
+        ret_src[i] = y < 0 || y >= g->h || px < 0 || px >= g->w ? zeros : x + ((at.z * g->h + y) * g->w + px) * g->cin;
+    }
+}
+
 static void load_block(const struct npu_native_call *c, const struct npu_avx2_conv *g, const struct block *b)
 {
+    const float *src[PLACES];
+
     for (int64_t t = 0; t < b->count; t++) {
-        const struct tile_at at = tile_at(g, b->first + t);
-        const float *src[PLACES];
-
-        for (int64_t i = 0; i < PLACES; i++) {
-            const int64_t y = at.y - g->pad_top + i / IN, x = at.x - g->pad_left + i % IN;
-
-            src[i] = y < 0 || y >= g->h || x < 0 || x >= g->w
-                         ? b->zeros
-                         : (const float *)c->p[0] + ((at.z * g->h + y) * g->w + x) * g->cin;
-        }
+        sources(c->p[0], g, tile_at(g, b->first + t), b->zeros, src);
         pixels(src, g->cin, b->v + t * g->cin, g->mb * (int64_t)g->cin);
     }
 }
@@ -213,6 +222,103 @@ void npu_avx2_winograd(const struct npu_native_call *c, int part, int n_parts)
             for (int64_t p = panels * cu / g.col_units; p < panels * (cu + 1) / g.col_units; p++)
                 run_panel(c, &g, &b, p);
         }
+    }
+}
+
+/* ---- the gradient of the weights: G^T (sum over tiles of (B^T d B) (A y A^T)) G ---- */
+void npu_avx2_winograd_x(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_conv g = {0};
+    const float *src[PLACES];
+    float *zeros;
+    int64_t tiles;
+
+    npu_avx2_fields(c, 3, &g.n, sizeof g);
+    tiles = npu_avx2_winograd_tiles(&g);
+    zeros = (float *)c->p[2] + (int64_t)part * g.cin;
+    memset(zeros, 0, sizeof(float) * (size_t)g.cin);
+    for (int64_t t = tiles * part / n_parts; t < tiles * (part + 1) / n_parts; t++) {
+        sources(c->p[0], &g, tile_at(&g, t), zeros, src);
+        pixels(src, g.cin, (float *)c->p[1] + t * g.cin, npu_avx2_winograd_rows(&g) * g.cin);
+    }
+}
+
+static inline void gradient_1d(const __m256 *y, int step, __m256 *w, int to)
+{
+    const __m256 p = _mm256_set1_ps(P), q = _mm256_set1_ps(Q);
+    const __m256 y0 = y[0], y1 = y[step], y2 = y[2 * step], y3 = y[3 * step];
+    const __m256 even_p = _mm256_fmadd_ps(_mm256_set1_ps(P2), y2, y0);
+    const __m256 even_q = _mm256_fmadd_ps(_mm256_set1_ps(Q2), y2, y0);
+    const __m256 odd_p = _mm256_mul_ps(p, _mm256_fmadd_ps(_mm256_set1_ps(P2), y3, y1));
+    const __m256 odd_q = _mm256_mul_ps(q, _mm256_fmadd_ps(_mm256_set1_ps(Q2), y3, y1));
+
+    w[0] = y0;
+    w[to] = _mm256_add_ps(even_p, odd_p);
+    w[2 * to] = _mm256_sub_ps(even_p, odd_p);
+    w[3 * to] = _mm256_add_ps(even_q, odd_q);
+    w[4 * to] = _mm256_sub_ps(even_q, odd_q);
+    w[5 * to] = y3;
+}
+
+void npu_avx2_winograd_gy(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_conv g = {0};
+    int64_t tiles, rows;
+
+    npu_avx2_fields(c, 2, &g.n, sizeof g);
+    tiles = npu_avx2_winograd_tiles(&g);
+    rows = npu_avx2_winograd_rows(&g);
+    for (int64_t t = tiles * part / n_parts; t < tiles * (part + 1) / n_parts; t++) {
+        const struct tile_at at = tile_at(&g, t);
+
+        for (int64_t n = 0; n < g.cout; n += 8) {
+            __m256 y[OUT * OUT], half[IN * OUT], w[PLACES];
+
+            for (int64_t i = 0; i < OUT * OUT; i++) {
+                const int64_t oy = at.y + i / OUT, ox = at.x + i % OUT;
+                const float *gy = (const float *)c->p[0] + ((at.z * g.oh + oy) * g.ow + ox) * g.cout + n;
+
+                y[i] = oy < g.oh && ox < g.ow ? load_some(gy, g.cout - n) : _mm256_setzero_ps();
+            }
+            for (int x = 0; x < OUT; x++)
+                gradient_1d(y + x, OUT, half + x, OUT);
+            for (int i = 0; i < IN; i++)
+                gradient_1d(half + i * OUT, 1, w + i * IN, 1);
+            for (int64_t i = 0; i < PLACES; i++)
+                store_some((float *)c->p[1] + (i * rows + t) * g.cout + n, g.cout - n, w[i]);
+        }
+    }
+}
+
+static inline void taps_1d(const __m256 *u, int step, __m256 *g, int to)
+{
+    const __m256 p = _mm256_set1_ps((float)(1.0 / (2.0 * P2 * (P2 - Q2))));
+    const __m256 q = _mm256_set1_ps((float)(1.0 / (2.0 * Q2 * (Q2 - P2))));
+    const __m256 sum_p = _mm256_mul_ps(p, _mm256_add_ps(u[step], u[2 * step]));
+    const __m256 sum_q = _mm256_mul_ps(q, _mm256_add_ps(u[3 * step], u[4 * step]));
+    const __m256 odd_p = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(P), p), _mm256_sub_ps(u[step], u[2 * step]));
+    const __m256 odd_q = _mm256_mul_ps(_mm256_mul_ps(_mm256_set1_ps(Q), q), _mm256_sub_ps(u[3 * step], u[4 * step]));
+
+    g[0] = _mm256_fmadd_ps(_mm256_set1_ps((float)(1.0 / (P2 * Q2))), u[0], _mm256_add_ps(sum_p, sum_q));
+    g[to] = _mm256_add_ps(odd_p, odd_q);
+    g[2 * to] = _mm256_fmadd_ps(_mm256_set1_ps(P2), sum_p, _mm256_fmadd_ps(_mm256_set1_ps(Q2), sum_q, u[5 * step]));
+}
+
+void npu_avx2_winograd_gw(const struct npu_native_call *c, int part, int n_parts)
+{
+    const int64_t size = (int64_t)c->arg[2].i * c->arg[3].i, steps = (size + 7) / 8;
+
+    for (int64_t i = steps * part / n_parts * 8; i < at_most(size, steps * (part + 1) / n_parts * 8); i += 8) {
+        __m256 u[PLACES], half[3 * IN], g[9];
+
+        for (int64_t t = 0; t < PLACES; t++)
+            u[t] = load_some((const float *)c->p[0] + t * size + i, size - i);
+        for (int x = 0; x < IN; x++)
+            taps_1d(u + x, IN, half + x, IN);
+        for (int y = 0; y < 3; y++)
+            taps_1d(half + y * IN, 1, g + y * 3, 1);
+        for (int64_t t = 0; t < 9; t++)
+            store_some((float *)c->p[1] + t * size + i, size - i, g[t]);
     }
 }
 #endif

@@ -1,0 +1,235 @@
+/* avx2_grad_lower.c - launches of the tier avx2 for gradients. */
+#include "libnpu/tier/avx2_lower.h"
+
+/* Memory for Winograd's matrices of x and gy, at most. */
+#define WINOGRAD_BYTES ((int64_t)64 << 20)
+
+/* ---- sums of outer products ---- */
+static int64_t strips_of(const struct npu_avx2_outer *g)
+{
+    const int64_t taps = (int64_t)g->kh * g->kw;
+
+    return g->copy ? ceil_div(taps * g->cin, NPU_AVX2_ROWS) : taps * ceil_div(g->cin, NPU_AVX2_ROWS);
+}
+
+/* Where the result has few tiles and its sums are long, these are shared out; by sizes alone, so that a result does not
+ * depend on the number of threads. */
+static void divide_outer(const struct npu_lower *l, struct npu_avx2_outer *g, bool may_share)
+{
+    const int64_t rows = (int64_t)g->n / g->groups * g->oh * g->ow, taps = (int64_t)g->kh * g->kw;
+    const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL), strips = strips_of(g);
+    const double work = 2.0 * (double)g->groups * (double)rows * (double)(taps * g->cin) * (double)g->cout;
+    const int64_t want = npu_avx2_shares(l, work, 1e6), least = taps > 1 ? 1 : ceil_div(strips, 48);
+    int64_t times;
+
+    g->shares = may_share && strips * panels < 32 ? (int32_t)clamp(rows / 1024, 1, 16) : 1;
+    times = (int64_t)g->groups * g->shares;
+    g->col_units = (int32_t)clamp(ceil_div(want, times), 1, ceil_div(panels, 2));
+    g->row_units = g->copy && taps > 1 ? 1 : (int32_t)clamp(ceil_div(want, times * g->col_units), least, strips);
+}
+
+/* x, b, y: values, or scratch if the value is NPU_NONE. */
+struct operand {
+    npu_val val;
+    int scratch;
+};
+
+static void push_operand(struct npu_launch *k, struct operand o)
+{
+    if (o.val != NPU_NONE)
+        npu_launch_val(k, o.val);
+    else
+        npu_launch_buf(k, NPU_ARG_SCRATCH, o.scratch);
+}
+
+static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_outer g,
+                           struct operand x, struct operand b, struct operand y, const npu_val *bias_res, float scale)
+{
+    const int64_t size = (int64_t)g.groups * g.kh * g.kw * g.cin * g.cout;
+    const int64_t units = (int64_t)g.groups * g.shares * g.row_units * g.col_units, parts = clamp(units, 1, 1024);
+    const int scratch = npu_lower_scratch(l, npu_avx2_outer_scratch(&g) * (size_t)parts);
+    const int sums = g.shares > 1 ? npu_lower_scratch(l, sizeof(float) * (size_t)(g.shares * size)) : 0;
+    struct npu_launch *k = npu_avx2_launch(l, a->outer, parts);
+
+    push_operand(k, x);
+    push_operand(k, b);
+    npu_launch_val(k, bias_res[0]);
+    npu_launch_val(k, bias_res[1]);
+    push_operand(k, y);
+    push_operand(k, (struct operand){NPU_NONE, g.shares > 1 ? sums : scratch});
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
+    npu_launch_f32(k, scale);
+    if (g.shares == 1)
+        return;
+    k = npu_avx2_launch(l, a->outer_sum, npu_avx2_shares(l, (double)(size * g.shares), 2e4));
+    npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
+    push_operand(k, y);
+    npu_launch_i32(k, g.shares);
+    npu_launch_i32(k, size);
+    npu_launch_f32(k, scale);
+}
+
+int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale)
+{
+    const npu_val all[] = {in[0], in[1], in[2], in[3], out};
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
+    const int64_t taps = (int64_t)g.kh * g.kw;
+
+    if (!a)
+        return -EOPNOTSUPP;
+    /* the lines of 192 rows would fall into few sets of the first cache */
+    g.copy = taps > 1 ? g.cin < 16 : g.cin % 64 == 0;
+    divide_outer(l, &g, in[2] == NPU_NONE && in[3] == NPU_NONE && g.act == NPU_ACT_NONE);
+    outer_launches(l, a, g, (struct operand){.val = in[0]}, (struct operand){.val = in[1]},
+                   (struct operand){.val = out}, in + 2, scale);
+    return 0;
+}
+
+/* ---- gradients of convolutions ---- */
+static struct npu_avx2_conv forward_of(const struct npu_avx2_outer *g)
+{
+    return (struct npu_avx2_conv){.n = g->n,
+                                  .h = g->h,
+                                  .w = g->w,
+                                  .cin = g->cin,
+                                  .oh = g->oh,
+                                  .ow = g->ow,
+                                  .cout = g->cout,
+                                  .kh = g->kh,
+                                  .kw = g->kw,
+                                  .stride = g->stride,
+                                  .pad_top = g->pad_top,
+                                  .pad_left = g->pad_left};
+}
+
+static int tiles_launch(struct npu_lower *l, npu_native_fn *fn, npu_val v, const struct npu_avx2_conv *g,
+                        int64_t channels, bool zeros)
+{
+    const int64_t tiles = npu_avx2_winograd_tiles(g);
+    const int64_t parts = npu_avx2_shares(l, (double)(tiles * channels * 36), 1e5);
+    const int to = npu_lower_scratch(l, sizeof(float) * (size_t)(36 * npu_avx2_winograd_rows(g) * channels));
+    const int none = zeros ? npu_lower_scratch(l, sizeof(float) * (size_t)(parts * channels)) : 0;
+    struct npu_launch *k = npu_avx2_launch(l, fn, parts);
+
+    npu_launch_val(k, v);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, to);
+    if (zeros)
+        npu_launch_buf(k, NPU_ARG_SCRATCH, none);
+    npu_avx2_push_fields(k, &g->n, sizeof *g);
+    return to;
+}
+
+static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a, const struct npu_avx2_conv *g,
+                           npu_val x, npu_val gy, npu_val out)
+{
+    const int32_t tiles = (int32_t)npu_avx2_winograd_tiles(g), rows = (int32_t)npu_avx2_winograd_rows(g);
+    const int64_t size = (int64_t)g->cin * g->cout;
+    struct npu_avx2_outer o = {.n = 36,
+                               .h = 1,
+                               .w = rows,
+                               .cin = g->cin,
+                               .oh = 1,
+                               .ow = tiles,
+                               .cout = g->cout,
+                               .kh = 1,
+                               .kw = 1,
+                               .stride = 1,
+                               .groups = 36,
+                               .b_k = g->cout,
+                               .b_n = 1,
+                               .b_z = rows * g->cout,
+                               .copy = g->cin % 64 == 0};
+    const int v = tiles_launch(l, a->winograd_x, x, g, g->cin, true);
+    const int w = tiles_launch(l, a->winograd_gy, gy, g, g->cout, false);
+    const int sums = npu_lower_scratch(l, sizeof(float) * (size_t)(36 * size));
+    struct npu_launch *k;
+
+    divide_outer(l, &o, false);
+    outer_launches(l, a, o, (struct operand){NPU_NONE, v}, (struct operand){NPU_NONE, w},
+                   (struct operand){NPU_NONE, sums}, (const npu_val[]){NPU_NONE, NPU_NONE}, 1.0f);
+    k = npu_avx2_launch(l, a->winograd_gw, npu_avx2_shares(l, (double)(36 * size), 2e4));
+    npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
+    npu_launch_val(k, out);
+    npu_launch_i32(k, g->cin);
+    npu_launch_i32(k, g->cout);
+    return 0;
+}
+
+int npu_avx2_lower_grad_w(struct npu_lower *l, struct npu_avx2_outer g, npu_val x, npu_val gy, npu_val out)
+{
+    const npu_val in[] = {x, gy, NPU_NONE, NPU_NONE}, all[] = {x, gy, out};
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 3);
+    const struct npu_avx2_conv c = forward_of(&g);
+
+    if (!a)
+        return -EOPNOTSUPP;
+    if (npu_avx2_suits_winograd(&c) && npu_avx2_winograd_tiles(&c) >= NPU_AVX2_MANY_TILES &&
+        npu_avx2_winograd_tiles(&c) * 36 * 4 * ((int64_t)g.cin + g.cout) <= WINOGRAD_BYTES)
+        return grad_w_winograd(l, a, &c, x, gy, out);
+    return npu_avx2_lower_outer(l, g, in, out, 1.0f);
+}
+
+/* A convolution of gy with the taps turned round, for Winograd's tiles. */
+static struct npu_avx2_conv turned(const struct npu_avx2_grad_x *g)
+{
+    return (struct npu_avx2_conv){.n = g->n,
+                                  .h = g->oh,
+                                  .w = g->ow,
+                                  .cin = g->cout,
+                                  .oh = g->h,
+                                  .ow = g->w,
+                                  .cout = g->cin,
+                                  .kh = g->kh,
+                                  .kw = g->kw,
+                                  .stride = g->stride,
+                                  .pad_top = g->kh - 1 - g->pad_top,
+                                  .pad_left = g->kw - 1 - g->pad_left,
+                                  .w_k = 1,
+                                  .w_n = g->cout,
+                                  .w_t = -g->cin * g->cout};
+}
+
+int npu_avx2_lower_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val gy, npu_val w, npu_val out)
+{
+    const npu_val all[] = {gy, w, out};
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 3);
+    const struct npu_avx2_conv c = turned(&g);
+    const int64_t taps = (int64_t)g.kh * g.kw, phases = (int64_t)g.stride * g.stride;
+    const int64_t pixels = ceil_div((int64_t)g.n * g.h * g.w, phases), panels = ceil_div(g.cin, NPU_AVX2_PANEL);
+    const size_t floats = (size_t)(taps * g.cout * panels * NPU_AVX2_PANEL);
+    const bool keep = a && npu_val_is_frozen(npu_lower_graph(l), w);
+    const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
+    struct npu_launch *k;
+    int64_t want, parts;
+    int packed, scratch;
+
+    if (!a)
+        return -EOPNOTSUPP;
+    if (npu_avx2_suits_winograd(&c) && (keep || npu_avx2_winograd_tiles(&c) >= NPU_AVX2_MANY_TILES))
+        return npu_avx2_lower_conv(l, c, (const npu_val[]){gy, w, NPU_NONE, NPU_NONE}, out, 1.0f);
+    if (g.stride > 8)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "the stride is too large");
+    if (!keep && (int64_t)g.n * g.h * g.w < 24)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
+    want = npu_avx2_shares(l, 2.0 * (double)(g.n * g.oh * g.ow) * (double)(taps * g.cin) * (double)g.cout, 1e6);
+    g.row_units = (int32_t)clamp(pixels / 48, 1, ceil_div(want, phases));
+    g.col_units = (int32_t)clamp(ceil_div(want, phases * g.row_units), 1, panels);
+    g.mb = (int32_t)clamp(98304 / (ceil_div(taps, phases) * g.cout + 1) / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 96);
+    parts = clamp(phases * g.row_units * g.col_units, 1, 1024);
+    packed = keep ? npu_lower_packed(l, floats * sizeof(float)) : npu_lower_scratch(l, floats * sizeof(float));
+    scratch = npu_lower_scratch(l, npu_avx2_grad_x_scratch(&g) * (size_t)parts);
+    k = npu_avx2_launch(l, a->grad_x_pack, npu_avx2_shares(l, (double)floats, 2e4));
+    npu_launch_val(k, w);
+    npu_launch_buf(k, kind, packed);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
+    if (k)
+        k->on_params = keep;
+    k = npu_avx2_launch(l, a->grad_x, parts);
+    npu_launch_val(k, gy);
+    npu_launch_buf(k, kind, packed);
+    npu_launch_val(k, out);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
+    return 0;
+}
