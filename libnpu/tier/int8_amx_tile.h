@@ -1,15 +1,20 @@
 /* int8_amx_tile.h - blocks of sums by TDPBSSD: 2 x 2 tiles make 32 x 32 sums from 64 terms a step (amx_tile.h). */
+#include <stdbool.h>
+
 #include "libnpu/tier/amx_tile.h"
 
 #define UNIT_ROWS     32
 #define UNIT_COLS     32
 #define UNIT_K        64
+#define UNIT_GROUP    4
+#define UNIT_STEP     NPU_QUANT_MAX_DEPTH
+#define UNIT_TERM     uint8_t
 #define UNIT_UNSIGNED 0
 #define unit_begin()  amx_config()
 #define unit_end()    amx_release()
 
-static inline void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad,
-                              int32_t (*c)[UNIT_COLS])
+static inline void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
+                              bool add, int32_t (*c)[UNIT_COLS])
 {
     amx_zero(0);
     amx_zero(1);

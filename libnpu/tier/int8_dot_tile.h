@@ -4,6 +4,7 @@
  * Rows of A are broadcast four terms at a time; two vectors of B hold four terms of 2 * lanes columns. 12 rows fill the
  * 32 registers of AVX-512, 6 the 16 of AVX2.
  */
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -78,6 +79,9 @@ static inline vnni_vec vnni_spread(const void *p)
 
 #define UNIT_COLS     (2 * VNNI_LANES)
 #define UNIT_K        4
+#define UNIT_GROUP    4
+#define UNIT_STEP     NPU_QUANT_MAX_DEPTH
+#define UNIT_TERM     uint8_t
 #define UNIT_UNSIGNED 1
 #define unit_begin()  ((void)0)
 #define unit_end()    ((void)0)
@@ -102,8 +106,8 @@ static inline vnni_vec vnni_spread(const void *p)
     vnni_store(c[i], c##i##_0);                                                                                        \
     vnni_store(c[i] + VNNI_LANES, c##i##_1);
 
-static inline void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad,
-                              int32_t (*c)[UNIT_COLS])
+static inline void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
+                              bool add, int32_t (*c)[UNIT_COLS])
 {
     /* the second vector: the next panel, or the other half of this one */
     const int8_t *second = b + (VNNI_LANES == 16 ? panel : VNNI_BITS / 8);

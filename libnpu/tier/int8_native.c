@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { ROWS_BYTES = 256 << 10, ALL = 6, TESTED = 3 };
+enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4 };
 
 static int64_t round_up(int64_t v, int64_t to)
 {
@@ -18,7 +18,7 @@ size_t npu_int8_packed_bytes(const struct npu_int8_conv *g)
 
 size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k)
 {
-    return (size_t)(round_up(g->mb, k->rows) * g->kpad + 64);
+    return (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
 /* Result rows at a time and shares of the columns, so that every thread has something to do. */
@@ -27,8 +27,8 @@ static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *
     const int64_t total = (int64_t)g->n * g->oh * g->ow, least = round_up(48, k->rows);
 
     g->mb = (int32_t)round_up(96, k->rows);
-    while (g->mb > least &&
-           ((int64_t)g->mb * g->kpad > ROWS_BYTES || (total + g->mb - 1) / g->mb < 2 * (int64_t)g->parts))
+    while (g->mb > least && ((int64_t)g->mb * g->kpad * k->term_bytes > ROWS_BYTES ||
+                             (total + g->mb - 1) / g->mb < 2 * (int64_t)g->parts))
         g->mb -= k->rows;
     g->slices = 1;
     while (g->slices < g->npad / k->n_step && (total + g->mb - 1) / g->mb * g->slices < g->parts)
@@ -48,7 +48,7 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
         .cout = (int32_t)d->cout,
         .kh = (int32_t)d->kh,
         .kw = (int32_t)d->kw,
-        .kpad = (int32_t)round_up(d->depth, k->k_step),
+        .kpad = (int32_t)round_up(d->depth > 0 ? d->depth : 1, k->k_step),
         .npad = (int32_t)round_up(d->cout, k->n_step),
         .parts = parts,
         .res_type = (int32_t)res_type,
@@ -61,9 +61,9 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
 /* ---- choice ---- */
 const struct npu_int8_kernels *npu_int8_kernels(int i)
 {
-    const struct npu_int8_kernels *const all[ALL] = {npu_int8_amx_hardware(), &npu_int8_amx_emulated,
-                                                     npu_vnni512_hardware(),  &npu_vnni512_emulated,
-                                                     npu_vnni256_hardware(),  &npu_vnni256_emulated};
+    const struct npu_int8_kernels *const all[ALL] = {
+        npu_int8_amx_hardware(), &npu_int8_amx_emulated, npu_vnni512_hardware(),   &npu_vnni512_emulated,
+        npu_vnni256_hardware(),  &npu_vnni256_emulated,  npu_int8_avx2_hardware(), &npu_int8_avx2_emulated};
     int n = 0;
 
     for (int k = 0; k < ALL; k++)
@@ -103,6 +103,15 @@ static bool is_on(const char *variable)
     return e && e[0] == '1';
 }
 
+/* The environment asks for OpenCL's kernels (docs/LIBNPU.md, "Tiers"). */
+static bool is_left_out(const struct npu_int8_kernels *k)
+{
+    const char *native = getenv("NPU_MAT_NATIVE");
+
+    return k->need == NPU_CPU_AVX2_FMA &&
+           (getenv("NPU_MAT_VEC") || is_on("NPU_MAT_PORTABLE") || (native && native[0] == '0'));
+}
+
 bool npu_int8_usable(const struct npu_int8_kernels *k, const struct npu_traits *t, char *why, size_t why_size)
 {
     const struct verdict *v;
@@ -114,6 +123,8 @@ bool npu_int8_usable(const struct npu_int8_kernels *k, const struct npu_traits *
         text = "for tests";
     } else if (t->native && (t->cpu & k->need) != k->need) {
         text = "the processor does not have it, or it failed a trial";
+    } else if (t->native && is_left_out(k)) {
+        text = "left out by the environment";
     } else if (t->native) {
         v = test_once(k);
         if (v->passed)

@@ -1,5 +1,5 @@
-/* int8_native.h - the tiers "amx-int8", "vnni512" and "vnni256": qmatmul and qconv2d as native launches on x86 CPUs
- * with tile registers or four-term integer dot products.
+/* int8_native.h - the tiers "amx-int8", "vnni512", "vnni256" and "avx2-int8": qmatmul and qconv2d as native launches on
+ * x86 CPUs with tile registers, four-term or two-term integer dot products.
  *
  * The blocking is written once (int8_native_kernels.h) and compiled for each unit and, for tests on every machine, over
  * its emulation in plain C. All give what the C reference gives, bit by bit (docs/LIBNPU.md, "int8").
@@ -22,17 +22,20 @@ struct npu_int8_conv {
  * scratch, fields. */
 struct npu_int8_kernels {
     const char *tier;
-    unsigned need; /* enum npu_cpu_feature bits; 0: emulated */
-    int rows;      /* of a block */
-    int k_step;    /* kpad is a multiple of it */
-    int n_step;    /* npad likewise */
+    unsigned need;  /* enum npu_cpu_feature bits; 0: emulated */
+    int rows;       /* of a block */
+    int k_step;     /* kpad is a multiple of it */
+    int n_step;     /* npad likewise */
+    int term_bytes; /* of rows in scratch memory */
     npu_native_fn *pack, *conv;
 };
-extern const struct npu_int8_kernels npu_int8_amx_emulated, npu_vnni512_emulated, npu_vnni256_emulated;
+extern const struct npu_int8_kernels npu_int8_amx_emulated, npu_vnni512_emulated, npu_vnni256_emulated,
+    npu_int8_avx2_emulated;
 /* The hardware's; NULL where this build has none. */
 const struct npu_int8_kernels *npu_int8_amx_hardware(void);
 const struct npu_int8_kernels *npu_vnni512_hardware(void);
 const struct npu_int8_kernels *npu_vnni256_hardware(void);
+const struct npu_int8_kernels *npu_int8_avx2_hardware(void);
 
 size_t npu_int8_packed_bytes(const struct npu_int8_conv *g);
 size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k); /* a thread */

@@ -7,17 +7,21 @@
 struct shape {
     int64_t n, h, w, cin, cout, k;
     int32_t stride, pad;
-    int x_zero;
+    int x_zero, shift;
     bool out_int8, dynamic, bias, residual;
     enum npu_act act;
 };
 
 static const struct shape shapes[] = {
-    {1, 1, 37, 45, 70, 1, 1, 0, -128, .out_int8 = true, .bias = true, .residual = true},
+    {1, 1, 37, 45, 70, 1, 1, 0, -128, 21, .out_int8 = true, .bias = true, .residual = true},
+    {1, 1, 29, 21, 45, 1, 1, 0, 127, 38, .out_int8 = true, .bias = true, .residual = true},
     {2, 9, 7, 19, 33, 3, 1, 1, 101, .bias = true, .residual = true, .act = NPU_ACT_RELU},
-    {1, 11, 10, 3, 5, 5, 2, 2, -7, .out_int8 = true},
+    {1, 11, 10, 3, 5, 5, 2, 2, -7, 21, .out_int8 = true},
+    {1, 7, 9, 103, 18, 3, 2, 1, 40, 32, .out_int8 = true},
     {1, 1, 13, 130, 17, 1, 1, 0, 5, .dynamic = true, .bias = true, .act = NPU_ACT_RELU6},
 };
+
+enum { GUARD_BYTES = 64, GUARD = 0x5a }; /* behind the results */
 
 struct data {
     struct npu_tensor in[NPU_QCONV_INPUTS], want, got;
@@ -40,9 +44,10 @@ static int make(struct npu_tensor *t, enum npu_dtype type, int rank, const int64
     t->shape.rank = rank;
     memcpy(t->shape.dim, dim, sizeof *dim * (size_t)rank);
     n = npu_shape_elements(&t->shape);
-    t->data = calloc((size_t)n + 1, npu_dtype_size(type));
+    t->data = calloc(1, (size_t)n * npu_dtype_size(type) + GUARD_BYTES);
     if (!t->data)
         return -ENOMEM;
+    memset((char *)t->data + (size_t)n * npu_dtype_size(type), GUARD, GUARD_BYTES);
     for (int64_t i = 0; i < n; i++) {
         const uint32_t u = next(seed);
         const float v = lo + (hi - lo) * (float)(u & 0xffffu) / 65536.0f;
@@ -61,14 +66,14 @@ static int make_all(struct data *q, const struct shape *s, const struct npu_qcon
 {
     const int64_t y[4] = {d->n, d->oh, d->ow, d->cout};
     const enum npu_dtype to = s->out_int8 ? NPU_I8 : NPU_F32;
+    const float mul = s->out_int8 ? ldexpf(1e3f, s->shift - 21) : 1e-3f;
     uint32_t seed = 5;
     int r = make(&q->in[NPU_QCONV_X], NPU_I8, 4, (int64_t[]){d->n, d->h, d->w, d->cin}, 0, 0, &seed);
 
     if (r == 0)
         r = make(&q->in[NPU_QCONV_W], NPU_I8, 4, (int64_t[]){d->kh, d->kw, d->cin, d->cout}, 0, 0, &seed);
     if (r == 0)
-        r = make(&q->in[NPU_QCONV_SCALE], s->out_int8 ? NPU_I32 : NPU_F32, 1, &d->cout, s->out_int8 ? 1e3f : 1e-3f,
-                 s->out_int8 ? 9e3f : 1e-2f, &seed);
+        r = make(&q->in[NPU_QCONV_SCALE], s->out_int8 ? NPU_I32 : NPU_F32, 1, &d->cout, mul, 9.0f * mul, &seed);
     if (r == 0 && s->bias)
         r = make(&q->in[NPU_QCONV_BIAS], s->dynamic ? NPU_F32 : NPU_I32, 1, &d->cout, -3e4f, 3e4f, &seed);
     if (r == 0 && s->dynamic)
@@ -147,8 +152,8 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
                                      .groups = 1,
                                      .act = s->out_int8 ? NPU_ACT_NONE : (int)s->act,
                                      .out_int8 = s->out_int8,
-                                     .shift = 21,
-                                     .res_mul = 1 << 19,
+                                     .shift = s->shift,
+                                     .res_mul = s->shift > 32 ? 1 << 30 : 1 << 19,
                                      .x_zero = (int8_t)(s->dynamic ? 0 : s->x_zero),
                                      .y_zero = -9,
                                      .res_zero = 3,
@@ -168,6 +173,8 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
         differ = refer(&q, &a, d.cout);
     for (int64_t i = 0, size = (int64_t)npu_dtype_size(q.got.dtype); differ >= 0 && i < q.elements; i++)
         differ += memcmp((char *)q.got.data + i * size, (char *)q.want.data + i * size, (size_t)size) != 0;
+    for (int64_t i = 0, end = q.elements * (int64_t)npu_dtype_size(q.got.dtype); differ >= 0 && i < GUARD_BYTES; i++)
+        differ += ((char *)q.got.data)[end + i] != GUARD;
     for (int i = 0; i < NPU_QCONV_INPUTS; i++)
         free(q.in[i].data);
     free(q.want.data);

@@ -12,6 +12,8 @@ static const char *const names[] = {
     "vnni512-emulated",
     "vnni256",
     "vnni256-emulated",
+    "avx2-int8",
+    "avx2-int8-emulated",
     "avx2",
     "subgroup-intel16",
     "subgroup-intel16-emulated",

@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, the AMX and VNNI tiers over their emulated units, sub-group products and integer dot products over plain
-code in their place. the register-blocked
-kernels, and native code for everything that has it."""
+GPUs, the register-blocked kernels, the AMX, VNNI and AVX2 tiers over their emulated units, sub-group products and integer dot
+products over plain code in their place, and native code for everything that has it."""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
 
@@ -26,7 +25,7 @@ def portable_kernels():
 
 
 def register_tiles():
-    tier(PRODUCTS + ["attention"], "--f32", env={"NPU_MAT_NATIVE": "0"})
+    tier(PRODUCTS + ["attention"] + QUANTISED, "--f32", env={"NPU_MAT_NATIVE": "0"})
 
 
 def native_code():
@@ -49,6 +48,10 @@ def emulated_vnni256():
     tier(QUANTISED, "--f32", env={"NPU_VNNI_EMULATE": "1", "NPU_TIER": "vnni256-emulated"})
 
 
+def emulated_int8_avx2():
+    tier(QUANTISED, "--f32", env={"NPU_VNNI_EMULATE": "1", "NPU_TIER": "avx2-int8-emulated"})
+
+
 def emulated_subgroups():
     for unit, ops in ("intel16", PRODUCTS[:1] + QUANTISED), ("intel8", PRODUCTS[:1] + QUANTISED), ("arm", PRODUCTS[:1]):
         tier(ops, env={"NPU_SUBGROUP": "emulate", "NPU_TIER": f"subgroup-{unit}-emulated"})
@@ -63,12 +66,12 @@ def int8_portable():
 
 
 def int8_dot_products():
-    tier(QUANTISED, "--f32", env={"NPU_INT8_DOT": "emulate"})
+    tier(QUANTISED, "--f32", env={"NPU_INT8_DOT": "emulate", "NPU_MAT_NATIVE": "0"})
 
 
 def wrong_dot_products_are_refused():
-    tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken"})
+    tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken", "NPU_MAT_NATIVE": "0"})
 
 
-tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_subgroups,
-         wrong_subgroups_are_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
+tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
+         emulated_subgroups, wrong_subgroups_are_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

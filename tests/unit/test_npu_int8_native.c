@@ -38,7 +38,8 @@ static void test_tile_products(void **state)
 
 static void test_kernels(void **state)
 {
-    const struct npu_int8_kernels *const all[] = {&npu_int8_amx_emulated, &npu_vnni512_emulated, &npu_vnni256_emulated};
+    const struct npu_int8_kernels *const all[] = {&npu_int8_amx_emulated, &npu_vnni512_emulated, &npu_vnni256_emulated,
+                                                  &npu_int8_avx2_emulated};
     char why[96] = "";
 
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
@@ -48,21 +49,48 @@ static void test_kernels(void **state)
     }
 }
 
-/* A kernel that leaves something out must not pass. */
+/* Kernels that leave something out, do too much, or are off by one once must not pass. */
 static void half(const struct npu_native_call *c, int part, int n_parts)
 {
     if (part != 1)
-        npu_vnni256_emulated.conv(c, part, n_parts);
+        npu_int8_avx2_emulated.conv(c, part, n_parts);
+}
+
+static int64_t result_bytes(const struct npu_native_call *c)
+{
+    struct npu_int8_conv g;
+    int32_t *to = &g.n;
+
+    for (size_t i = 0; i < sizeof g / sizeof *to; i++)
+        to[i] = c->arg[9 + i].i;
+    return (int64_t)g.n * g.oh * g.ow * g.cout * (((const struct npu_qconv_attr *)c->attr)->out_int8 ? 1 : 4);
+}
+
+static void beyond(const struct npu_native_call *c, int part, int n_parts)
+{
+    npu_int8_avx2_emulated.conv(c, part, n_parts);
+    ((char *)c->p[7])[result_bytes(c)] = 0;
+}
+
+static void off_by_one(const struct npu_native_call *c, int part, int n_parts)
+{
+    npu_int8_avx2_emulated.conv(c, part, n_parts);
+    if (part == n_parts - 1)
+        ((char *)c->p[7])[result_bytes(c) - 1] ^= 1;
 }
 
 static void test_broken_is_refused(void **state)
 {
-    struct npu_int8_kernels k = npu_vnni256_emulated;
+    npu_native_fn *const wrong[] = {half, beyond, off_by_one};
+    struct npu_int8_kernels k = npu_int8_avx2_emulated;
     char why[96] = "";
 
-    k.conv = half;
-    assert_int_equal(npu_int8_self_test(&k, why, sizeof why), -EIO);
-    assert_non_null(strstr(why, "results are wrong"));
+    assert_int_equal(npu_int8_self_test(&k, why, sizeof why), 0);
+    for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
+        k.conv = wrong[i];
+        assert_int_equal(npu_int8_self_test(&k, why, sizeof why), -EIO);
+        assert_non_null(strstr(why, "results are wrong"));
+    }
 }
 
 /* Tiers that are not there are not offered, and say why. */
@@ -101,7 +129,7 @@ static void test_hardware(void **state)
             n++;
         }
     if (n == 0)
-        print_message("# SKIP this machine has neither AMX nor VNNI\n");
+        print_message("# SKIP this machine has neither AMX, VNNI nor AVX2\n");
 }
 
 int main(void)

@@ -433,6 +433,7 @@ static void dot_products_pass_their_test_first(void **state)
         int r;
 
         setenv("NPU_INT8_DOT", t[i].how, 1);
+        setenv("NPU_MAT_NATIVE", "0", 1); /* nothing before it in the default order */
         r = npu_dev_open(ctx, "cl", &d);
         if (r == 0) {
             assert_int_equal(has_tier(d, " int8-dot-emulated "), t[i].taken); /* the last line names refused ones */
@@ -441,6 +442,7 @@ static void dot_products_pass_their_test_first(void **state)
             printf("# SKIP no OpenCL device\n");
         }
         unsetenv("NPU_INT8_DOT");
+        unsetenv("NPU_MAT_NATIVE");
     }
 }
 

@@ -1,0 +1,185 @@
+/* int8_finish.h - from 32-bit sums of int8 products to results: bias, zero points, multiplier, residual, activation
+ * (docs/LIBNPU.md, "int8"). Compiled with AVX2: eight results at a time, to the same bits.
+ */
+#ifndef NPU_TIER_INT8_FINISH_H
+#define NPU_TIER_INT8_FINISH_H
+
+#include "libnpu/tier/int8_native.h"
+
+struct finish {
+    const struct npu_int8_conv *g;
+    const struct npu_qconv_attr *a;
+    const int32_t *column_sum;
+    const void *bias, *scale, *res;
+    const float *range;
+    void *y;
+    uint32_t offset; /* what each x is short of in the sums: its zero point, and 128 if rows are unsigned */
+};
+
+/* Fields from argument `first` on; pointers from p[2] on: column sums, bias, scale, range, residual, y. */
+static inline struct finish finish_of(const struct npu_native_call *c, const struct npu_int8_conv *g,
+                                      uint32_t beyond_zero, int *ret_zero)
+{
+    struct finish f = {g, c->attr, c->p[2], c->p[3], c->p[4], c->p[6], c->p[5], c->p[7], 0};
+
+    *ret_zero = f.range ? npu_q_clamp((int64_t)fminf(fmaxf(f.range[2], -128.0f), 127.0f), -128, 127) : f.a->x_zero;
+    f.offset = (uint32_t)*ret_zero + beyond_zero;
+    return f;
+}
+
+static inline void finish_int8(const struct finish *f, const uint32_t *sum, int64_t at, int64_t col, int64_t n)
+{
+    const struct npu_qconv_attr *a = f->a;
+    const int32_t *mul = (const int32_t *)f->scale + col;
+    const int8_t *res = f->res ? (const int8_t *)f->res + at : NULL;
+    int8_t *y = (int8_t *)f->y + at;
+    const int64_t half = INT64_C(1) << (a->shift - 1);
+
+    for (int64_t j = 0; j < n; j++) {
+        int64_t t = (int64_t)(int32_t)sum[j] * mul[j];
+
+        if (res)
+            t += (int64_t)(res[j] - a->res_zero) * a->res_mul;
+        t = ((t + half) >> a->shift) + a->y_zero;
+        y[j] = (int8_t)(t < a->lo ? a->lo : t > a->hi ? a->hi : t);
+    }
+}
+
+static inline float finish_residual(const struct finish *f, int64_t at)
+{
+    uint32_t u;
+    float r;
+
+    if (f->g->res_type == NPU_F32)
+        return ((const float *)f->res)[at];
+    u = (uint32_t)((const uint16_t *)f->res)[at] << 16;
+    memcpy(&r, &u, sizeof r);
+    return r;
+}
+
+static inline void finish_f32(const struct finish *f, const uint32_t *sum, int64_t at, int64_t col, int64_t n)
+{
+    const float *scale = (const float *)f->scale + col, step = f->range ? f->range[0] : 1.0f;
+    const float *bias = f->range && f->bias ? (const float *)f->bias + col : NULL;
+    float *y = (float *)f->y + at;
+
+    for (int64_t j = 0; j < n; j++) {
+        float v = fmaf((float)(int32_t)sum[j], step * scale[j], bias ? bias[j] : 0.0f);
+
+        if (f->res)
+            v += finish_residual(f, at + j);
+        if (f->a->act != NPU_ACT_NONE)
+            v = v > 0.0f ? v : 0.0f;
+        if (f->a->act == NPU_ACT_RELU6)
+            v = v > 6.0f ? 6.0f : v;
+        y[j] = v;
+    }
+}
+
+/* What is added to the raw sums of n columns from col on. */
+static inline void finish_offsets(const struct finish *f, int64_t col, int64_t n, uint32_t *to)
+{
+    const int32_t *bias = f->bias && !f->range ? (const int32_t *)f->bias + col : NULL;
+
+    for (int64_t j = 0; j < n; j++)
+        to[j] = (bias ? (uint32_t)bias[j] : 0u) - f->offset * (uint32_t)f->column_sum[col + j];
+}
+
+#ifdef __AVX2__
+#include <immintrin.h>
+
+static inline __m256i finish_load(const void *p)
+{
+    return _mm256_loadu_si256((const __m256i *)p);
+}
+
+/* Rows of eight int8 results, ld sums from row to row; shift >= 32, so that the high halves of the products do. */
+static inline void finish_int8_rows(const struct finish *f, const int32_t *raw, int64_t ld, const uint32_t *offset,
+                                    int64_t at, int64_t col, int64_t rows)
+{
+    const struct npu_qconv_attr *a = f->a;
+    const __m256i mul = finish_load((const int32_t *)f->scale + col), mul_odd = _mm256_srli_epi64(mul, 32);
+    const __m256i add = finish_load(offset), half = _mm256_set1_epi64x(INT64_C(1) << (a->shift - 1));
+    const __m256i res_zero = _mm256_set1_epi32(a->res_zero), res_mul = _mm256_set1_epi32(a->res_mul);
+    const __m128i shift = _mm_cvtsi32_si128(a->shift - 32), y_zero = _mm_set1_epi16(a->y_zero);
+    const __m128i lo = _mm_set1_epi8(a->lo), hi = _mm_set1_epi8(a->hi);
+
+    for (int64_t i = 0; i < rows; i++, raw += ld, at += f->g->cout) {
+        const __m256i s = _mm256_add_epi32(finish_load(raw), add);
+        __m256i even = _mm256_add_epi64(_mm256_mul_epi32(s, mul), half);
+        __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(s, 32), mul_odd), half);
+        __m128i t;
+
+        if (f->res) {
+            const __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)((const int8_t *)f->res + at));
+            const __m256i r = _mm256_sub_epi32(_mm256_cvtepi8_epi32(q), res_zero);
+
+            even = _mm256_add_epi64(even, _mm256_mul_epi32(r, res_mul));
+            odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(r, 32), res_mul));
+        }
+        even = _mm256_sra_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), shift);
+        t = _mm_packs_epi32(_mm256_castsi256_si128(even), _mm256_extracti128_si256(even, 1));
+        t = _mm_adds_epi16(t, y_zero);
+        t = _mm_min_epi8(_mm_max_epi8(_mm_packs_epi16(t, t), lo), hi);
+        _mm_storel_epi64((__m128i *)(void *)((int8_t *)f->y + at), t);
+    }
+}
+
+static inline __m256 finish_residual8(const struct finish *f, int64_t at)
+{
+    const __m128i *half = (const __m128i *)(const void *)((const uint16_t *)f->res + at);
+
+    if (f->g->res_type == NPU_F32)
+        return _mm256_loadu_ps((const float *)f->res + at);
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(half)), 16));
+}
+
+static inline void finish_f32_rows(const struct finish *f, const int32_t *raw, int64_t ld, const uint32_t *offset,
+                                   int64_t at, int64_t col, int64_t rows)
+{
+    const __m256 step = _mm256_set1_ps(f->range ? f->range[0] : 1.0f), zero = _mm256_setzero_ps();
+    const __m256 scale = _mm256_mul_ps(step, _mm256_loadu_ps((const float *)f->scale + col));
+    const __m256 bias = f->range && f->bias ? _mm256_loadu_ps((const float *)f->bias + col) : zero;
+    const __m256 top = _mm256_set1_ps(f->a->act == NPU_ACT_RELU6 ? 6.0f : INFINITY);
+    const __m256i add = finish_load(offset);
+
+    for (int64_t i = 0; i < rows; i++, raw += ld, at += f->g->cout) {
+        __m256 v = _mm256_cvtepi32_ps(_mm256_add_epi32(finish_load(raw), add));
+
+        v = _mm256_fmadd_ps(v, scale, bias);
+        if (f->res)
+            v = _mm256_add_ps(v, finish_residual8(f, at));
+        if (f->a->act != NPU_ACT_NONE)
+            v = _mm256_min_ps(_mm256_max_ps(v, zero), top);
+        _mm256_storeu_ps((float *)f->y + at, v);
+    }
+}
+#endif
+
+/* `rows` rows from result row m on, n columns from col on, of sums with ld from row to row; ld >= n rounded up to 8. */
+static inline void finish_rows(const struct finish *f, const int32_t *raw, int64_t ld, const uint32_t *offset,
+                               int64_t m, int64_t rows, int64_t col, int64_t n)
+{
+    int64_t j = 0;
+
+#ifdef __AVX2__
+    for (; j + 8 <= n && (!f->a->out_int8 || f->a->shift >= 32); j += 8)
+        if (f->a->out_int8)
+            finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
+        else
+            finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
+#endif
+    for (int64_t i = 0; j < n && i < rows; i++) {
+        const int64_t at = (m + i) * f->g->cout + col;
+        uint32_t sum[32];
+
+        for (int64_t k = j; k < n; k++)
+            sum[k] = (uint32_t)raw[i * ld + k] + offset[k];
+        if (f->a->out_int8)
+            finish_int8(f, sum + j, at + j, col + j, n - j);
+        else
+            finish_f32(f, sum + j, at + j, col + j, n - j);
+    }
+}
+
+#endif
