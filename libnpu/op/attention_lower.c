@@ -161,14 +161,15 @@ static struct npu_attention_dims lower_dims(const struct npu_node *n, const stru
     return npu_attention_dims(n, &qkv.shape);
 }
 
-static int forward_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d)
+static int lower_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_attention_dims *d, bool grad)
 {
     const struct npu_avx2_attention a = {
         .batch = (int32_t)d->batch, .n = (int32_t)d->n, .heads = (int32_t)d->heads, .dh = (int32_t)d->dh};
 
     if (d->batch > INT32_MAX / 2 || d->n > INT32_MAX / 64 || d->d > INT32_MAX / 4)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too large");
-    return npu_avx2_lower_attention(l, a, n->in[0], n->out[0], d->scale);
+    return grad ? npu_avx2_lower_attention_grad(l, a, n->in, n->out[0], d->scale)
+                : npu_avx2_lower_attention(l, a, n->in[0], n->out[0], d->scale);
 }
 
 int npu_attention_lower(const struct npu_node *n, struct npu_lower *l)
@@ -177,7 +178,7 @@ int npu_attention_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch * d.n * d.d == 0)
         return 0;
-    if (forward_avx2(n, l, &d) == -EOPNOTSUPP && forward_cpu(n, l, &d) == -EOPNOTSUPP)
+    if (lower_avx2(n, l, &d, false) == -EOPNOTSUPP && forward_cpu(n, l, &d) == -EOPNOTSUPP)
         forward_any(n, l, &d);
     return 0;
 }
@@ -188,7 +189,7 @@ int npu_attention_grad_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch * d.n * d.d == 0)
         return 0;
-    if (grad_cpu(n, l, &d) == -EOPNOTSUPP)
+    if (lower_avx2(n, l, &d, true) == -EOPNOTSUPP && grad_cpu(n, l, &d) == -EOPNOTSUPP)
         grad_any(n, l, &d);
     return 0;
 }

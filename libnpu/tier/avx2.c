@@ -55,6 +55,15 @@ size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a)
     return (keys * (dh + dp + NPU_AVX2_ROWS) * sizeof(float) + panels * NPU_AVX2_ROWS * sizeof(float *) + 63) / 64 * 64;
 }
 
+size_t npu_avx2_attention_grad_scratch(const struct npu_avx2_attention *a)
+{
+    const size_t panel = NPU_AVX2_PANEL, rows = NPU_AVX2_ROWS, block = NPU_AVX2_GRAD_QUERIES;
+    const size_t n = (size_t)a->n, dh = (size_t)a->dh, np = (n + panel - 1) / panel * panel;
+    const size_t dp = (dh + panel - 1) / panel * panel, strips = (n + rows - 1) / rows;
+
+    return ((np * (2 * dh + dp + 2 * block) + 2 * dp * strips * rows + block * panel) * sizeof(float) + 63) / 64 * 64;
+}
+
 /* ---- choice ---- */
 static bool passed;
 

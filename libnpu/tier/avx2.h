@@ -65,17 +65,21 @@ size_t npu_avx2_grad_x_scratch(const struct npu_avx2_grad_x *g); /* bytes a part
 struct npu_avx2_attention {
     int32_t batch, n, heads, dh, query_units;
 };
-size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a); /* bytes a part */
+size_t npu_avx2_attention_scratch(const struct npu_avx2_attention *a);      /* bytes a part */
+size_t npu_avx2_attention_grad_scratch(const struct npu_avx2_attention *a); /* the same of its gradient */
+enum { NPU_AVX2_GRAD_QUERIES = 48 };                                        /* of the gradient, at a time */
 
 /* Arguments: pack: weights, packed, fields. conv: x, packed, bias, residual, y, scratch, fields, scale. winograd: the
  * same, without scale. depthwise: x, weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale.
  * layer_norm: x, gamma, beta, y, rows, columns, eps. outer: x, b, bias, residual, y, sums of shares, scratch, fields,
  * scale. outer_sum: sums of shares, y, shares, size, scale. grad_x_pack: weights, packed, fields. grad_x: gy, packed,
  * x, scratch, fields. winograd_x, winograd_gy: x or gy, its tiles as 36 matrices [rows, channels], for x memory for cin
- * floats a part, fields of the convolution. winograd_gw: sums [36, cin, cout], weights' gradient, cin, cout. */
+ * floats a part, fields of the convolution. winograd_gw: sums [36, cin, cout], weights' gradient, cin, cout.
+ * attention_grad: qkv, gy, gradient of qkv, scratch, fields, scale. */
 struct npu_avx2_kernels {
     npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
     npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_x, *winograd_gy, *winograd_gw;
+    npu_native_fn *attention_grad;
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
 
@@ -91,6 +95,8 @@ int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k); /* those of the g
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale);
 int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out);
 int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale);
+int npu_avx2_lower_attention_grad(struct npu_lower *l, struct npu_avx2_attention a, const npu_val in[2], npu_val out,
+                                  float scale);
 int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val out, float eps);
 /* in: x, b, bias, residual */
 int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale);

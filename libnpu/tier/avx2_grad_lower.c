@@ -233,3 +233,27 @@ int npu_avx2_lower_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val
     npu_avx2_push_fields(k, &g.n, sizeof g);
     return 0;
 }
+
+/* ---- attention ---- */
+int npu_avx2_lower_attention_grad(struct npu_lower *l, struct npu_avx2_attention a, const npu_val in[2], npu_val out,
+                                  float scale)
+{
+    const npu_val all[] = {in[0], in[1], out};
+    const struct npu_avx2_kernels *kernels = npu_avx2_usable(l, all, 3);
+    const int64_t heads = (int64_t)a.batch * a.heads;
+    struct npu_launch *k;
+    int64_t parts;
+    int scratch;
+
+    if (!kernels)
+        return -EOPNOTSUPP;
+    parts = clamp(npu_avx2_shares(l, 10.0 * (double)heads * a.n * a.n * a.dh, 5e5), 1, clamp(heads, 1, 1024));
+    scratch = npu_lower_scratch(l, npu_avx2_attention_grad_scratch(&a) * (size_t)parts);
+    k = npu_avx2_launch(l, kernels->attention_grad, parts);
+    for (int i = 0; i < 3; i++)
+        npu_launch_val(k, all[i]);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    npu_avx2_push_fields(k, &a.batch, sizeof a);
+    npu_launch_f32(k, scale);
+    return 0;
+}

@@ -176,6 +176,51 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
     return agrees(d, 9 * CIN * COUT);
 }
 
+/* Adds what query m of head h gives to the gradients of q, k and v. */
+static void attention_query_in_c(const struct npu_avx2_attention *a, struct data *d, int m, int h, double scale)
+{
+    const int all = a->heads * a->dh;
+    const float *q = d->x + m * 3 * all + h * a->dh, *go = d->b + m * all + h * a->dh;
+    double p[64], g[64], sum = 0.0, mean = 0.0, *gq = d->want + m * 3 * all + h * a->dh;
+
+    for (int j = 0; j < a->n; j++) {
+        const float *k = d->x + j * 3 * all + all + h * a->dh;
+
+        p[j] = g[j] = 0.0;
+        for (int i = 0; i < a->dh; i++) {
+            p[j] += scale * q[i] * k[i];
+            g[j] += (double)go[i] * k[all + i];
+        }
+        p[j] = exp(p[j]);
+        sum += p[j];
+        mean += p[j] * g[j];
+    }
+    for (int j = 0; j < a->n; j++) {
+        const double w = p[j] / sum, gs = scale * w * (g[j] - mean / sum);
+        const int k = j * 3 * all + all + h * a->dh;
+
+        for (int i = 0; i < a->dh; i++) {
+            gq[i] += gs * d->x[k + i];
+            d->want[k + i] += gs * q[i];
+            d->want[k + all + i] += w * go[i];
+        }
+    }
+}
+
+static bool test_attention(const struct npu_avx2_kernels *a, struct data *d)
+{
+    const struct npu_avx2_attention t = {.batch = 1, .n = 53, .heads = 2, .dh = 21};
+    const struct npu_launch k = launch(4, &t.batch, sizeof t, 0.3f);
+
+    if (npu_avx2_attention_grad_scratch(&t) > sizeof d->scratch[0])
+        return false;
+    memset(d->want, 0, sizeof d->want);
+    for (int i = 0; i < t.n * t.heads; i++)
+        attention_query_in_c(&t, d, i / t.heads, i % t.heads, 0.3);
+    run(a->attention_grad, &k, (void *[NPU_MAX_ARGS]){d->x, d->b, d->y, d->scratch});
+    return agrees(d, 3 * (int64_t)t.n * t.heads * t.dh);
+}
+
 int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k)
 {
     /* n, h, w, cin, oh, ow, cout, kernel, stride, padding, groups, steps of b, act, copy, shares, units */
@@ -207,7 +252,7 @@ int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k)
         good = good && test_outer(k, outers[i], d);
     for (size_t i = 0; i < sizeof grads / sizeof grads[0]; i++)
         good = good && test_grad_x(k, grads[i], d);
-    good = good && test_winograd(k, d);
+    good = good && test_winograd(k, d) && test_attention(k, d);
     free(d);
     return good ? 0 : -EIO;
 }

@@ -60,7 +60,8 @@ static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .grad_x = npu_avx2_grad_x,
                                                 .winograd_x = npu_avx2_winograd_x,
                                                 .winograd_gy = npu_avx2_winograd_gy,
-                                                .winograd_gw = npu_avx2_winograd_gw};
+                                                .winograd_gw = npu_avx2_winograd_gw,
+                                                .attention_grad = npu_avx2_attention_grad};
 
 const struct npu_avx2_kernels *npu_avx2_kernels(void)
 {

@@ -8,6 +8,7 @@
 
 #include "libnpu/dev.h"
 #include "libnpu/dev/cpu.h"
+#include "libnpu/op/attention.h"
 #include "libnpu/op/conv2d.h"
 #include "libnpu/tier/avx2.h"
 #include "tests/unit/npu_helpers.h"
@@ -34,7 +35,7 @@ static void test_broken_is_refused(void **state)
     for (int i = 0;; i++) {
         struct npu_avx2_kernels k = *good;
         npu_native_fn **const each[] = {&k.outer,      &k.outer_sum,   &k.grad_x_pack, &k.grad_x,
-                                        &k.winograd_x, &k.winograd_gy, &k.winograd_gw};
+                                        &k.winograd_x, &k.winograd_gy, &k.winograd_gw, &k.attention_grad};
 
         if (i >= (int)(sizeof each / sizeof each[0]))
             break;
@@ -77,6 +78,15 @@ static npu_val product(npu_graph *g, const int *v)
     return npu_matmul(g, a, b, &(struct npu_matmul_opts){.trans_a = true});
 }
 
+static npu_val attention(npu_graph *g)
+{
+    const struct npu_attention_attr at = {3};
+    const npu_val in[2] = {npu_input(g, "qkv", NPU_F32, 3, (int64_t[]){2, 101, 3 * 3 * 20}),
+                           npu_input(g, "gy", NPU_F32, 3, (int64_t[]){2, 101, 3 * 20})};
+
+    return npu_node_add(g, &npu_op_attention_grad, in, 2, &at, sizeof at);
+}
+
 static npu_val build(npu_graph *g, int i)
 {
     /* pictures, height, width, channels, results, kernel, stride, padding; products, rows, columns, terms */
@@ -90,7 +100,9 @@ static npu_val build(npu_graph *g, int i)
         return conv_gradient(g, &npu_op_conv2d_grad_w, conv[i]);
     if (i < 8)
         return conv_gradient(g, &npu_op_conv2d_grad_x, conv[i - 4]);
-    return i < 11 ? product(g, mat[i - 8]) : NPU_NONE;
+    if (i < 11)
+        return product(g, mat[i - 8]);
+    return i == 11 ? attention(g) : NPU_NONE;
 }
 
 static void fill_inputs(npu_plan *p, const npu_graph *g)

@@ -1,0 +1,239 @@
+/* avx2_attention_grad.c - the gradient of softmax(q k^T) v, one head at a time, some queries after the other; the
+ * scores are computed again. For each block of queries:
+ *
+ * p = softmax(scale q k^T), g = scale p (gy v^T - mean), mean = p . gy v^T row by row;
+ * gq = g k, gk += g^T q, gv += p^T gy.
+ */
+#include "libnpu/tier/avx2.h"
+
+#ifdef __AVX2__
+#include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_tile.h"
+
+enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, TILE_FLOATS = ROWS * PANEL, BLOCK = NPU_AVX2_GRAD_QUERIES };
+
+struct head {
+    int64_t n, dh, d, np, dp; /* np, dp: rounded up to panels */
+    float scale;
+    const float *q, *k, *v, *gy; /* rows of 3 d; gy: of d */
+    float *gx;                   /* gradient of q; those of k and v lie d and 2 d after it */
+    float *keys, *values;        /* transposed: [np / 16][dh][16] */
+    float *rows;                 /* keys as [dp / 16][np][16] */
+    float *p, *g;                /* [BLOCK][np] */
+    float *gk, *gv;              /* sums: [dp / 16][strips of 6 keys][6][16] */
+    float *b;                    /* [BLOCK][16] */
+    const float *row[BLOCK];
+};
+
+/* ---- packing ---- */
+static inline void transpose_8(const float *const *row, int64_t at, int64_t count, float *to)
+{
+    __m256 r[8], t[8];
+
+    for (int i = 0; i < 8; i++)
+        r[i] = row[i] ? load_some(row[i] + at, count) : _mm256_setzero_ps();
+    for (int i = 0; i < 8; i += 2) {
+        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 8; i += 4)
+        for (int k = 0; k < 2; k++) {
+            r[i + 2 * k] = _mm256_shuffle_ps(t[i + k], t[i + 2 + k], 0x44);
+            r[i + 2 * k + 1] = _mm256_shuffle_ps(t[i + k], t[i + 2 + k], 0xee);
+        }
+    for (int i = 0; i < 4; i++) {
+        if (i < count)
+            _mm256_store_ps(to + (ptrdiff_t)i * PANEL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
+        if (i + 4 < count)
+            _mm256_store_ps(to + (ptrdiff_t)(i + 4) * PANEL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
+    }
+}
+
+/* n rows of dh, `stride` apart, as [np / 16][dh][16]. */
+static void pack_transposed(const struct head *h, const float *x, int64_t stride, float *to)
+{
+    for (int64_t j = 0; j < h->np; j += 8) {
+        const float *row[8];
+
+        for (int64_t i = 0; i < 8; i++)
+            row[i] = j + i < h->n ? x + (j + i) * stride : NULL;
+        for (int64_t c = 0; c < h->dh; c += 8)
+            transpose_8(row, c, at_most(8, h->dh - c), to + (j / PANEL * h->dh + c) * PANEL + j % PANEL);
+    }
+}
+
+/* Columns `panel` .. of `count` rows side by side. */
+static void pack_panel(const struct head *h, const float *x, int64_t stride, int64_t panel, int64_t count, float *to)
+{
+    const int64_t left = h->dh - panel * PANEL;
+
+    for (int64_t i = 0; i < count; i++) {
+        const float *from = x + i * stride + panel * PANEL;
+
+        _mm256_store_ps(to + i * PANEL, load_some(from, left));
+        _mm256_store_ps(to + i * PANEL + 8, left > 8 ? load_some(from + 8, left - 8) : _mm256_setzero_ps());
+    }
+}
+
+/* ---- a block of queries ---- */
+/* out[rows][np] = rows of x times packed columns */
+static void scores(const struct head *h, const float *x, int64_t stride, const float *packed, int64_t rows, float *out)
+{
+    const float *row[ROWS];
+    _Alignas(32) float acc[TILE_FLOATS];
+
+    for (int64_t i = 0; i < rows; i++)
+        row[i] = x + i * stride;
+    for (int64_t j = 0; j < h->np; j += PANEL) {
+        const struct tile_job t = {
+            .row = row, .ld = ROWS, .taps = 1, .len = h->dh, .b = packed + j * h->dh, .acc = acc};
+
+        tile_for(rows, PANEL)(&t);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t e = 0; e < PANEL; e += 8)
+                _mm256_store_ps(out + i * h->np + j + e, _mm256_load_ps(acc + i * PANEL + e));
+    }
+}
+
+/* Scores in p, gy v^T in g: to the weights and the gradient of the scores. What comes after n becomes 0. */
+static void softmax_row(const struct head *h, float *p, float *g)
+{
+    const __m256 none = _mm256_set1_ps(-INFINITY), scale = _mm256_set1_ps(h->scale);
+    __m256 top = none, sum = _mm256_setzero_ps(), mean = _mm256_setzero_ps(), largest, over, m;
+
+    for (int64_t j = h->n / 8 * 8; j < h->np; j += 8) {
+        const __m256 real = _mm256_castsi256_ps(first_lanes((int)at_least(0, h->n - j)));
+
+        _mm256_store_ps(p + j, _mm256_blendv_ps(none, _mm256_load_ps(p + j), real));
+        _mm256_store_ps(g + j, _mm256_and_ps(_mm256_load_ps(g + j), real));
+    }
+    for (int64_t j = 0; j < h->np; j += 8)
+        top = _mm256_max_ps(top, _mm256_load_ps(p + j));
+    largest = _mm256_set1_ps(max8(top) * h->scale);
+    for (int64_t j = 0; j < h->np; j += 8) {
+        const __m256 e = exp8(_mm256_fmsub_ps(_mm256_load_ps(p + j), scale, largest));
+
+        _mm256_store_ps(p + j, e);
+        sum = _mm256_add_ps(sum, e);
+        mean = _mm256_fmadd_ps(e, _mm256_load_ps(g + j), mean);
+    }
+    over = _mm256_set1_ps(1.0f / sum8(sum));
+    m = _mm256_mul_ps(_mm256_set1_ps(sum8(mean)), over);
+    for (int64_t j = 0; j < h->np; j += 8) {
+        const __m256 w = _mm256_mul_ps(_mm256_load_ps(p + j), over);
+
+        _mm256_store_ps(p + j, w);
+        _mm256_store_ps(g + j, _mm256_mul_ps(_mm256_mul_ps(scale, w), _mm256_sub_ps(_mm256_load_ps(g + j), m)));
+    }
+}
+
+/* gq = g k for queries m .. m + rows - 1. */
+static void grad_queries(const struct head *h, int64_t m, int64_t rows, const float *g)
+{
+    const float *row[ROWS];
+    _Alignas(32) float acc[TILE_FLOATS];
+
+    for (int64_t i = 0; i < rows; i++)
+        row[i] = g + i * h->np;
+    for (int64_t c = 0; c < h->dh; c += PANEL) {
+        const int64_t columns = at_most(PANEL, h->dh - c);
+        const struct tile_job t = {
+            .row = row, .ld = ROWS, .taps = 1, .len = h->n, .b = h->rows + c * h->np, .acc = acc};
+
+        tile_for(rows, columns)(&t);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t e = 0; e < columns; e += 8)
+                store_some(h->gx + (m + i) * 3 * h->d + c + e, columns - e, _mm256_load_ps(acc + i * PANEL + e));
+    }
+}
+
+/* sums += weights^T x: weights [count][np], x: count rows, `stride` apart */
+static void add_keys(struct head *h, const float *weights, const float *x, int64_t stride, int64_t count, bool first,
+                     float *sums)
+{
+    for (int64_t i = 0; i < count; i++)
+        h->row[i] = weights + i * h->np;
+    for (int64_t c = 0; c < h->dp / PANEL; c++) {
+        pack_panel(h, x, stride, c, count, h->b);
+        for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS) {
+            const struct outer_job t = {.row = h->row, .at = j, .len = count, .b = h->b, .acc = sums, .add = !first};
+
+            outer_for(at_most(ROWS, h->n - j), at_most(PANEL, h->dh - c * PANEL))(&t);
+        }
+    }
+}
+
+static void store_keys(const struct head *h, const float *sums, float *to)
+{
+    for (int64_t c = 0; c < h->dh; c += PANEL)
+        for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS)
+            for (int64_t i = 0; i < at_most(ROWS, h->n - j); i++)
+                for (int64_t e = 0; e < at_most(PANEL, h->dh - c); e += 8)
+                    store_some(to + (j + i) * 3 * h->d + c + e, h->dh - c - e, _mm256_load_ps(sums + i * PANEL + e));
+}
+
+static void run_head(struct head *h)
+{
+    const int64_t stride = 3 * h->d;
+
+    pack_transposed(h, h->k, stride, h->keys);
+    pack_transposed(h, h->v, stride, h->values);
+    for (int64_t c = 0; c < h->dp / PANEL; c++)
+        pack_panel(h, h->k, stride, c, h->n, h->rows + c * h->np * PANEL);
+    for (int64_t m = 0; m < h->n; m += BLOCK) {
+        const int64_t count = at_most(BLOCK, h->n - m);
+
+        for (int64_t i = 0; i < count; i += ROWS) {
+            const int64_t rows = at_most(ROWS, count - i);
+            float *p = h->p + i * h->np, *g = h->g + i * h->np;
+
+            scores(h, h->q + (m + i) * stride, stride, h->keys, rows, p);
+            scores(h, h->gy + (m + i) * h->d, h->d, h->values, rows, g);
+            for (int64_t r = 0; r < rows; r++)
+                softmax_row(h, p + r * h->np, g + r * h->np);
+            grad_queries(h, m + i, rows, g);
+        }
+        add_keys(h, h->g, h->q + m * stride, stride, count, m == 0, h->gk);
+        add_keys(h, h->p, h->gy + m * h->d, h->d, count, m == 0, h->gv);
+    }
+    store_keys(h, h->gk, h->gx + h->d);
+    store_keys(h, h->gv, h->gx + 2 * h->d);
+}
+
+void npu_avx2_attention_grad(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_avx2_attention a = {0};
+    int64_t all;
+
+    npu_avx2_fields(c, 4, &a.batch, sizeof a);
+    all = (int64_t)a.batch * a.heads;
+    for (int64_t u = part; u < all; u += n_parts) {
+        const int64_t d = (int64_t)a.heads * a.dh, z = u / a.heads, at = u % a.heads * a.dh;
+        const int64_t np = (a.n + PANEL - 1) / PANEL * PANEL, dp = (a.dh + PANEL - 1) / PANEL * PANEL;
+        const int64_t sums = dp / PANEL * ((a.n + ROWS - 1) / ROWS) * TILE_FLOATS;
+        const float *x = (const float *)c->p[0] + z * a.n * 3 * d + at;
+        struct head h = {.n = a.n,
+                         .dh = a.dh,
+                         .d = d,
+                         .np = np,
+                         .dp = dp,
+                         .scale = c->arg[4 + sizeof a / sizeof(int32_t)].f,
+                         .q = x,
+                         .k = x + d,
+                         .v = x + 2 * d,
+                         .gy = (const float *)c->p[1] + z * a.n * d + at,
+                         .gx = (float *)c->p[2] + z * a.n * 3 * d + at,
+                         .keys =
+                             (float *)(void *)((char *)c->p[3] + (size_t)part * npu_avx2_attention_grad_scratch(&a))};
+
+        h.values = h.keys + np * h.dh;
+        h.rows = h.values + np * h.dh;
+        h.p = h.rows + np * dp;
+        h.g = h.p + BLOCK * np;
+        h.gk = h.g + BLOCK * np;
+        h.gv = h.gk + sums;
+        h.b = h.gv + sums;
+        run_head(&h);
+    }
+}
+#endif
