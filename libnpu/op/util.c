@@ -205,11 +205,11 @@ static void gpu_tiles(struct npu_launch *k, int64_t rows, int64_t inner, int64_t
     npu_launch_local(k, (size_t)lx, (size_t)ly, 0);
 }
 
-/* CPUs: stretches of about 8192 elements, shorter ones only to keep all units busy. */
-static void cpu_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
+/* CPUs: stretches of about 8192 elements, shorter ones only to make `want` of them. */
+static void cpu_tiles(struct npu_launch *k, int64_t rows, int64_t inner, int64_t want)
 {
     enum { STRETCH = 8192, LEAST = 1024 };
-    int64_t want = 4 * (int64_t)npu_lower_traits(l)->compute_units, tile_rows = 1, tile_cols = inner;
+    int64_t tile_rows = 1, tile_cols = inner;
 
     if (inner > 2 * STRETCH) {
         tile_cols = STRETCH;
@@ -230,7 +230,7 @@ static void cpu_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t r
 void op_launch_tiles(const struct npu_lower *l, struct npu_launch *k, int64_t rows, int64_t inner)
 {
     if (op_is_cpu(l))
-        cpu_tiles(l, k, rows, inner);
+        cpu_tiles(k, rows, inner, 4 * (int64_t)npu_lower_traits(l)->compute_units);
     else
         gpu_tiles(k, rows, inner, 1, 8);
 }
@@ -239,8 +239,8 @@ int64_t op_launch_sums(const struct npu_lower *l, struct npu_launch *k, int64_t 
 {
     int64_t chunks = op_ceil_div(inner, 8), most = 4096;
 
-    if (op_is_cpu(l))
-        cpu_tiles(l, k, rows, inner);
+    if (op_is_cpu(l)) /* the order of the sums must not depend on the number of threads */
+        cpu_tiles(k, rows, inner, 64);
     else if (chunks > most)
         gpu_tiles(k, rows, inner, rows, op_ceil_div(chunks, most) * 8);
     else

@@ -108,8 +108,9 @@ struct npu_avx2_plain {
     const char *source, *entry, *def; /* def: a build option that must be among the launch's, or NULL */
     npu_native_fn *fn;
 };
-extern const struct npu_avx2_plain npu_avx2_plain[];
-/* Where an inference graph has native products (or NPU_MAT_NATIVE=all is in the environment): makes launches of such
+extern const struct npu_avx2_plain npu_avx2_plain[],
+    npu_avx2_train[]; /* of all graphs; of training, where values may be absent */
+/* Where a graph has native products (or NPU_MAT_NATIVE=all is in the environment): makes launches of such
  * kernels native ones, so that nothing of the plan needs OpenCL. */
 void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, int n);
 

@@ -210,7 +210,7 @@ int npu_avx2_lower_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val
         return npu_avx2_lower_conv(l, c, (const npu_val[]){gy, w, NPU_NONE, NPU_NONE}, out, 1.0f);
     if (g.stride > 8)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "the stride is too large");
-    if (!keep && (int64_t)g.n * g.h * g.w < 24)
+    if (!keep && !npu_avx2_packs_any(l) && (int64_t)g.n * g.h * g.w < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
     want = npu_avx2_shares(l, 2.0 * (double)(g.n * g.oh * g.ow) * (double)(taps * g.cin) * (double)g.cout, 1e6);
     g.row_units = (int32_t)clamp(pixels / 48, 1, ceil_div(want, phases));

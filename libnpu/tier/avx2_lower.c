@@ -42,6 +42,11 @@ int64_t npu_avx2_shares(const struct npu_lower *l, double work, double least)
     return units <= 1 ? 1 : clamp((int64_t)(work / least), 1, 4 * units);
 }
 
+bool npu_avx2_packs_any(const struct npu_lower *l)
+{
+    return npu_graph_flags(npu_lower_graph(l)) & NPU_GRAPH_TRAIN;
+}
+
 static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
 {
     const int64_t pixels = (int64_t)g->n * g->oh * g->ow, terms = (int64_t)g->kh * g->kw * g->cin;
@@ -111,7 +116,7 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
         return -EOPNOTSUPP;
     if (npu_avx2_suits_winograd(&g) && (keep || npu_avx2_winograd_tiles(&g) >= NPU_AVX2_MANY_TILES))
         return lower_winograd(l, a, g, in, out, keep);
-    if (!keep && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
+    if (!keep && !npu_avx2_packs_any(l) && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
     g.gather = g.kh * g.kw > 1 && g.cin < 16;
     divide_conv(l, &g);
@@ -199,13 +204,17 @@ int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val 
     return 0;
 }
 
-/* All tensors f32; *ret_work: elements of the largest. */
-static bool all_f32(const struct npu_lower *l, const struct npu_launch *k, int64_t *ret_work)
+/* Can the launch be this function: the same kernel, all tensors f32 (or absent, if they may be)? *ret_work: elements of
+ * the largest. */
+static bool serves(const struct npu_lower *l, const struct npu_launch *k, const struct npu_avx2_plain *p, bool optional,
+                   int64_t *ret_work)
 {
     int64_t most = 0;
 
+    if (strcmp(p->source, k->source) != 0 || strcmp(p->entry, k->entry) != 0 || (p->def && !strstr(k->defs, p->def)))
+        return false;
     for (int i = 0; i < k->n_args; i++)
-        if (k->arg[i].kind == NPU_ARG_VAL) {
+        if (k->arg[i].kind == NPU_ARG_VAL && !(optional && k->arg[i].val == NPU_NONE)) {
             const struct npu_tensor_type t = npu_lower_type(l, k->arg[i].val);
             const int64_t n = npu_shape_elements(&t.shape);
 
@@ -219,18 +228,19 @@ static bool all_f32(const struct npu_lower *l, const struct npu_launch *k, int64
 
 static void take_over(const struct npu_lower *l, struct npu_launch *k)
 {
+    static const struct npu_avx2_plain *const table[] = {npu_avx2_plain, npu_avx2_train};
     int64_t work;
 
-    if (k->native || !k->source || !all_f32(l, k, &work))
+    if (k->native || !k->source)
         return;
-    for (const struct npu_avx2_plain *p = npu_avx2_plain; p->source; p++)
-        if (strcmp(p->source, k->source) == 0 && strcmp(p->entry, k->entry) == 0 &&
-            (!p->def || strstr(k->defs, p->def))) {
-            k->native = p->fn;
-            k->tier = NPU_AVX2_TIER;
-            k->parts = (int)npu_avx2_shares(l, (double)work, 16384);
-            return;
-        }
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        for (const struct npu_avx2_plain *p = table[i]; p->source; p++)
+            if (serves(l, k, p, i == 1, &work)) {
+                k->native = p->fn;
+                k->tier = NPU_AVX2_TIER;
+                k->parts = (int)npu_avx2_shares(l, (double)work, 16384);
+                return;
+            }
 }
 
 void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, int n)
@@ -240,7 +250,7 @@ void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, in
 
     for (int i = 0; i < n && !wanted; i++)
         wanted = launch[i].native && launch[i].tier && strcmp(launch[i].tier, NPU_AVX2_TIER) == 0;
-    if (!wanted || !npu_avx2_for(npu_lower_traits(l)) || (npu_graph_flags(npu_lower_graph(l)) & NPU_GRAPH_TRAIN))
+    if (!wanted || !npu_avx2_for(npu_lower_traits(l)))
         return;
     for (int i = 0; i < n; i++)
         take_over(l, &launch[i]);

@@ -22,6 +22,8 @@ const struct npu_avx2_kernels *npu_avx2_usable(struct npu_lower *l, const npu_va
 /* Shares for `work` operations: one thread takes all at once, several get a few shares each, none with less than
  * `least`. */
 int64_t npu_avx2_shares(const struct npu_lower *l, double work, double least);
+/* Are weights that change packed for few rows too? In training: it costs less than a plan that needs the driver. */
+bool npu_avx2_packs_any(const struct npu_lower *l);
 enum { NPU_AVX2_MANY_TILES = 32 }; /* worth transforming weights that change with each run */
 /* Is a 3 x 3 convolution one for Winograd's tiles? */
 bool npu_avx2_suits_winograd(const struct npu_avx2_conv *g);

@@ -5,29 +5,7 @@
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_simd.h"
 
-struct share {
-    int64_t from, end;
-};
-/* The part's share of n, in steps of `step`. */
-static struct share share_of(int64_t n, int64_t step, int part, int n_parts)
-{
-    const int64_t steps = (n + step - 1) / step;
-
-    return (struct share){at_most(n, steps * part / n_parts * step), at_most(n, steps * (part + 1) / n_parts * step)};
-}
-
-/* ---- broadcasting: arguments inner, rows, step, n_outer, d0..4, s0..4 from `first` on ---- */
-static int64_t base_of(const struct npu_arg *a, int64_t row)
-{
-    int64_t at = 0;
-
-    for (int i = 0; i < a[3].i; i++) {
-        at += row % a[4 + i].i * a[9 + i].i;
-        row /= a[4 + i].i;
-    }
-    return at;
-}
-
+/* ---- broadcasting ---- */
 /* y, or y times x: one row of z; kind < 0: no x */
 static void binary_row(const float *x, const float *y, float *z, int64_t n, bool step, int kind, float mul)
 {
@@ -51,7 +29,7 @@ static void broadcast(const struct npu_arg *a, const float *x, const float *y, f
     const struct share r = rows == 1 ? (struct share){0, 1} : share_of(rows, 1, part, n_parts);
 
     for (int64_t row = r.from; row < r.end; row++)
-        binary_row(x ? x + row * inner + in.from : NULL, y + base_of(a, row) + in.from * step,
+        binary_row(x ? x + row * inner + in.from : NULL, y + bcast_base(a, row) + in.from * step,
                    z + row * inner + in.from, in.end - in.from, step, kind, mul);
 }
 
@@ -188,7 +166,7 @@ static void permute_rows(const struct npu_native_call *c, int part, int n_parts)
     const struct share s = share_of(c->arg[3].i, 1, part, n_parts);
 
     for (int64_t r = s.from; r < s.end; r++)
-        memcpy((float *)c->p[1] + r * inner, (const float *)c->p[0] + base_of(c->arg + 2, r),
+        memcpy((float *)c->p[1] + r * inner, (const float *)c->p[0] + bcast_base(c->arg + 2, r),
                sizeof(float) * (size_t)inner);
 }
 

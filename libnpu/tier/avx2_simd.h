@@ -15,6 +15,30 @@ static inline int64_t at_least(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
+struct share {
+    int64_t from, end;
+};
+/* The part's share of n, in steps of `step`. */
+static inline struct share share_of(int64_t n, int64_t step, int part, int n_parts)
+{
+    const int64_t steps = (n + step - 1) / step;
+
+    return (struct share){at_most(n, steps * part / n_parts * step), at_most(n, steps * (part + 1) / n_parts * step)};
+}
+
+/* Where the operand that is broadcast has its row for `row` of the other: a points at the arguments inner, rows, step,
+ * n_outer, d0..4, s0..4 (op_bcast_args). */
+static inline int64_t bcast_base(const struct npu_arg *a, int64_t row)
+{
+    int64_t at = 0;
+
+    for (int i = 0; i < a[3].i; i++) {
+        at += row % a[4 + i].i * a[9 + i].i;
+        row /= a[4 + i].i;
+    }
+    return at;
+}
+
 /* The first n of eight lanes. */
 static inline __m256i first_lanes(int n)
 {

@@ -8,7 +8,10 @@ from npu_ops_fixture import need_opencl, run, side_by_side
 PRODUCTS = ["matmul", "conv2d", "conv2d_grad_x", "conv2d_grad_w"]
 PLAIN = ["add", "sub", "mul", "expand", "relu", "relu6", "gelu", "sigmoid", "tanh", "exp", "abs", "erf", "gelu_erf", "scale",
          "slice", "concat", "pad", "permute", "reduce", "max_pool", "mean_pool", "resize", "softmax", "prelu"]
+TRAINING = ["batch_norm", "batch_norm_train", "batch_norm_grad", "layer_norm_grad", "unary_grad", "softmax_grad", "mse", "l1",
+            "bce_logits", "loss_grad", "adamw", "sgd", "moving_average", "sum_squares", "clip_scale"]
 QUANTISED = ["qmatmul", "qconv2d"]
+BETWEEN = ["layer_norm", "quantise", "dequantise", "quantise_dynamic"]
 
 
 def tier(ops, *args, env):
@@ -29,7 +32,7 @@ def register_tiles():
 
 
 def native_code():
-    tier(PLAIN, "--f32", env={"NPU_MAT_NATIVE": "all"})
+    tier(PLAIN + BETWEEN, "--f32", env={"NPU_MAT_NATIVE": "all"})
 
 
 def emulated_amx():
