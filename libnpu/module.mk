@@ -29,7 +29,7 @@ npu_tiers := tier/tier tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tie
 npu_tiers += tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
-npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw
+npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
 npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd
 npu_tiers += tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
 
@@ -73,6 +73,7 @@ $(foreach f,product attention attention_grad rows plain train winograd outer gra
 CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
 CFLAGS_libnpu_tier_int8_avx2_hw = -O3 -ffp-contract=off -mavx2 -mfma
+$(foreach f,attention depthwise plain,$(eval CFLAGS_libnpu_tier_exact_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 CFLAGS_libnpu_tier_vnni512_hw = -O3 -ffp-contract=off -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mfma
 CFLAGS_libnpu_tier_vnni256_hw = -O3 -ffp-contract=off -mavx2 -mavxvnni -mfma
 endif
@@ -97,7 +98,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
-npu_tests += test_npu_quant test_npu_tune test_npu_int8_native test_npu_avx2_grad
+npu_tests += test_npu_quant test_npu_tune test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

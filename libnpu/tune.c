@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "libnpu/dev.h"
+#include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/tier.h"
 
 enum { DEFAULT_MS = 300, MAX_MS = 600000 };
@@ -203,14 +204,14 @@ static bool measure(struct tuning *u, int step, int64_t until_ns)
     return true;
 }
 
-/* Are all launches native that the step gets with this tier (NULL: by default)? */
+/* Are all launches native that the step gets with this tier (NULL: by default), or will they be where others are? */
 static bool is_native(struct tuning *u, int step, const char *only)
 {
     const char *refused;
 
     try_lower(u, u->p->graph->node[u->p->step[step].node], only, &refused);
     for (int i = 0; i < u->lower.n_launches; i++)
-        if (!u->lower.launch[i].native)
+        if (!u->lower.launch[i].native && !npu_exact_avx2_would_take(&u->lower, &u->lower.launch[i]))
             return false;
     return true;
 }

@@ -7,6 +7,7 @@
 
 #include "libnpu/dev/cl.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tune.h"
 
 static struct cl_dev *dev_of(const struct npu_plan *p)
@@ -38,6 +39,7 @@ static int cl_lower(struct npu_plan *p)
         p->step[s].n_launches = p->lower.n_launches - p->step[s].first_launch;
     }
     npu_avx2_take_over(&p->lower, p->lower.launch, p->lower.n_launches);
+    npu_exact_avx2_take_over(&p->lower, p->lower.launch, p->lower.n_launches);
     return 0;
 }
 

@@ -1,11 +1,12 @@
-/* exact_lower.c - launches of f32 operations in int8 networks (exact.h). The kernels serve every device: a work-item
- * does a block of rows with vectors of eight. */
+/* exact_lower.c - launches of f32 operations in int8 networks (exact.h): native ones where there is AVX2, else kernels
+ * that serve every device, in which a work-item does a block of rows with vectors of eight. */
 #include "libnpu/op/attention.h"
 #include "libnpu/op/attr.h"
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/exact.h"
 #include "libnpu/op/matmul.h"
 #include "libnpu/op/util.h"
+#include "libnpu/tier/exact_avx2.h"
 
 static struct npu_launch *start(struct npu_lower *l, const char *source, const char *entry)
 {
@@ -84,9 +85,41 @@ static void lower_any(struct npu_lower *l, const struct product *p)
     op_launch_items(l, k, op_ceil_div(results, block));
 }
 
+/* In native code: matrices in rows or, the second one, in columns; convolutions without groups or with one channel in
+ * each. */
+static int lower_native(struct npu_lower *l, const struct product *p)
+{
+    const struct npu_conv2d_dims *d = &p->d;
+    const bool conv = d->n > 0, grouped = conv && d->groups > 1;
+    const int64_t batch = conv ? d->n : p->rows / p->batch_m;
+    const struct npu_avx2_conv g = {.n = (int32_t)batch,
+                                    .h = (int32_t)d->h,
+                                    .w = (int32_t)d->w,
+                                    .cin = (int32_t)d->cin,
+                                    .oh = (int32_t)d->oh,
+                                    .ow = (int32_t)d->ow,
+                                    .cout = (int32_t)p->n,
+                                    .kh = (int32_t)d->kh,
+                                    .kw = (int32_t)d->kw,
+                                    .stride = (int32_t)d->stride,
+                                    .pad_top = (int32_t)d->pad_top,
+                                    .pad_left = (int32_t)d->pad_left,
+                                    .w_k = conv ? (int32_t)p->n : (int32_t)p->wk,
+                                    .w_n = conv ? 1 : (int32_t)p->wn,
+                                    .w_z = batch > 1 ? (int32_t)p->wb : 0,
+                                    .act = p->act | (p->res_first ? 0 : 256)};
+
+    if (p->depth == 0 || batch * d->h * d->w > INT32_MAX / d->cin || p->rows > INT32_MAX / p->n ||
+        p->depth > INT32_MAX / p->n / (p->wb ? batch : 1))
+        return -EOPNOTSUPP;
+    if ((!conv && p->xk != 1) || (grouped && (d->cing != 1 || d->coutg != 1)))
+        return -EOPNOTSUPP;
+    return npu_exact_avx2_lower_product(l, g, p->in, p->out, p->scale, grouped);
+}
+
 static int lower_product(struct npu_lower *l, const struct product *p, bool plain)
 {
-    if (p->rows * p->n == 0)
+    if (p->rows * p->n == 0 || lower_native(l, p) == 0)
         return 0;
     if (plain && (size_t)(4 * p->depth) * sizeof(float) + 128 <= npu_lower_traits(l)->local_bytes)
         lower_tile(l, p);
@@ -189,8 +222,14 @@ int npu_exact_attention_lower(const struct npu_node *n, struct npu_lower *l)
 {
     const struct npu_shape qkv = npu_lower_type(l, n->in[0]).shape;
     const struct npu_attention_dims d = npu_attention_dims(n, &qkv);
+    const struct npu_exact_attention a = {
+        .batch = (int32_t)d.batch, .n = (int32_t)d.n, .heads = (int32_t)d.heads, .dh = (int32_t)d.dh};
 
-    if (d.batch * d.n * d.d == 0 || lower_heads(n, l, &d))
+    if (d.batch * d.n * d.d == 0)
+        return 0;
+    if (3 * d.batch * d.n * d.d < INT32_MAX && npu_exact_avx2_lower_attention(l, a, n->in[0], n->out[0], d.scale) == 0)
+        return 0;
+    if (lower_heads(n, l, &d))
         return 0;
     return lower_queries(n, l, &d);
 }

@@ -9,7 +9,7 @@ static bool fits_int32(const struct npu_qconv_dims *d)
 /* Are blocks worth their padding? Tests want to see every shape. */
 static bool pays(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
 {
-    return k->need == 0 || (d->rows >= 4 && d->cout >= 4 && d->depth >= k->k_step / 2);
+    return k->need == 0 || (d->rows >= (k->k_step == 2 ? 1 : 4) && d->cout >= 4 && d->depth >= k->k_step / 2);
 }
 
 static struct npu_launch *native_launch(struct npu_lower *l, const struct npu_int8_kernels *a, npu_native_fn *fn)

@@ -3,6 +3,7 @@
 #include "libnpu/dev/cpu.h"
 #include "libnpu/tier/amx.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/int8_native.h"
 #include "libnpu/tier/subgroup.h"
 #include "libnpu/tier/tier.h"
@@ -15,7 +16,8 @@ static bool starts_with(const char *s, const char *with)
 
 static bool is_native(const char *name)
 {
-    return starts_with(name, "amx-") || starts_with(name, "vnni") || starts_with(name, "avx2");
+    return starts_with(name, "amx-") || starts_with(name, "vnni") || starts_with(name, "avx2") ||
+           strcmp(name, "exact-avx2") == 0;
 }
 
 static const struct npu_int8_kernels *int8_kernels(const char *name)
@@ -53,6 +55,12 @@ static const char *why_not_native(const struct npu_traits *t, const char *name, 
             return "not in this build";
         why = lacking(NPU_CPU_AVX2_FMA, t->cpu);
         return why ? why : npu_avx2_for(t) ? NULL : "self-test: wrong results, or left out by the environment";
+    }
+    if (strcmp(name, "exact-avx2") == 0) {
+        if (!npu_exact_avx2_kernels())
+            return "not in this build";
+        why = lacking(NPU_CPU_AVX2_FMA, t->cpu);
+        return why ? why : npu_exact_avx2_for(t) ? NULL : "self-test: wrong results, or the tier avx2 is not there";
     }
     if (!k)
         return "not in this build";
