@@ -8,17 +8,6 @@
 #include "libnpu/tier/exact_avx2_kernels.h"
 #include "libnpu/tier/exact_avx2_simd.h"
 
-struct share {
-    int64_t from, end;
-};
-/* The part's share of n, in steps of `step`. */
-static struct share share_of(int64_t n, int64_t step, int part, int n_parts)
-{
-    const int64_t steps = (n + step - 1) / step;
-
-    return (struct share){at_most(n, steps * part / n_parts * step), at_most(n, steps * (part + 1) / n_parts * step)};
-}
-
 /* ---- rows ---- */
 /* The sum of x, or of (x - share of the sum)^2. */
 static float row_sum(const float *x, int64_t n)
