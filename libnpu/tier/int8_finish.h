@@ -169,17 +169,18 @@ static inline void finish_rows(const struct finish *f, const int32_t *raw, int64
         else
             finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
 #endif
-    for (int64_t i = 0; j < n && i < rows; i++) {
-        const int64_t at = (m + i) * f->g->cout + col;
-        uint32_t sum[32];
+    for (; j < n; j += 8)
+        for (int64_t i = 0, count = n - j < 8 ? n - j : 8; i < rows; i++) {
+            const int64_t at = (m + i) * f->g->cout + col + j;
+            uint32_t sum[8];
 
-        for (int64_t k = j; k < n; k++)
-            sum[k] = (uint32_t)raw[i * ld + k] + offset[k];
-        if (f->a->out_int8)
-            finish_int8(f, sum + j, at + j, col + j, n - j);
-        else
-            finish_f32(f, sum + j, at + j, col + j, n - j);
-    }
+            for (int64_t k = 0; k < count; k++)
+                sum[k] = (uint32_t)raw[i * ld + j + k] + offset[j + k];
+            if (f->a->out_int8)
+                finish_int8(f, sum, at, col + j, count);
+            else
+                finish_f32(f, sum, at, col + j, count);
+        }
 }
 
 #endif

@@ -21,6 +21,11 @@ size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_in
     return (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
+size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g)
+{
+    return (size_t)round_up(((int64_t)g->mb + 1) * g->npad * (int64_t)sizeof(int32_t) + g->npad, 64);
+}
+
 /* Result rows at a time and shares of the columns, so that every thread has something to do. */
 static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
 {
@@ -38,6 +43,7 @@ static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
                                      enum npu_dtype res_type, int parts)
 {
+    const int64_t terms = d->groups == 1 ? d->depth : d->kh * d->kw;
     struct npu_int8_conv g = {
         .n = (int32_t)d->n,
         .h = (int32_t)d->h,
@@ -48,13 +54,19 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
         .cout = (int32_t)d->cout,
         .kh = (int32_t)d->kh,
         .kw = (int32_t)d->kw,
-        .kpad = (int32_t)round_up(d->depth > 0 ? d->depth : 1, k->k_step),
+        .kpad = (int32_t)round_up(terms > 0 ? terms : 1, k->k_step),
         .npad = (int32_t)round_up(d->cout, k->n_step),
         .parts = parts,
         .res_type = (int32_t)res_type,
     };
 
-    divide_work(&g, k);
+    if (d->groups == 1) {
+        divide_work(&g, k);
+    } else { /* pixels at a time: their sums are read again at once */
+        g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);
+        g.slices = 1;
+        g.parts = (int32_t)(d->n * d->oh < parts ? d->n * d->oh : parts);
+    }
     return g;
 }
 

@@ -28,7 +28,9 @@ struct npu_int8_kernels {
     int n_step;     /* npad likewise */
     int term_bytes; /* of rows in scratch memory */
     npu_native_fn *pack, *conv;
+    npu_native_fn *depthwise_pack, *depthwise; /* one channel a group, up to NPU_INT8_TAPS taps; may be NULL */
 };
+enum { NPU_INT8_TAPS = 49 };
 extern const struct npu_int8_kernels npu_int8_amx_emulated, npu_vnni512_emulated, npu_vnni256_emulated,
     npu_int8_avx2_emulated;
 /* The hardware's; NULL where this build has none. */
@@ -39,6 +41,7 @@ const struct npu_int8_kernels *npu_int8_avx2_hardware(void);
 
 size_t npu_int8_packed_bytes(const struct npu_int8_conv *g);
 size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k); /* a thread */
+size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g);                               /* a part */
 /* What the fields are for a node of these sizes on so many threads. */
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
                                      enum npu_dtype res_type, int parts);

@@ -32,15 +32,17 @@ static void push_fields(struct npu_launch *k, const struct npu_int8_conv *g)
 }
 
 static void launches(const struct npu_node *n, struct npu_lower *l, const struct npu_int8_kernels *a,
-                     const struct npu_int8_conv *g)
+                     const struct npu_int8_conv *g, bool depthwise)
 {
     const bool keep = npu_val_is_frozen(npu_lower_graph(l), n->in[NPU_QCONV_W]);
     const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
-    const size_t bytes = npu_int8_packed_bytes(g) + 64, sum_bytes = sizeof(int32_t) * (size_t)g->npad;
+    const size_t bytes = npu_int8_packed_bytes(g) * (depthwise ? sizeof(int16_t) : 1) + 64,
+                 sum_bytes = sizeof(int32_t) * (size_t)g->npad;
     const int packed = keep ? npu_lower_packed(l, bytes) : npu_lower_scratch(l, bytes);
     const int sum = keep ? npu_lower_packed(l, sum_bytes) : npu_lower_scratch(l, sum_bytes);
-    const int scratch = npu_lower_scratch(l, npu_int8_scratch_bytes(g, a) * (size_t)g->parts);
-    struct npu_launch *k = native_launch(l, a, a->pack);
+    const size_t part = depthwise ? npu_int8_depthwise_scratch(g) : npu_int8_scratch_bytes(g, a);
+    const int scratch = npu_lower_scratch(l, part * (size_t)g->parts);
+    struct npu_launch *k = native_launch(l, a, depthwise ? a->depthwise_pack : a->pack);
 
     npu_launch_val(k, n->in[NPU_QCONV_W]);
     npu_launch_buf(k, kind, packed);
@@ -48,7 +50,7 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
     push_fields(k, g);
     if (k)
         k->on_params = keep;
-    k = native_launch(l, a, a->conv);
+    k = native_launch(l, a, depthwise ? a->depthwise : a->conv);
     npu_launch_val(k, n->in[NPU_QCONV_X]);
     npu_launch_buf(k, kind, packed);
     npu_launch_buf(k, kind, sum);
@@ -59,6 +61,13 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
     npu_launch_val(k, n->out[0]);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
     push_fields(k, g);
+    if (k && depthwise)
+        k->parts = g->parts;
+}
+
+static bool is_depthwise(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
+{
+    return k->depthwise && d->cing == 1 && d->coutg == 1 && d->kh * d->kw <= NPU_INT8_TAPS;
 }
 
 int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct npu_qconv_dims *d)
@@ -72,17 +81,20 @@ int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct n
 
         if (!npu_lower_tier(l, k->tier) || !npu_int8_usable(k, t, NULL, 0))
             continue;
-        if (d->groups != 1) {
+        if (d->groups != 1 && !is_depthwise(k, d)) {
             npu_lower_refuse(l, k->tier, "channels are in groups");
         } else if (!fits_int32(d)) {
             npu_lower_refuse(l, k->tier, "tensors of 2^31 elements");
         } else if (n->in[NPU_QCONV_RESIDUAL] != NPU_NONE && res == NPU_F16) {
             npu_lower_refuse(l, k->tier, "residual is f16");
-        } else if (!pays(k, d)) {
+        } else if (d->groups == 1 && !pays(k, d)) {
             npu_lower_refuse(l, k->tier, "too small for blocks");
         } else {
-            g = npu_int8_fields(k, d, res, t->compute_units);
-            launches(n, l, k, &g);
+            const int64_t parts =
+                d->groups > 1 && t->compute_units > 1 ? 4 * (int64_t)t->compute_units : t->compute_units;
+
+            g = npu_int8_fields(k, d, res, (int)parts);
+            launches(n, l, k, &g, d->groups > 1);
             return 0;
         }
     }

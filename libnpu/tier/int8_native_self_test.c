@@ -8,7 +8,7 @@ struct shape {
     int64_t n, h, w, cin, cout, k;
     int32_t stride, pad;
     int x_zero, shift;
-    bool out_int8, dynamic, bias, residual;
+    bool out_int8, dynamic, bias, residual, depthwise;
     enum npu_act act;
 };
 
@@ -18,6 +18,8 @@ static const struct shape shapes[] = {
     {2, 9, 7, 19, 33, 3, 1, 1, 101, .bias = true, .residual = true, .act = NPU_ACT_RELU},
     {1, 11, 10, 3, 5, 5, 2, 2, -7, 21, .out_int8 = true},
     {1, 7, 9, 103, 18, 3, 2, 1, 40, 32, .out_int8 = true},
+    {2, 9, 11, 45, 45, 3, 1, 1, 77, 38, .out_int8 = true, .bias = true, .residual = true, .depthwise = true},
+    {1, 8, 7, 19, 19, 5, 2, 2, -31, .bias = true, .act = NPU_ACT_RELU, .depthwise = true},
     {1, 1, 13, 130, 17, 1, 1, 0, 5, .dynamic = true, .bias = true, .act = NPU_ACT_RELU6},
 };
 
@@ -71,7 +73,7 @@ static int make_all(struct data *q, const struct shape *s, const struct npu_qcon
     int r = make(&q->in[NPU_QCONV_X], NPU_I8, 4, (int64_t[]){d->n, d->h, d->w, d->cin}, 0, 0, &seed);
 
     if (r == 0)
-        r = make(&q->in[NPU_QCONV_W], NPU_I8, 4, (int64_t[]){d->kh, d->kw, d->cin, d->cout}, 0, 0, &seed);
+        r = make(&q->in[NPU_QCONV_W], NPU_I8, 4, (int64_t[]){d->kh, d->kw, d->cing, d->cout}, 0, 0, &seed);
     if (r == 0)
         r = make(&q->in[NPU_QCONV_SCALE], s->out_int8 ? NPU_I32 : NPU_F32, 1, &d->cout, mul, 9.0f * mul, &seed);
     if (r == 0 && s->bias)
@@ -103,8 +105,9 @@ static int run(const struct npu_int8_kernels *k, struct data *q, const struct np
 {
     enum { PARTS = 3 };
     struct npu_launch pack = {0}, conv = {0};
-    void *packed = calloc(1, npu_int8_packed_bytes(g) + 64), *sum = calloc((size_t)g->npad, sizeof(int32_t)),
-         *scratch = calloc((size_t)g->parts, npu_int8_scratch_bytes(g, k));
+    const bool depthwise = a->groups > 1;
+    void *packed = calloc(2, npu_int8_packed_bytes(g) + 64), *sum = calloc((size_t)g->npad, sizeof(int32_t)),
+         *scratch = calloc((size_t)g->parts, depthwise ? npu_int8_depthwise_scratch(g) : npu_int8_scratch_bytes(g, k));
     void *p[NPU_MAX_ARGS] = {q->in[NPU_QCONV_W].data, packed, sum};
     struct npu_native_call call = {.p = p, .attr = a};
     const int r = packed && sum && scratch ? 0 : -ENOMEM;
@@ -113,14 +116,14 @@ static int run(const struct npu_int8_kernels *k, struct data *q, const struct np
     push(&conv, 9, g);
     call.arg = pack.arg;
     for (int i = 0; r == 0 && i < PARTS; i++)
-        k->pack(&call, i, PARTS);
+        (depthwise ? k->depthwise_pack : k->pack)(&call, i, PARTS);
     call.arg = conv.arg;
     memcpy(p,
            (void *[]){q->in[NPU_QCONV_X].data, packed, sum, q->in[NPU_QCONV_BIAS].data, q->in[NPU_QCONV_SCALE].data,
                       q->in[NPU_QCONV_RANGE].data, q->in[NPU_QCONV_RESIDUAL].data, q->got.data, scratch},
            9 * sizeof *p);
     for (int i = 0; r == 0 && i < PARTS; i++)
-        k->conv(&call, i, PARTS);
+        (depthwise ? k->depthwise : k->conv)(&call, i, PARTS);
     free(packed);
     free(sum);
     free(scratch);
@@ -149,7 +152,7 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
                                      .pad_left = s->pad,
                                      .pad_bottom = s->pad,
                                      .pad_right = s->pad,
-                                     .groups = 1,
+                                     .groups = s->depthwise ? (int)s->cin : 1,
                                      .act = s->out_int8 ? NPU_ACT_NONE : (int)s->act,
                                      .out_int8 = s->out_int8,
                                      .shift = s->shift,
@@ -160,9 +163,10 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
                                      .lo = -100,
                                      .hi = 127};
     const int64_t oh = (s->h + 2 * s->pad - s->k) / s->stride + 1, ow = (s->w + 2 * s->pad - s->k) / s->stride + 1;
-    const struct npu_qconv_dims d = npu_qconv_dims(&a, &(struct npu_shape){4, {s->n, s->h, s->w, s->cin}},
-                                                   &(struct npu_shape){4, {s->k, s->k, s->cin, s->cout}},
-                                                   &(struct npu_shape){4, {s->n, oh, ow, s->cout}});
+    const struct npu_qconv_dims d =
+        npu_qconv_dims(&a, &(struct npu_shape){4, {s->n, s->h, s->w, s->cin}},
+                       &(struct npu_shape){4, {s->k, s->k, s->depthwise ? 1 : s->cin, s->cout}},
+                       &(struct npu_shape){4, {s->n, oh, ow, s->cout}});
     struct npu_int8_conv g = npu_int8_fields(k, &d, s->out_int8 ? NPU_I8 : NPU_F32, 2);
     struct data q = {0};
     int64_t differ = make_all(&q, s, &d);
@@ -185,7 +189,7 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
 int npu_int8_self_test(const struct npu_int8_kernels *k, char *why, size_t why_size)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const int64_t differ = test_shape(k, &shapes[i]);
+        const int64_t differ = shapes[i].depthwise && !k->depthwise ? 0 : test_shape(k, &shapes[i]);
 
         if (differ != 0) {
             snprintf(why, why_size, differ < 0 ? "no memory for the self-test" : "self-test: %lld results are wrong",

@@ -1,0 +1,143 @@
+/* int8_avx2_depthwise.c - the tier avx2-int8: int8 convolutions with one channel a group. Two taps of a channel lie
+ * side by side, as VPMADDWD wants them; taps outside of the picture read a row of zero points.
+ *
+ * Weights are packed as [taps / 2][npad][2] in 16 bits. Compiled with AVX2 enabled.
+ */
+#include "libnpu/tier/int8_native.h"
+
+#ifdef __AVX2__
+#include "libnpu/tier/int8_avx2_kernels.h"
+#include "libnpu/tier/int8_finish.h"
+
+enum { LANES = 16 };
+
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void read_fields(const struct npu_native_call *c, int first, struct npu_int8_conv *g)
+{
+    int32_t *to = &g->n;
+
+    for (size_t i = 0; i < sizeof *g / sizeof *to; i++)
+        to[i] = c->arg[first + (int)i].i;
+}
+
+/* Arguments: weights, packed, sums of a channel's weights, fields. */
+void npu_int8_avx2_depthwise_pack(const struct npu_native_call *c, int part, int n_parts)
+{
+    const int8_t *w = c->p[0];
+    int16_t *to = c->p[1];
+    int32_t *sum = c->p[2];
+    struct npu_int8_conv g;
+    int64_t taps;
+
+    read_fields(c, 3, &g);
+    taps = (int64_t)g.kh * g.kw;
+    for (int64_t j = (int64_t)g.npad * part / n_parts; j < (int64_t)g.npad * (part + 1) / n_parts; j++) {
+        sum[j] = 0;
+        for (int64_t t = 0; t < g.kpad; t++) {
+            const int16_t v = t < taps && j < g.cout ? w[t * g.cout + j] : 0;
+
+            to[(t / 2 * g.npad + j) * 2 + t % 2] = v;
+            sum[j] += v;
+        }
+    }
+}
+
+struct job {
+    const struct npu_int8_conv *g;
+    const struct npu_qconv_attr *a;
+    const int8_t *x, *zeros; /* zeros: npad of the zero point */
+    const int16_t *w;
+    int32_t *sums; /* [mb][npad] */
+};
+
+static inline __m128i channels(const int8_t *p, int64_t n)
+{
+    int8_t some[LANES] = {0};
+
+    if (n >= LANES)
+        return _mm_loadu_si128((const __m128i *)(const void *)p);
+    memcpy(some, p, (size_t)n);
+    return _mm_loadu_si128((const __m128i *)(const void *)some);
+}
+
+static inline __m256i pairs(__m256i sum, __m128i both, const int16_t *w)
+{
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(both), finish_load(w)));
+}
+
+/* The sums of one pixel from its taps, kpad of them. */
+static void sum_pixel(const struct job *j, const int8_t *const *tap, int32_t *to)
+{
+    const struct npu_int8_conv *g = j->g;
+
+    for (int64_t n = 0; n < g->cout; n += LANES) {
+        const int64_t left = g->cout - n;
+        const int16_t *w = j->w + 2 * n;
+        __m256i low = _mm256_setzero_si256(), high = low;
+
+        for (int64_t t = 0; t < g->kpad; t += 2, w += 2 * (int64_t)g->npad) {
+            const __m128i a = channels(tap[t] + n, left), b = channels(tap[t + 1] + n, left);
+
+            low = pairs(low, _mm_unpacklo_epi8(a, b), w);
+            high = pairs(high, _mm_unpackhi_epi8(a, b), w + LANES);
+        }
+        _mm256_storeu_si256((__m256i *)(void *)(to + n), low);
+        _mm256_storeu_si256((__m256i *)(void *)(to + n + LANES / 2), high);
+    }
+}
+
+/* Pixels ox .. ox + count - 1 of line `line`. */
+static void sum_pixels(const struct job *j, int64_t line, int64_t ox, int64_t count)
+{
+    const struct npu_int8_conv *g = j->g;
+    const int64_t top = line % g->oh * j->a->stride - j->a->pad_top;
+    const int8_t *x = j->x + line / g->oh * g->h * g->w * g->cin, *tap[NPU_INT8_TAPS + 1];
+
+    for (int64_t i = 0; i < count; i++) {
+        const int64_t left = (ox + i) * j->a->stride - j->a->pad_left;
+
+        tap[g->kpad - 1] = j->zeros;
+        for (int64_t ky = 0, t = 0; ky < g->kh; ky++)
+            for (int64_t kx = 0; kx < g->kw; kx++, t++) {
+                const int64_t iy = top + ky, ix = left + kx;
+
+                tap[t] = iy < 0 || iy >= g->h || ix < 0 || ix >= g->w ? j->zeros : x + (iy * g->w + ix) * g->cin;
+            }
+        sum_pixel(j, tap, j->sums + i * g->npad);
+    }
+}
+
+/* Arguments as those of conv; scratch of a part: offsets, sums, a row of zero points. */
+void npu_int8_avx2_depthwise(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_int8_conv g;
+    struct finish f;
+    struct job j;
+    uint32_t *offset;
+    int64_t lines;
+    int zero;
+
+    read_fields(c, 9, &g);
+    n_parts = (int)least(n_parts, g.parts);
+    if (part >= n_parts)
+        return;
+    f = finish_of(c, &g, 0, &zero);
+    offset = (uint32_t *)(void *)((char *)c->p[8] + (size_t)part * npu_int8_depthwise_scratch(&g));
+    j = (struct job){&g, f.a, c->p[0], NULL, c->p[1], (int32_t *)offset + g.npad};
+    j.zeros = (const int8_t *)(j.sums + (int64_t)g.mb * g.npad);
+    memset(j.sums + (int64_t)g.mb * g.npad, zero, (size_t)g.npad);
+    finish_offsets(&f, 0, g.cout, offset);
+    lines = (int64_t)g.n * g.oh;
+    for (int64_t line = lines * part / n_parts; line < lines * (part + 1) / n_parts; line++)
+        for (int64_t ox = 0; ox < g.ow; ox += g.mb) {
+            const int64_t count = least(g.mb, g.ow - ox);
+
+            sum_pixels(&j, line, ox, count);
+            finish_rows(&f, j.sums, g.npad, offset, line * g.ow + ox, count, 0, g.cout);
+        }
+}
+#endif

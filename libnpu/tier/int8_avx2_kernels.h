@@ -1,0 +1,9 @@
+/* int8_avx2_kernels.h - kernels of the tier avx2-int8 that the other int8 tiers do not have (int8_native.h). */
+#ifndef NPU_TIER_INT8_AVX2_KERNELS_H
+#define NPU_TIER_INT8_AVX2_KERNELS_H
+
+#include "libnpu/op.h"
+
+npu_native_fn npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise;
+
+#endif
