@@ -54,60 +54,89 @@ struct job {
     int32_t *sums; /* [mb][npad] */
 };
 
+/* The first n of sixteen channels, the others 0. */
 static inline __m128i channels(const int8_t *p, int64_t n)
 {
     int8_t some[LANES] = {0};
 
     if (n >= LANES)
         return _mm_loadu_si128((const __m128i *)(const void *)p);
-    memcpy(some, p, (size_t)n);
+    for (int64_t i = 0; i < n; i++)
+        some[i] = p[i];
     return _mm_loadu_si128((const __m128i *)(const void *)some);
 }
 
-static inline __m256i pairs(__m256i sum, __m128i both, const int16_t *w)
+static inline __m256i add_pairs(__m256i sum, __m128i both, __m256i w)
 {
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(both), finish_load(w)));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(both), w));
 }
 
-/* The sums of one pixel from its taps, kpad of them. */
-static void sum_pixel(const struct job *j, const int8_t *const *tap, int32_t *to)
+/* Channels n .. n + width - 1 of `count` pixels, the taps of which are `step` bytes from those of the one before. Where
+ * `taps` and `width` are known, the weights stay in registers. */
+static inline __attribute__((always_inline)) void sum_block(const struct job *j, const int8_t *const *tap, int64_t step,
+                                                            int64_t count, int64_t n, const int64_t taps,
+                                                            const int64_t width, int32_t *to)
 {
-    const struct npu_int8_conv *g = j->g;
+    const int64_t npad = j->g->npad;
+    const int16_t *w = j->w + 2 * n;
+    __m256i k[NPU_INT8_TAPS + 1];
 
-    for (int64_t n = 0; n < g->cout; n += LANES) {
-        const int64_t left = g->cout - n;
-        const int16_t *w = j->w + 2 * n;
+    for (int64_t t = 0; t < taps; t += 2) {
+        k[t] = finish_load(w + t * npad);
+        k[t + 1] = finish_load(w + t * npad + LANES);
+    }
+    for (int64_t i = 0; i < count; i++) {
         __m256i low = _mm256_setzero_si256(), high = low;
 
-        for (int64_t t = 0; t < g->kpad; t += 2, w += 2 * (int64_t)g->npad) {
-            const __m128i a = channels(tap[t] + n, left), b = channels(tap[t + 1] + n, left);
+#pragma GCC unroll 5
+        for (int64_t t = 0; t < taps; t += 2) {
+            const __m128i a = channels(tap[t] + i * step + n, width), b = channels(tap[t + 1] + i * step + n, width);
 
-            low = pairs(low, _mm_unpacklo_epi8(a, b), w);
-            high = pairs(high, _mm_unpackhi_epi8(a, b), w + LANES);
+            low = add_pairs(low, _mm_unpacklo_epi8(a, b), k[t]);
+            high = add_pairs(high, _mm_unpackhi_epi8(a, b), k[t + 1]);
         }
-        _mm256_storeu_si256((__m256i *)(void *)(to + n), low);
-        _mm256_storeu_si256((__m256i *)(void *)(to + n + LANES / 2), high);
+        _mm256_storeu_si256((__m256i *)(void *)(to + i * npad + n), low);
+        _mm256_storeu_si256((__m256i *)(void *)(to + i * npad + n + LANES / 2), high);
     }
 }
 
-/* Pixels ox .. ox + count - 1 of line `line`. */
+/* All channels; the last block begins sixteen before the end, whatever the one before it has done. */
+static void sum_run(const struct job *j, const int8_t *const *tap, int64_t step, int64_t count, int32_t *to)
+{
+    const struct npu_int8_conv *g = j->g;
+
+    if (g->cout < LANES) {
+        sum_block(j, tap, step, count, 0, g->kpad, g->cout, to);
+        return;
+    }
+    for (int64_t n = 0; n < g->cout; n += LANES)
+        if (g->kpad == 10) /* 3 x 3 */
+            sum_block(j, tap, step, count, least(n, g->cout - LANES), 10, LANES, to);
+        else
+            sum_block(j, tap, step, count, least(n, g->cout - LANES), g->kpad, LANES, to);
+}
+
+/* Pixels ox .. ox + count - 1 of line `line`: one by one where windows reach beyond the picture. */
 static void sum_pixels(const struct job *j, int64_t line, int64_t ox, int64_t count)
 {
     const struct npu_int8_conv *g = j->g;
-    const int64_t top = line % g->oh * j->a->stride - j->a->pad_top;
+    const int64_t stride = j->a->stride, top = line % g->oh * stride - j->a->pad_top;
     const int8_t *x = j->x + line / g->oh * g->h * g->w * g->cin, *tap[NPU_INT8_TAPS + 1];
 
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t left = (ox + i) * j->a->stride - j->a->pad_left;
+    for (int64_t i = 0, run; i < count; i += run) {
+        const int64_t left = (ox + i) * stride - j->a->pad_left;
+        const bool inside = top >= 0 && top + g->kh <= g->h && left >= 0 && left + g->kw <= g->w;
 
-        tap[g->kpad - 1] = j->zeros;
+        run = inside ? least(count - i, (g->w - g->kw - left) / stride + 1) : 1;
         for (int64_t ky = 0, t = 0; ky < g->kh; ky++)
             for (int64_t kx = 0; kx < g->kw; kx++, t++) {
                 const int64_t iy = top + ky, ix = left + kx;
 
                 tap[t] = iy < 0 || iy >= g->h || ix < 0 || ix >= g->w ? j->zeros : x + (iy * g->w + ix) * g->cin;
             }
-        sum_pixel(j, tap, j->sums + i * g->npad);
+        if (g->kpad > g->kh * g->kw)
+            tap[g->kpad - 1] = tap[0]; /* its weights are 0 */
+        sum_run(j, tap, stride * g->cin, run, j->sums + i * g->npad);
     }
 }
 
