@@ -358,8 +358,7 @@ static int grad_x_avx2(const struct npu_node *n, struct npu_lower *l, const stru
                                       .pad_top = (int32_t)d->pad_top,
                                       .pad_left = (int32_t)d->pad_left};
 
-    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why)
-               : npu_avx2_lower_grad_x(l, g, n->in[0], n->in[1], n->out[0]);
+    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why) : npu_avx2_lower_grad_x(l, g, n->in[0], n->in[1], n->out[0]);
 }
 
 static int grad_w_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
@@ -381,8 +380,7 @@ static int grad_w_avx2(const struct npu_node *n, struct npu_lower *l, const stru
                                      .b_k = (int32_t)d->cout,
                                      .b_n = 1};
 
-    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why)
-               : npu_avx2_lower_grad_w(l, g, n->in[0], n->in[1], n->out[0]);
+    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why) : npu_avx2_lower_grad_w(l, g, n->in[0], n->in[1], n->out[0]);
 }
 
 /* ---- conv2d ---- */

@@ -73,6 +73,7 @@ static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a
 int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
+    const struct operand x = {in[0], 0}, b = {in[1], 0}, y = {out, 0};
     const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
     const int64_t taps = (int64_t)g.kh * g.kw;
 
@@ -81,8 +82,7 @@ int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu
     /* the lines of 192 rows would fall into few sets of the first cache */
     g.copy = taps > 1 ? g.cin < 16 : g.cin % 64 == 0;
     divide_outer(l, &g, in[2] == NPU_NONE && in[3] == NPU_NONE && g.act == NPU_ACT_NONE);
-    outer_launches(l, a, g, (struct operand){.val = in[0]}, (struct operand){.val = in[1]},
-                   (struct operand){.val = out}, in + 2, scale);
+    outer_launches(l, a, g, x, b, y, in + 2, scale);
     return 0;
 }
 
@@ -143,11 +143,12 @@ static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a
     const int v = tiles_launch(l, a->winograd_x, x, g, g->cin, true);
     const int w = tiles_launch(l, a->winograd_gy, gy, g, g->cout, false);
     const int sums = npu_lower_scratch(l, sizeof(float) * (size_t)(36 * size));
+    const struct operand of_x = {NPU_NONE, v}, of_gy = {NPU_NONE, w}, to = {NPU_NONE, sums};
+    const npu_val none[] = {NPU_NONE, NPU_NONE};
     struct npu_launch *k;
 
     divide_outer(l, &o, false);
-    outer_launches(l, a, o, (struct operand){NPU_NONE, v}, (struct operand){NPU_NONE, w},
-                   (struct operand){NPU_NONE, sums}, (const npu_val[]){NPU_NONE, NPU_NONE}, 1.0f);
+    outer_launches(l, a, o, of_x, of_gy, to, none, 1.0f);
     k = npu_avx2_launch(l, a->winograd_gw, npu_avx2_shares(l, (double)(36 * size), 2e4));
     npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
     npu_launch_val(k, out);

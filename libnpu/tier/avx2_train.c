@@ -48,16 +48,22 @@ static inline __attribute__((always_inline)) void column_sums(const float *x, co
     }
 }
 
-/* The same with whole vectors where there are COLUMNS columns: the loops over them then unroll. */
+/* The same; loops over vectors unroll where there are usual numbers of columns. */
 static void block_sums(const float *x, const float *gy, const float *shift, int64_t rows, int64_t c, int64_t n,
                        __m256 *ret_square, __m256 *ret_sum)
 {
-    if (n >= COLUMNS && gy)
-        column_sums(x, gy, shift, rows, c, COLUMNS, ret_square, ret_sum);
-    else if (n >= COLUMNS)
-        column_sums(x, NULL, shift, rows, c, COLUMNS, ret_square, ret_sum);
+#define SUMS(n)                                                                                                        \
+    (gy ? column_sums(x, gy, shift, rows, c, n, ret_square, ret_sum)                                                   \
+        : column_sums(x, NULL, shift, rows, c, n, ret_square, ret_sum))
+    if (n >= COLUMNS)
+        SUMS(COLUMNS);
+    else if (n == 24)
+        SUMS(24);
+    else if (n == 16)
+        SUMS(16);
     else
         column_sums(x, gy, shift, rows, c, n, ret_square, ret_sum);
+#undef SUMS
 }
 
 /* x, part, rows, c, parts, len */
@@ -113,23 +119,62 @@ static void batch_norm_merge(const struct npu_native_call *c, int part, int n_pa
     }
 }
 
+/* What is done with COLUMNS columns. */
+struct columns {
+    __m256 shift[COLUMNS / 8], mul[COLUMNS / 8], add[COLUMNS / 8], slope[COLUMNS / 8];
+};
+
+/* Rows s of x, or of x and the second tensor, to y: (x - shift) mul + add, or mul (x2 - add - slope (x - shift)). */
+static inline __attribute__((always_inline)) void
+apply_columns(const struct columns *k, const float *x, const float *x2, float *y, struct share s, int64_t c, int64_t n)
+{
+    for (int64_t r = s.from; r < s.end; r++)
+        for (int64_t u = 0; u < (n + 7) / 8; u++) {
+            const int64_t at = r * c + u * 8, left = n - u * 8;
+            const __m256 d = _mm256_sub_ps(load_some(x + at, left), k->shift[u]);
+
+            if (x2)
+                store_some(
+                    y + at, left,
+                    _mm256_mul_ps(k->mul[u], _mm256_fnmadd_ps(k->slope[u], d,
+                                                              _mm256_sub_ps(load_some(x2 + at, left), k->add[u]))));
+            else
+                store_some(y + at, left, _mm256_fmadd_ps(d, k->mul[u], k->add[u]));
+        }
+}
+
+static void apply(const struct columns *k, const float *x, const float *x2, float *y, struct share s, int64_t c,
+                  int64_t n)
+{
+#define APPLY(n) (x2 ? apply_columns(k, x, x2, y, s, c, n) : apply_columns(k, x, NULL, y, s, c, n))
+    if (n >= COLUMNS)
+        APPLY(COLUMNS);
+    else if (n == 24)
+        APPLY(24);
+    else if (n == 16)
+        APPLY(16);
+    else
+        apply_columns(k, x, x2, y, s, c, n);
+#undef APPLY
+}
+
 /* x, gamma, beta, mean, var, y, eps, rows, c */
 static void batch_norm(const struct npu_native_call *c, int part, int n_parts)
 {
+    const float *x = c->p[0], *gamma = c->p[1], *beta = c->p[2], *mean = c->p[3], *var = c->p[4];
     const int64_t cols = c->arg[8].i;
     const struct share s = share_of(c->arg[7].i, 1, part, n_parts);
 
-    for (int64_t j = 0; j < cols; j += 8) {
-        const int64_t left = cols - j;
-        const __m256 a = _mm256_mul_ps(load_some((const float *)c->p[1] + j, left),
-                                       rsqrt_of((const float *)c->p[4] + j, left, c->arg[6].f));
-        const __m256 m = load_some((const float *)c->p[3] + j, left), b = load_some((const float *)c->p[2] + j, left);
+    for (int64_t j = 0; j < cols; j += COLUMNS) {
+        struct columns k;
 
-        for (int64_t r = s.from; r < s.end; r++) {
-            const __m256 x = load_some((const float *)c->p[0] + r * cols + j, left);
-
-            store_some((float *)c->p[5] + r * cols + j, left, _mm256_fmadd_ps(_mm256_sub_ps(x, m), a, b));
+        for (int64_t u = j; u < at_most(cols, j + COLUMNS); u += 8) {
+            k.shift[(u - j) / 8] = load_some(mean + u, cols - u);
+            k.mul[(u - j) / 8] =
+                _mm256_mul_ps(load_some(gamma + u, cols - u), rsqrt_of(var + u, cols - u, c->arg[6].f));
+            k.add[(u - j) / 8] = load_some(beta + u, cols - u);
         }
+        apply(&k, x + j, NULL, (float *)c->p[5] + j, s, cols, cols - j);
     }
 }
 
@@ -161,24 +206,23 @@ static void batch_norm_grad_sums(const struct npu_native_call *c, int part, int 
 /* x, gamma, mean, var, gy, gx, dgamma, dbeta, eps, share, rows, c */
 static void batch_norm_grad(const struct npu_native_call *c, int part, int n_parts)
 {
+    const float *x = c->p[0], *gamma = c->p[1], *mean = c->p[2], *var = c->p[3], *dgamma = c->p[6], *dbeta = c->p[7];
     const int64_t cols = c->arg[11].i;
     const struct share s = share_of(c->arg[10].i, 1, part, n_parts);
     const __m256 of_all = _mm256_set1_ps(c->arg[9].f);
 
-    for (int64_t j = 0; j < cols; j += 8) {
-        const int64_t left = cols - j;
-        const __m256 rstd = rsqrt_of((const float *)c->p[3] + j, left, c->arg[8].f);
-        const __m256 a = _mm256_mul_ps(load_some((const float *)c->p[1] + j, left), rstd);
-        const __m256 m = load_some((const float *)c->p[2] + j, left);
-        const __m256 b = _mm256_mul_ps(of_all, load_some((const float *)c->p[7] + j, left));
-        const __m256 d = _mm256_mul_ps(_mm256_mul_ps(of_all, rstd), load_some((const float *)c->p[6] + j, left));
+    for (int64_t j = 0; j < cols; j += COLUMNS) {
+        struct columns k;
 
-        for (int64_t r = s.from; r < s.end; r++) {
-            const __m256 x = _mm256_sub_ps(load_some((const float *)c->p[0] + r * cols + j, left), m);
-            const __m256 g = _mm256_sub_ps(load_some((const float *)c->p[4] + r * cols + j, left), b);
+        for (int64_t u = j; u < at_most(cols, j + COLUMNS); u += 8) {
+            const __m256 rstd = rsqrt_of(var + u, cols - u, c->arg[8].f);
 
-            store_some((float *)c->p[5] + r * cols + j, left, _mm256_mul_ps(a, _mm256_fnmadd_ps(d, x, g)));
+            k.shift[(u - j) / 8] = load_some(mean + u, cols - u);
+            k.mul[(u - j) / 8] = _mm256_mul_ps(load_some(gamma + u, cols - u), rstd);
+            k.add[(u - j) / 8] = _mm256_mul_ps(of_all, load_some(dbeta + u, cols - u));
+            k.slope[(u - j) / 8] = _mm256_mul_ps(_mm256_mul_ps(of_all, rstd), load_some(dgamma + u, cols - u));
         }
+        apply(&k, x + j, (const float *)c->p[4] + j, (float *)c->p[5] + j, s, cols, cols - j);
     }
 }
 
