@@ -3,7 +3,8 @@
 #include "libnpu/tier/int8_native.h"
 
 #ifdef __AVX2__
-#define UNIT_DEPTHWISE npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise
+#define UNIT_MORE                                                                                                      \
+    npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise, npu_int8_avx2_winograd_pack, npu_int8_avx2_winograd
 #include "libnpu/tier/int8_avx2_kernels.h"
 #include "libnpu/tier/int8_avx2_tile.h"
 #include "libnpu/tier/int8_native_kernels.h"

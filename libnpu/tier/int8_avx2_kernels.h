@@ -5,5 +5,6 @@
 #include "libnpu/op.h"
 
 npu_native_fn npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise;
+npu_native_fn npu_int8_avx2_winograd_pack, npu_int8_avx2_winograd;
 
 #endif

@@ -71,41 +71,60 @@ static inline __m256i pair_spread(const int16_t *p)
         _mm256_store_si256((__m256i *)(void *)(c[i] + 8), c##i##1);                                                    \
     }
 
-static inline __attribute__((always_inline)) void pair_block(const int16_t *a, size_t lda, const int8_t *b,
-                                                             int64_t kpad, const int rows, bool add,
+/* b: bytes, or the same in 16 bits if `wide` */
+static inline __attribute__((always_inline)) void pair_block(const int16_t *a, size_t lda, const void *b,
+                                                             const bool wide, int64_t kpad, const int rows, bool add,
                                                              int32_t (*c)[UNIT_COLS])
 {
+    const int8_t *narrow = b;
+    const __m256i *vector = b;
+
     PAIR_EACH(PAIR_BEGIN)
 
-    for (int64_t k = 0; k < kpad; k += 2, b += 32) {
-        const __m256i b0 = pair_weights(b), b1 = pair_weights(b + 16);
+    for (int64_t k = 0; k < kpad; k += 2) {
+        const __m256i b0 = wide ? _mm256_loadu_si256(vector + k) : pair_weights(narrow + 16 * k);
+        const __m256i b1 = wide ? _mm256_loadu_si256(vector + k + 1) : pair_weights(narrow + 16 * k + 16);
 
         PAIR_EACH(PAIR_MAC)
     }
     PAIR_EACH(PAIR_END)
 }
 
-static inline void unit_block(const int16_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
-                              bool add, int32_t (*c)[UNIT_COLS])
+static inline __attribute__((always_inline)) void pair_any(const int16_t *a, size_t lda, const void *b, const bool wide,
+                                                           int64_t kpad, int64_t rows, bool add,
+                                                           int32_t (*c)[UNIT_COLS])
 {
     switch (rows) {
     case 1:
-        pair_block(a, lda, b, kpad, 1, add, c);
+        pair_block(a, lda, b, wide, kpad, 1, add, c);
         break;
     case 2:
-        pair_block(a, lda, b, kpad, 2, add, c);
+        pair_block(a, lda, b, wide, kpad, 2, add, c);
         break;
     case 3:
-        pair_block(a, lda, b, kpad, 3, add, c);
+        pair_block(a, lda, b, wide, kpad, 3, add, c);
         break;
     case 4:
-        pair_block(a, lda, b, kpad, 4, add, c);
+        pair_block(a, lda, b, wide, kpad, 4, add, c);
         break;
     case 5:
-        pair_block(a, lda, b, kpad, 5, add, c);
+        pair_block(a, lda, b, wide, kpad, 5, add, c);
         break;
     default:
-        pair_block(a, lda, b, kpad, 6, add, c);
+        pair_block(a, lda, b, wide, kpad, 6, add, c);
     }
+}
+
+static inline void unit_block(const int16_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
+                              bool add, int32_t (*c)[UNIT_COLS])
+{
+    pair_any(a, lda, b, false, kpad, rows, add, c);
+}
+
+/* The same with weights of 16 bits. */
+static inline void pair_rows(const int16_t *a, size_t lda, const int16_t *b, int64_t kpad, int64_t rows,
+                             int32_t (*c)[UNIT_COLS])
+{
+    pair_any(a, lda, b, true, kpad, rows, false, c);
 }
 #endif

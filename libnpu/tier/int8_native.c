@@ -11,19 +11,46 @@ static int64_t round_up(int64_t v, int64_t to)
     return (v + to - 1) / to * to;
 }
 
-size_t npu_int8_packed_bytes(const struct npu_int8_conv *g)
+static int64_t winograd_tiles(int64_t n, int64_t oh, int64_t ow)
 {
-    return (size_t)g->npad * (size_t)g->kpad;
+    return n * ((oh + 1) / 2) * ((ow + 1) / 2);
 }
 
-size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+bool npu_int8_suits_winograd(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
 {
-    return (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
+    const int64_t tiles = winograd_tiles(d->n, d->oh, d->ow);
+
+    return k->winograd && d->groups == 1 && d->kh == 3 && d->kw == 3 && d->stride == 1 && d->cin >= 16 &&
+           d->cin % 2 == 0 && d->cin <= NPU_INT8_WINOGRAD_CIN && d->cout >= 8 && tiles >= 9 &&
+           tiles * 4 * 10 <= d->rows * 16;
+}
+
+size_t npu_int8_packed_bytes(const struct npu_int8_conv *g, enum npu_int8_way way)
+{
+    const size_t npad = (size_t)g->npad;
+
+    return way == NPU_INT8_WINOGRAD    ? 16 * npad * (size_t)g->cin * sizeof(int16_t)
+           : way == NPU_INT8_DEPTHWISE ? npad * (size_t)g->kpad * sizeof(int16_t)
+                                       : npad * (size_t)g->kpad;
 }
 
 size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g)
 {
     return (size_t)round_up(((int64_t)g->mb + 1) * g->npad * (int64_t)sizeof(int32_t) + g->npad, 64);
+}
+
+size_t npu_int8_winograd_scratch(const struct npu_int8_conv *g)
+{
+    const int64_t sums = (int64_t)g->mb * (16 + 4) * 16 * (int64_t)sizeof(int32_t);
+
+    return (size_t)round_up(sums + 16 * npu_int8_winograd_step(g) * (int64_t)sizeof(int16_t) + g->cin, 64);
+}
+
+size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, enum npu_int8_way way)
+{
+    return way == NPU_INT8_WINOGRAD    ? npu_int8_winograd_scratch(g)
+           : way == NPU_INT8_DEPTHWISE ? npu_int8_depthwise_scratch(g)
+                                       : (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
 /* Result rows at a time and shares of the columns, so that every thread has something to do. */
@@ -40,10 +67,24 @@ static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *
         g->slices++;
 }
 
-struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
-                                     enum npu_dtype res_type, int parts)
+/* Tiles at a time, and shares of the columns. */
+static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
 {
-    const int64_t terms = d->groups == 1 ? d->depth : d->kh * d->kw;
+    const int64_t total = winograd_tiles(g->n, g->oh, g->ow), fit = 9216 / g->cin / k->rows * k->rows;
+    const int64_t most = fit < 12 ? 12 : fit > 48 ? 48 : fit, blocks = (total + most - 1) / most;
+
+    g->mb = (int32_t)round_up((total + blocks - 1) / blocks, k->rows); /* all about the same */
+    while (g->mb > 12 && (total + g->mb - 1) / g->mb < g->parts)
+        g->mb -= k->rows;
+    g->slices = 1;
+    while (g->slices < g->npad / k->n_step && (total + g->mb - 1) / g->mb * g->slices < g->parts)
+        g->slices++;
+}
+
+struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
+                                     enum npu_dtype res_type, int parts, enum npu_int8_way way)
+{
+    const int64_t terms = way == NPU_INT8_DEPTHWISE ? d->kh * d->kw : d->depth;
     struct npu_int8_conv g = {
         .n = (int32_t)d->n,
         .h = (int32_t)d->h,
@@ -60,7 +101,9 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
         .res_type = (int32_t)res_type,
     };
 
-    if (d->groups == 1) {
+    if (way == NPU_INT8_WINOGRAD) {
+        divide_tiles(&g, k);
+    } else if (way == NPU_INT8_PLAIN) {
         divide_work(&g, k);
     } else { /* pixels at a time: their sums are read again at once */
         g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);

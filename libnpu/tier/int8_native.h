@@ -28,9 +28,12 @@ struct npu_int8_kernels {
     int n_step;     /* npad likewise */
     int term_bytes; /* of rows in scratch memory */
     npu_native_fn *pack, *conv;
-    npu_native_fn *depthwise_pack, *depthwise; /* one channel a group, up to NPU_INT8_TAPS taps; may be NULL */
+    /* These may be NULL. One channel a group, up to NPU_INT8_TAPS taps; 3 x 3 taps, stride 1, by Winograd's tiles. */
+    npu_native_fn *depthwise_pack, *depthwise, *winograd_pack, *winograd;
 };
-enum { NPU_INT8_TAPS = 49 };
+enum { NPU_INT8_TAPS = 49, NPU_INT8_WINOGRAD_CIN = 1792 };
+/* Ways to compute a convolution. */
+enum npu_int8_way { NPU_INT8_PLAIN, NPU_INT8_DEPTHWISE, NPU_INT8_WINOGRAD };
 extern const struct npu_int8_kernels npu_int8_amx_emulated, npu_vnni512_emulated, npu_vnni256_emulated,
     npu_int8_avx2_emulated;
 /* The hardware's; NULL where this build has none. */
@@ -39,12 +42,21 @@ const struct npu_int8_kernels *npu_vnni512_hardware(void);
 const struct npu_int8_kernels *npu_vnni256_hardware(void);
 const struct npu_int8_kernels *npu_int8_avx2_hardware(void);
 
-size_t npu_int8_packed_bytes(const struct npu_int8_conv *g);
-size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k); /* a thread */
-size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g);                               /* a part */
+/* Can these kernels go by Winograd's tiles, and are the tiles worth it? */
+bool npu_int8_suits_winograd(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d);
+size_t npu_int8_packed_bytes(const struct npu_int8_conv *g, enum npu_int8_way way);
+/* Scratch memory of a part. */
+size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, enum npu_int8_way way);
+size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g);
+size_t npu_int8_winograd_scratch(const struct npu_int8_conv *g);
+/* 16-bit terms from one point of Winograd's tiles to the next: not a multiple of a cache's ways. */
+static inline int64_t npu_int8_winograd_step(const struct npu_int8_conv *g)
+{
+    return (int64_t)g->mb * g->cin + 32;
+}
 /* What the fields are for a node of these sizes on so many threads. */
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
-                                     enum npu_dtype res_type, int parts);
+                                     enum npu_dtype res_type, int parts, enum npu_int8_way way);
 
 /* Kernels by number, best first, among them those that can't run; NULL past the last. */
 const struct npu_int8_kernels *npu_int8_kernels(int i);

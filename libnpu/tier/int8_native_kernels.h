@@ -139,10 +139,10 @@ static void int8_conv(const struct npu_native_call *c, int part, int n_parts)
     unit_end();
 }
 
-#ifndef UNIT_DEPTHWISE
-#define UNIT_DEPTHWISE NULL, NULL
+#ifndef UNIT_MORE /* kernels beyond these two */
+#define UNIT_MORE NULL, NULL, NULL, NULL
 #endif
 #define INT8_KERNELS(name, need)                                                                                       \
     {                                                                                                                  \
-        name, need, UNIT_ROWS, UNIT_K, UNIT_COLS, (int)sizeof(UNIT_TERM), int8_pack, int8_conv, UNIT_DEPTHWISE         \
+        name, need, UNIT_ROWS, UNIT_K, UNIT_COLS, (int)sizeof(UNIT_TERM), int8_pack, int8_conv, UNIT_MORE              \
     }

@@ -32,17 +32,17 @@ static void push_fields(struct npu_launch *k, const struct npu_int8_conv *g)
 }
 
 static void launches(const struct npu_node *n, struct npu_lower *l, const struct npu_int8_kernels *a,
-                     const struct npu_int8_conv *g, bool depthwise)
+                     const struct npu_int8_conv *g, enum npu_int8_way way)
 {
     const bool keep = npu_val_is_frozen(npu_lower_graph(l), n->in[NPU_QCONV_W]);
     const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
-    const size_t bytes = npu_int8_packed_bytes(g) * (depthwise ? sizeof(int16_t) : 1) + 64,
-                 sum_bytes = sizeof(int32_t) * (size_t)g->npad;
+    const size_t bytes = npu_int8_packed_bytes(g, way) + 64, sum_bytes = sizeof(int32_t) * (size_t)g->npad;
     const int packed = keep ? npu_lower_packed(l, bytes) : npu_lower_scratch(l, bytes);
     const int sum = keep ? npu_lower_packed(l, sum_bytes) : npu_lower_scratch(l, sum_bytes);
-    const size_t part = depthwise ? npu_int8_depthwise_scratch(g) : npu_int8_scratch_bytes(g, a);
-    const int scratch = npu_lower_scratch(l, part * (size_t)g->parts);
-    struct npu_launch *k = native_launch(l, a, depthwise ? a->depthwise_pack : a->pack);
+    const int scratch = npu_lower_scratch(l, npu_int8_scratch_bytes(g, a, way) * (size_t)g->parts);
+    npu_native_fn *const pack[] = {a->pack, a->depthwise_pack, a->winograd_pack};
+    npu_native_fn *const conv[] = {a->conv, a->depthwise, a->winograd};
+    struct npu_launch *k = native_launch(l, a, pack[way]);
 
     npu_launch_val(k, n->in[NPU_QCONV_W]);
     npu_launch_buf(k, kind, packed);
@@ -50,7 +50,7 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
     push_fields(k, g);
     if (k)
         k->on_params = keep;
-    k = native_launch(l, a, depthwise ? a->depthwise : a->conv);
+    k = native_launch(l, a, conv[way]);
     npu_launch_val(k, n->in[NPU_QCONV_X]);
     npu_launch_buf(k, kind, packed);
     npu_launch_buf(k, kind, sum);
@@ -61,7 +61,7 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
     npu_launch_val(k, n->out[0]);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
     push_fields(k, g);
-    if (k && depthwise)
+    if (k && way == NPU_INT8_DEPTHWISE)
         k->parts = g->parts;
 }
 
@@ -74,11 +74,10 @@ int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct n
 {
     const struct npu_traits *t = npu_lower_traits(l);
     const enum npu_dtype res = npu_lower_type(l, n->in[NPU_QCONV_RESIDUAL]).dtype;
+    const bool keep = npu_val_is_frozen(npu_lower_graph(l), n->in[NPU_QCONV_W]);
     const struct npu_int8_kernels *k;
 
     for (int i = 0; (k = npu_int8_kernels(i)); i++) {
-        struct npu_int8_conv g;
-
         if (!npu_lower_tier(l, k->tier) || !npu_int8_usable(k, t, NULL, 0))
             continue;
         if (d->groups != 1 && !is_depthwise(k, d)) {
@@ -90,11 +89,13 @@ int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct n
         } else if (d->groups == 1 && !pays(k, d)) {
             npu_lower_refuse(l, k->tier, "too small for blocks");
         } else {
-            const int64_t parts =
-                d->groups > 1 && t->compute_units > 1 ? 4 * (int64_t)t->compute_units : t->compute_units;
+            const enum npu_int8_way way = d->groups > 1                           ? NPU_INT8_DEPTHWISE
+                                          : keep && npu_int8_suits_winograd(k, d) ? NPU_INT8_WINOGRAD
+                                                                                  : NPU_INT8_PLAIN;
+            const int units = t->compute_units, parts = d->groups > 1 && units > 1 ? 4 * units : units;
+            const struct npu_int8_conv g = npu_int8_fields(k, d, res, parts, way);
 
-            g = npu_int8_fields(k, d, res, (int)parts);
-            launches(n, l, k, &g, d->groups > 1);
+            launches(n, l, k, &g, way);
             return 0;
         }
     }

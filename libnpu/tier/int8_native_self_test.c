@@ -8,7 +8,8 @@ struct shape {
     int64_t n, h, w, cin, cout, k;
     int32_t stride, pad;
     int x_zero, shift;
-    bool out_int8, dynamic, bias, residual, depthwise;
+    bool out_int8, dynamic, bias, residual;
+    enum npu_int8_way way;
     enum npu_act act;
 };
 
@@ -18,8 +19,10 @@ static const struct shape shapes[] = {
     {2, 9, 7, 19, 33, 3, 1, 1, 101, .bias = true, .residual = true, .act = NPU_ACT_RELU},
     {1, 11, 10, 3, 5, 5, 2, 2, -7, 21, .out_int8 = true},
     {1, 7, 9, 103, 18, 3, 2, 1, 40, 32, .out_int8 = true},
-    {2, 9, 11, 45, 45, 3, 1, 1, 77, 38, .out_int8 = true, .bias = true, .residual = true, .depthwise = true},
-    {1, 8, 7, 19, 19, 5, 2, 2, -31, .bias = true, .act = NPU_ACT_RELU, .depthwise = true},
+    {2, 9, 11, 45, 45, 3, 1, 1, 77, 38, .out_int8 = true, .bias = true, .residual = true, .way = NPU_INT8_DEPTHWISE},
+    {1, 8, 7, 19, 19, 5, 2, 2, -31, .bias = true, .act = NPU_ACT_RELU, .way = NPU_INT8_DEPTHWISE},
+    {2, 9, 7, 34, 21, 3, 1, 1, 101, 38, .out_int8 = true, .bias = true, .residual = true, .way = NPU_INT8_WINOGRAD},
+    {1, 14, 13, 16, 40, 3, 1, 0, -128, .bias = true, .act = NPU_ACT_RELU, .way = NPU_INT8_WINOGRAD},
     {1, 1, 13, 130, 17, 1, 1, 0, 5, .dynamic = true, .bias = true, .act = NPU_ACT_RELU6},
 };
 
@@ -100,14 +103,22 @@ static void push(struct npu_launch *k, int pointers, const struct npu_int8_conv 
         npu_launch_i32(k, v[i]);
 }
 
+static void *memory(size_t bytes)
+{
+    void *p;
+
+    return posix_memalign(&p, 64, bytes) == 0 ? memset(p, 0, bytes) : NULL;
+}
+
 static int run(const struct npu_int8_kernels *k, struct data *q, const struct npu_int8_conv *g,
-               const struct npu_qconv_attr *a)
+               const struct npu_qconv_attr *a, enum npu_int8_way way)
 {
     enum { PARTS = 3 };
+    npu_native_fn *const packs[] = {k->pack, k->depthwise_pack, k->winograd_pack};
+    npu_native_fn *const convs[] = {k->conv, k->depthwise, k->winograd};
     struct npu_launch pack = {0}, conv = {0};
-    const bool depthwise = a->groups > 1;
-    void *packed = calloc(2, npu_int8_packed_bytes(g) + 64), *sum = calloc((size_t)g->npad, sizeof(int32_t)),
-         *scratch = calloc((size_t)g->parts, depthwise ? npu_int8_depthwise_scratch(g) : npu_int8_scratch_bytes(g, k));
+    void *packed = memory(npu_int8_packed_bytes(g, way) + 64), *sum = memory((size_t)g->npad * sizeof(int32_t)),
+         *scratch = memory((size_t)g->parts * npu_int8_scratch_bytes(g, k, way));
     void *p[NPU_MAX_ARGS] = {q->in[NPU_QCONV_W].data, packed, sum};
     struct npu_native_call call = {.p = p, .attr = a};
     const int r = packed && sum && scratch ? 0 : -ENOMEM;
@@ -116,14 +127,14 @@ static int run(const struct npu_int8_kernels *k, struct data *q, const struct np
     push(&conv, 9, g);
     call.arg = pack.arg;
     for (int i = 0; r == 0 && i < PARTS; i++)
-        (depthwise ? k->depthwise_pack : k->pack)(&call, i, PARTS);
+        packs[way](&call, i, PARTS);
     call.arg = conv.arg;
     memcpy(p,
            (void *[]){q->in[NPU_QCONV_X].data, packed, sum, q->in[NPU_QCONV_BIAS].data, q->in[NPU_QCONV_SCALE].data,
                       q->in[NPU_QCONV_RANGE].data, q->in[NPU_QCONV_RESIDUAL].data, q->got.data, scratch},
            9 * sizeof *p);
     for (int i = 0; r == 0 && i < PARTS; i++)
-        (depthwise ? k->depthwise : k->conv)(&call, i, PARTS);
+        convs[way](&call, i, PARTS);
     free(packed);
     free(sum);
     free(scratch);
@@ -152,7 +163,7 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
                                      .pad_left = s->pad,
                                      .pad_bottom = s->pad,
                                      .pad_right = s->pad,
-                                     .groups = s->depthwise ? (int)s->cin : 1,
+                                     .groups = s->way == NPU_INT8_DEPTHWISE ? (int)s->cin : 1,
                                      .act = s->out_int8 ? NPU_ACT_NONE : (int)s->act,
                                      .out_int8 = s->out_int8,
                                      .shift = s->shift,
@@ -165,14 +176,14 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
     const int64_t oh = (s->h + 2 * s->pad - s->k) / s->stride + 1, ow = (s->w + 2 * s->pad - s->k) / s->stride + 1;
     const struct npu_qconv_dims d =
         npu_qconv_dims(&a, &(struct npu_shape){4, {s->n, s->h, s->w, s->cin}},
-                       &(struct npu_shape){4, {s->k, s->k, s->depthwise ? 1 : s->cin, s->cout}},
+                       &(struct npu_shape){4, {s->k, s->k, s->way == NPU_INT8_DEPTHWISE ? 1 : s->cin, s->cout}},
                        &(struct npu_shape){4, {s->n, oh, ow, s->cout}});
-    struct npu_int8_conv g = npu_int8_fields(k, &d, s->out_int8 ? NPU_I8 : NPU_F32, 2);
+    struct npu_int8_conv g = npu_int8_fields(k, &d, s->out_int8 ? NPU_I8 : NPU_F32, 2, s->way);
     struct data q = {0};
     int64_t differ = make_all(&q, s, &d);
 
     if (differ == 0)
-        differ = run(k, &q, &g, &a);
+        differ = run(k, &q, &g, &a, s->way);
     if (differ == 0)
         differ = refer(&q, &a, d.cout);
     for (int64_t i = 0, size = (int64_t)npu_dtype_size(q.got.dtype); differ >= 0 && i < q.elements; i++)
@@ -189,7 +200,9 @@ static int64_t test_shape(const struct npu_int8_kernels *k, const struct shape *
 int npu_int8_self_test(const struct npu_int8_kernels *k, char *why, size_t why_size)
 {
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        const int64_t differ = shapes[i].depthwise && !k->depthwise ? 0 : test_shape(k, &shapes[i]);
+        const bool has = shapes[i].way == NPU_INT8_PLAIN ||
+                         (shapes[i].way == NPU_INT8_DEPTHWISE ? k->depthwise : k->winograd) != NULL;
+        const int64_t differ = has ? test_shape(k, &shapes[i]) : 0;
 
         if (differ != 0) {
             snprintf(why, why_size, differ < 0 ? "no memory for the self-test" : "self-test: %lld results are wrong",
