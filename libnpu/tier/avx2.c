@@ -24,6 +24,21 @@ size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g)
     return ((36 * mb * (cin + NPU_AVX2_PANEL) + cin) * sizeof(float) + 63) / 64 * 64;
 }
 
+size_t npu_avx2_winograd_sums_floats(const struct npu_avx2_conv *g)
+{
+    const size_t panel = NPU_AVX2_PANEL, rows = NPU_AVX2_ROWS;
+
+    return 36 * (((size_t)g->cout + panel - 1) / panel * panel) * (((size_t)g->cin + rows - 1) / rows * rows);
+}
+
+size_t npu_avx2_winograd_sums_scratch(const struct npu_avx2_conv *g)
+{
+    const size_t panel = NPU_AVX2_PANEL, mb = (size_t)g->mb, cin = (size_t)g->cin;
+    const size_t columns = ((size_t)g->cout + panel - 1) / panel * panel;
+
+    return ((36 * mb * (cin + columns) + cin) * sizeof(float) + 63) / 64 * 64;
+}
+
 size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g)
 {
     const size_t rows = NPU_AVX2_ROWS, panels = ((size_t)g->cout + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL;

@@ -28,13 +28,11 @@ struct npu_avx2_conv {
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
 /* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
-/* Rows of a matrix [tiles, channels] of the gradient of weights: odd, so that the 36 matrices' first rows do not all
- * fall into the same lines of a cache. */
-static inline int64_t npu_avx2_winograd_rows(const struct npu_avx2_conv *g)
-{
-    return npu_avx2_winograd_tiles(g) | 1;
-}
 size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g);
+/* The gradient of weights: row_units shares of the tiles, with sums of their own, mb tiles at a time. */
+enum { NPU_AVX2_WINOGRAD_TILES = 96 };
+size_t npu_avx2_winograd_sums_floats(const struct npu_avx2_conv *g);  /* of a share's sums; by cin, cout */
+size_t npu_avx2_winograd_sums_scratch(const struct npu_avx2_conv *g); /* bytes a part */
 
 /* Sums over rows k of outer products: y[z][(tap, i), j] = sum of x[z][pixel under the tap of k][i] * b[z][k][j]. Rows
  * are the oh ow pixels of the n / groups pictures of product z. A product with a transposed first factor has one tap
@@ -73,12 +71,12 @@ enum { NPU_AVX2_GRAD_QUERIES = 48 };                                        /* o
  * same, without scale. depthwise: x, weights, bias, residual, y, fields. attention: qkv, y, scratch, fields, scale.
  * layer_norm: x, gamma, beta, y, rows, columns, eps. outer: x, b, bias, residual, y, sums of shares, scratch, fields,
  * scale. outer_sum: sums of shares, y, shares, size, scale. grad_x_pack: weights, packed, fields. grad_x: gy, packed,
- * x, scratch, fields. winograd_x, winograd_gy: x or gy, its tiles as 36 matrices [rows, channels], for x memory for cin
- * floats a part, fields of the convolution. winograd_gw: sums [36, cin, cout], weights' gradient, cin, cout.
+ * x, scratch, fields. winograd_sums: x, gy, sums of shares, scratch, fields of the convolution. winograd_gw: sums of
+ * shares, weights' gradient, shares, cin, cout.
  * attention_grad: qkv, gy, gradient of qkv, scratch, fields, scale. */
 struct npu_avx2_kernels {
     npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
-    npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_x, *winograd_gy, *winograd_gw;
+    npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_sums, *winograd_gw;
     npu_native_fn *attention_grad;
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */

@@ -1,8 +1,8 @@
 /* avx2_grad_lower.c - launches of the tier avx2 for gradients. */
 #include "libnpu/tier/avx2_lower.h"
 
-/* Memory for Winograd's matrices of x and gy, at most. */
-#define WINOGRAD_BYTES ((int64_t)64 << 20)
+/* Memory for sums of shares, at most. */
+#define SUMS_BYTES ((int64_t)32 << 20)
 
 /* ---- sums of outer products ---- */
 static int64_t strips_of(const struct npu_avx2_outer *g)
@@ -28,22 +28,8 @@ static void divide_outer(const struct npu_lower *l, struct npu_avx2_outer *g, bo
     g->row_units = g->copy && taps > 1 ? 1 : (int32_t)clamp(ceil_div(want, times * g->col_units), least, strips);
 }
 
-/* x, b, y: values, or scratch if the value is NPU_NONE. */
-struct operand {
-    npu_val val;
-    int scratch;
-};
-
-static void push_operand(struct npu_launch *k, struct operand o)
-{
-    if (o.val != NPU_NONE)
-        npu_launch_val(k, o.val);
-    else
-        npu_launch_buf(k, NPU_ARG_SCRATCH, o.scratch);
-}
-
 static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_outer g,
-                           struct operand x, struct operand b, struct operand y, const npu_val *bias_res, float scale)
+                           const npu_val in[4], npu_val out, float scale)
 {
     const int64_t size = (int64_t)g.groups * g.kh * g.kw * g.cin * g.cout;
     const int64_t units = (int64_t)g.groups * g.shares * g.row_units * g.col_units, parts = clamp(units, 1, 1024);
@@ -51,12 +37,10 @@ static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a
     const int sums = g.shares > 1 ? npu_lower_scratch(l, sizeof(float) * (size_t)(g.shares * size)) : 0;
     struct npu_launch *k = npu_avx2_launch(l, a->outer, parts);
 
-    push_operand(k, x);
-    push_operand(k, b);
-    npu_launch_val(k, bias_res[0]);
-    npu_launch_val(k, bias_res[1]);
-    push_operand(k, y);
-    push_operand(k, (struct operand){NPU_NONE, g.shares > 1 ? sums : scratch});
+    for (int i = 0; i < 4; i++)
+        npu_launch_val(k, in[i]);
+    npu_launch_val(k, out);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, g.shares > 1 ? sums : scratch);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
     npu_avx2_push_fields(k, &g.n, sizeof g);
     npu_launch_f32(k, scale);
@@ -64,7 +48,7 @@ static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a
         return;
     k = npu_avx2_launch(l, a->outer_sum, npu_avx2_shares(l, (double)(size * g.shares), 2e4));
     npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
-    push_operand(k, y);
+    npu_launch_val(k, out);
     npu_launch_i32(k, g.shares);
     npu_launch_i32(k, size);
     npu_launch_f32(k, scale);
@@ -73,7 +57,6 @@ static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a
 int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
-    const struct operand x = {in[0], 0}, b = {in[1], 0}, y = {out, 0};
     const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
     const int64_t taps = (int64_t)g.kh * g.kw;
 
@@ -82,7 +65,7 @@ int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu
     /* the lines of 192 rows would fall into few sets of the first cache */
     g.copy = taps > 1 ? g.cin < 16 : g.cin % 64 == 0;
     divide_outer(l, &g, in[2] == NPU_NONE && in[3] == NPU_NONE && g.act == NPU_ACT_NONE);
-    outer_launches(l, a, g, x, b, y, in + 2, scale);
+    outer_launches(l, a, g, in, out, scale);
     return 0;
 }
 
@@ -103,57 +86,46 @@ static struct npu_avx2_conv forward_of(const struct npu_avx2_outer *g)
                                   .pad_left = g->pad_left};
 }
 
-static int tiles_launch(struct npu_lower *l, npu_native_fn *fn, npu_val v, const struct npu_avx2_conv *g,
-                        int64_t channels, bool zeros)
+/* Shares by sizes alone, so that a result does not depend on the number of threads; their sums take SUMS_BYTES at most.
+ */
+static int32_t winograd_shares(const struct npu_avx2_conv *g)
 {
-    const int64_t tiles = npu_avx2_winograd_tiles(g);
-    const int64_t parts = npu_avx2_shares(l, (double)(tiles * channels * 36), 1e5);
-    const int to = npu_lower_scratch(l, sizeof(float) * (size_t)(36 * npu_avx2_winograd_rows(g) * channels));
-    const int none = zeros ? npu_lower_scratch(l, sizeof(float) * (size_t)(parts * channels)) : 0;
-    struct npu_launch *k = npu_avx2_launch(l, fn, parts);
+    const int64_t bytes = (int64_t)(npu_avx2_winograd_sums_floats(g) * sizeof(float));
+    const int64_t most = clamp(npu_avx2_winograd_tiles(g) / 48, 1, 16);
+    int32_t n = 1;
 
-    npu_launch_val(k, v);
-    npu_launch_buf(k, NPU_ARG_SCRATCH, to);
-    if (zeros)
-        npu_launch_buf(k, NPU_ARG_SCRATCH, none);
-    npu_avx2_push_fields(k, &g->n, sizeof *g);
-    return to;
+    while (2 * n <= most && 2 * n * bytes <= SUMS_BYTES)
+        n *= 2;
+    return n;
 }
 
-static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a, const struct npu_avx2_conv *g,
-                           npu_val x, npu_val gy, npu_val out)
+static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_conv g, npu_val x,
+                           npu_val gy, npu_val out)
 {
-    const int32_t tiles = (int32_t)npu_avx2_winograd_tiles(g), rows = (int32_t)npu_avx2_winograd_rows(g);
-    const int64_t size = (int64_t)g->cin * g->cout;
-    struct npu_avx2_outer o = {.n = 36,
-                               .h = 1,
-                               .w = rows,
-                               .cin = g->cin,
-                               .oh = 1,
-                               .ow = tiles,
-                               .cout = g->cout,
-                               .kh = 1,
-                               .kw = 1,
-                               .stride = 1,
-                               .groups = 36,
-                               .b_k = g->cout,
-                               .b_n = 1,
-                               .b_z = rows * g->cout,
-                               .copy = g->cin % 64 == 0};
-    const int v = tiles_launch(l, a->winograd_x, x, g, g->cin, true);
-    const int w = tiles_launch(l, a->winograd_gy, gy, g, g->cout, false);
-    const int sums = npu_lower_scratch(l, sizeof(float) * (size_t)(36 * size));
-    const struct operand of_x = {NPU_NONE, v}, of_gy = {NPU_NONE, w}, to = {NPU_NONE, sums};
-    const npu_val none[] = {NPU_NONE, NPU_NONE};
+    const size_t floats = npu_avx2_winograd_sums_floats(&g);
     struct npu_launch *k;
+    int64_t each;
+    int sums, scratch;
 
-    divide_outer(l, &o, false);
-    outer_launches(l, a, o, of_x, of_gy, to, none, 1.0f);
-    k = npu_avx2_launch(l, a->winograd_gw, npu_avx2_shares(l, (double)(36 * size), 2e4));
+    g.row_units = winograd_shares(&g);
+    /* tiles at a time: their matrices of both factors near the second cache, and all times the same number */
+    each = ceil_div(npu_avx2_winograd_tiles(&g), g.row_units);
+    g.mb = (int32_t)clamp(786432 / (36 * 4) / (g.cin + g.cout), 12, NPU_AVX2_WINOGRAD_TILES);
+    g.mb = (int32_t)ceil_div(each, ceil_div(each, g.mb));
+    sums = npu_lower_scratch(l, floats * sizeof(float) * (size_t)g.row_units);
+    scratch = npu_lower_scratch(l, npu_avx2_winograd_sums_scratch(&g) * (size_t)g.row_units);
+    k = npu_avx2_launch(l, a->winograd_sums, g.row_units);
+    npu_launch_val(k, x);
+    npu_launch_val(k, gy);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    npu_avx2_push_fields(k, &g.n, sizeof g);
+    k = npu_avx2_launch(l, a->winograd_gw, npu_avx2_shares(l, (double)floats * g.row_units, 2e4));
     npu_launch_buf(k, NPU_ARG_SCRATCH, sums);
     npu_launch_val(k, out);
-    npu_launch_i32(k, g->cin);
-    npu_launch_i32(k, g->cout);
+    npu_launch_i32(k, g.row_units);
+    npu_launch_i32(k, g.cin);
+    npu_launch_i32(k, g.cout);
     return 0;
 }
 
@@ -165,9 +137,8 @@ int npu_avx2_lower_grad_w(struct npu_lower *l, struct npu_avx2_outer g, npu_val 
 
     if (!a)
         return -EOPNOTSUPP;
-    if (npu_avx2_suits_winograd(&c) && npu_avx2_winograd_tiles(&c) >= NPU_AVX2_MANY_TILES &&
-        npu_avx2_winograd_tiles(&c) * 36 * 4 * ((int64_t)g.cin + g.cout) <= WINOGRAD_BYTES)
-        return grad_w_winograd(l, a, &c, x, gy, out);
+    if (npu_avx2_suits_winograd(&c) && npu_avx2_winograd_tiles(&c) >= NPU_AVX2_MANY_TILES)
+        return grad_w_winograd(l, a, c, x, gy, out);
     return npu_avx2_lower_outer(l, g, in, out, 1.0f);
 }
 

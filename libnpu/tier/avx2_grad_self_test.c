@@ -8,7 +8,7 @@ enum { PARTS = 3, MOST = 8192, WORK = 1 << 16 };
 struct data {
     float x[MOST], b[MOST], bias[64], res[MOST], y[MOST];
     double want[MOST];
-    _Alignas(64) float packed[WORK], tiles[2][WORK], sums[WORK], zeros[PARTS * 64];
+    _Alignas(64) float packed[WORK], sums[WORK];
     _Alignas(64) char scratch[PARTS][1 << 18];
 };
 
@@ -120,7 +120,7 @@ static bool test_grad_x(const struct npu_avx2_kernels *a, struct npu_avx2_grad_x
 /* A gradient of x and of the weights by Winograd's tiles: 3 x 3, 2 pictures of 6 x 9, 9 and 11 channels. */
 static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
 {
-    enum { CIN = 9, COUT = 11, TILES = 2 * 2 * 3 };
+    enum { CIN = 9, COUT = 11 };
     const struct npu_avx2_grad_x x = {2, 6, 9, CIN, 6, 9, COUT, 3, 3, 1, 1, 1, 0, 0, 0};
     const struct npu_avx2_conv turned = {.n = 2,
                                          .h = 6,
@@ -151,16 +151,16 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
                                     .kw = 3,
                                     .stride = 1,
                                     .pad_top = 1,
-                                    .pad_left = 1};
+                                    .pad_left = 1,
+                                    .mb = 4,
+                                    .row_units = 2};
     const struct npu_avx2_outer w = {2, 6, 9, CIN, 6, 9, COUT, 3, 3, 1, 1, 1, 1, COUT, 1, 0, 0, 0, 1, 1, 1};
-    const struct npu_avx2_outer o = {36,   1, TILES + 1,          CIN, 1, TILES, COUT, 1, 1, 1, 0, 0, 36,
-                                     COUT, 1, (TILES + 1) * COUT, 0,   0, 1,     1,    1};
     const struct npu_launch pack = launch(2, &turned.n, sizeof turned, 0.0f),
-                            conv = launch(6, &turned.n, sizeof turned, 0.0f), tx = launch(3, &c.n, sizeof c, 0.0f),
-                            ty = launch(2, &c.n, sizeof c, 0.0f), outer = launch(7, &o.n, sizeof o, 1.0f),
-                            gw = launch(2, (const int32_t[]){CIN, COUT}, 2 * sizeof(int32_t), 0.0f);
+                            conv = launch(6, &turned.n, sizeof turned, 0.0f), both = launch(4, &c.n, sizeof c, 0.0f),
+                            gw = launch(2, (const int32_t[]){2, CIN, COUT}, 3 * sizeof(int32_t), 0.0f);
 
-    if (npu_avx2_winograd_scratch(&turned) > sizeof d->scratch[0] || npu_avx2_outer_scratch(&o) > sizeof d->scratch[0])
+    if (npu_avx2_winograd_scratch(&turned) > sizeof d->scratch[0] ||
+        npu_avx2_winograd_sums_scratch(&c) > sizeof d->scratch[0] || 2 * npu_avx2_winograd_sums_floats(&c) > WORK)
         return false;
     grad_x_in_c(&x, d);
     run(a->winograd_pack, &pack, (void *[NPU_MAX_ARGS]){d->b, d->packed});
@@ -168,10 +168,7 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
     if (!agrees(d, 2 * 6 * 9 * CIN))
         return false;
     outer_in_c(&w, d, true);
-    run(a->winograd_x, &tx, (void *[NPU_MAX_ARGS]){d->x, d->tiles[0], d->zeros});
-    run(a->winograd_gy, &ty, (void *[NPU_MAX_ARGS]){d->b, d->tiles[1]});
-    run(a->outer, &outer,
-        (void *[NPU_MAX_ARGS]){d->tiles[0], d->tiles[1], NULL, NULL, d->sums, d->scratch, d->scratch});
+    run(a->winograd_sums, &both, (void *[NPU_MAX_ARGS]){d->x, d->b, d->sums, d->scratch});
     run(a->winograd_gw, &gw, (void *[NPU_MAX_ARGS]){d->sums, d->y});
     return agrees(d, 9 * CIN * COUT);
 }

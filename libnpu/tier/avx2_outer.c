@@ -52,15 +52,18 @@ static void copy_taps(const struct unit *u, int64_t k, int64_t run, float *to)
 
     for (int64_t t = 0; t < (int64_t)g->kh * g->kw; t++, to += g->cin) {
         const int64_t y = oy * g->stride - g->pad_top + t / g->kw, x = ox * g->stride - g->pad_left + t % g->kw;
-        const float *line = (const float *)u->c->p[0] + (z * g->h + at_most(at_least(y, 0), g->h - 1)) * g->w * g->cin;
+        /* pixels of the run that lie inside the picture */
+        const bool beyond = y < 0 || y >= g->h;
+        const int64_t from = beyond ? run : at_most(run, x < 0 ? (g->stride - 1 - x) / g->stride : 0);
+        const int64_t end = beyond || x >= g->w ? from : at_least(from, at_most(run, (g->w - 1 - x) / g->stride + 1));
+        const float *line = (const float *)u->c->p[0] + (beyond ? 0 : (z * g->h + y) * g->w * g->cin);
 
         for (int64_t j = 0; j < run; j++) {
-            const int64_t at = x + j * g->stride;
-            const bool inside = y >= 0 && y < g->h && at >= 0 && at < g->w;
-            const float *from = inside ? line + at * g->cin : u->zeros;
+            const float *pixel = j < from || j >= end ? u->zeros : line + (x + j * g->stride) * g->cin;
 
-            for (int64_t c = 0; c < g->cin; c++)
-                to[j * u->ld + c] = from[c];
+            to[j * u->ld] = pixel[0];
+            for (int64_t c = 1; c < g->cin; c++)
+                to[j * u->ld + c] = pixel[c];
         }
     }
 }
@@ -95,9 +98,9 @@ static void load_panel(const struct unit *u, int64_t p, int64_t k, int64_t count
     for (int64_t i = 0; i < count; i++, b += g->b_k) {
         float *to = u->b + i * PANEL;
 
-        if (g->b_n == 1 && columns == PANEL) {
-            _mm256_store_ps(to, _mm256_loadu_ps(b));
-            _mm256_store_ps(to + 8, _mm256_loadu_ps(b + 8));
+        if (g->b_n == 1) {
+            _mm256_store_ps(to, load_some(b, columns));
+            _mm256_store_ps(to + 8, columns > 8 ? load_some(b + 8, columns - 8) : _mm256_setzero_ps());
             continue;
         }
         for (int64_t j = 0; j < PANEL; j++)

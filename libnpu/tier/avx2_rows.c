@@ -58,8 +58,7 @@ static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .outer_sum = npu_avx2_outer_sum,
                                                 .grad_x_pack = npu_avx2_grad_x_pack,
                                                 .grad_x = npu_avx2_grad_x,
-                                                .winograd_x = npu_avx2_winograd_x,
-                                                .winograd_gy = npu_avx2_winograd_gy,
+                                                .winograd_sums = npu_avx2_winograd_sums,
                                                 .winograd_gw = npu_avx2_winograd_gw,
                                                 .attention_grad = npu_avx2_attention_grad};
 

@@ -226,23 +226,6 @@ void npu_avx2_winograd(const struct npu_native_call *c, int part, int n_parts)
 }
 
 /* ---- the gradient of the weights: G^T (sum over tiles of (B^T d B) (A y A^T)) G ---- */
-void npu_avx2_winograd_x(const struct npu_native_call *c, int part, int n_parts)
-{
-    struct npu_avx2_conv g = {0};
-    const float *src[PLACES];
-    float *zeros;
-    int64_t tiles;
-
-    npu_avx2_fields(c, 3, &g.n, sizeof g);
-    tiles = npu_avx2_winograd_tiles(&g);
-    zeros = (float *)c->p[2] + (int64_t)part * g.cin;
-    memset(zeros, 0, sizeof(float) * (size_t)g.cin);
-    for (int64_t t = tiles * part / n_parts; t < tiles * (part + 1) / n_parts; t++) {
-        sources(c->p[0], &g, tile_at(&g, t), zeros, src);
-        pixels(src, g.cin, (float *)c->p[1] + t * g.cin, npu_avx2_winograd_rows(&g) * g.cin);
-    }
-}
-
 static inline void gradient_1d(const __m256 *y, int step, __m256 *w, int to)
 {
     const __m256 p = _mm256_set1_ps(P), q = _mm256_set1_ps(Q);
@@ -260,32 +243,81 @@ static inline void gradient_1d(const __m256 *y, int step, __m256 *w, int to)
     w[5 * to] = y3;
 }
 
-void npu_avx2_winograd_gy(const struct npu_native_call *c, int part, int n_parts)
+/* The result's gradient of a tile as columns of 36 matrices: to[place][panel][step][16], row t. */
+static void gradients(const float *gy, const struct npu_avx2_conv *g, struct tile_at at, int64_t t, int64_t step,
+                      float *to)
+{
+    const int64_t panels = (g->cout + PANEL - 1) / PANEL;
+
+    for (int64_t n = 0; n < g->cout; n += 8) {
+        __m256 y[OUT * OUT], half[IN * OUT], w[PLACES];
+
+        for (int64_t i = 0; i < OUT * OUT; i++) {
+            const int64_t oy = at.y + i / OUT, ox = at.x + i % OUT;
+
+            y[i] = oy < g->oh && ox < g->ow
+                       ? load_some(gy + ((at.z * g->oh + oy) * g->ow + ox) * g->cout + n, g->cout - n)
+                       : _mm256_setzero_ps();
+        }
+        for (int x = 0; x < OUT; x++)
+            gradient_1d(y + x, OUT, half + x, OUT);
+        for (int i = 0; i < IN; i++)
+            gradient_1d(half + i * OUT, 1, w + i * IN, 1);
+        for (int64_t i = 0; i < PLACES; i++)
+            _mm256_store_ps(to + ((i * panels + n / PANEL) * step + t) * PANEL + n % PANEL, w[i]);
+    }
+}
+
+/* Adds the products of `count` tiles to sums[place][panel][strip of 6 channels][6][16], or starts them. */
+static void add_products(const struct npu_avx2_conv *g, const float *v, const float *w, int64_t count, bool first,
+                         float *sums)
+{
+    const int64_t panels = (g->cout + PANEL - 1) / PANEL;
+    const float *row[NPU_AVX2_WINOGRAD_TILES];
+
+    for (int64_t i = 0; i < PLACES; i++) {
+        for (int64_t t = 0; t < count; t++)
+            row[t] = v + (i * g->mb + t) * g->cin;
+        for (int64_t p = 0; p < panels; p++)
+            for (int64_t k = 0; k < g->cin; k += ROWS, sums += ROWS * PANEL) {
+                const struct outer_job j = {.row = row,
+                                            .at = k,
+                                            .len = count,
+                                            .b = w + (i * panels + p) * g->mb * PANEL,
+                                            .acc = sums,
+                                            .add = !first};
+
+                outer_for(at_most(ROWS, g->cin - k), at_most(PANEL, g->cout - p * PANEL))(&j);
+            }
+    }
+}
+
+void npu_avx2_winograd_sums(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_avx2_conv g = {0};
-    int64_t tiles, rows;
+    const float *src[PLACES];
+    int64_t tiles;
+    float *v, *w, *zeros;
 
-    npu_avx2_fields(c, 2, &g.n, sizeof g);
+    npu_avx2_fields(c, 4, &g.n, sizeof g);
     tiles = npu_avx2_winograd_tiles(&g);
-    rows = npu_avx2_winograd_rows(&g);
-    for (int64_t t = tiles * part / n_parts; t < tiles * (part + 1) / n_parts; t++) {
-        const struct tile_at at = tile_at(&g, t);
+    w = (float *)(void *)((char *)c->p[3] + (size_t)part * npu_avx2_winograd_sums_scratch(&g));
+    v = w + (int64_t)PLACES * ((g.cout + PANEL - 1) / PANEL) * g.mb * PANEL;
+    zeros = v + (int64_t)PLACES * g.mb * g.cin;
+    memset(zeros, 0, sizeof(float) * (size_t)g.cin);
+    for (int64_t s = part; s < g.row_units; s += n_parts) {
+        const int64_t from = tiles * s / g.row_units, end = tiles * (s + 1) / g.row_units;
 
-        for (int64_t n = 0; n < g.cout; n += 8) {
-            __m256 y[OUT * OUT], half[IN * OUT], w[PLACES];
+        for (int64_t first = from; first < end; first += g.mb) {
+            const int64_t count = at_most(g.mb, end - first);
 
-            for (int64_t i = 0; i < OUT * OUT; i++) {
-                const int64_t oy = at.y + i / OUT, ox = at.x + i % OUT;
-                const float *gy = (const float *)c->p[0] + ((at.z * g.oh + oy) * g.ow + ox) * g.cout + n;
-
-                y[i] = oy < g.oh && ox < g.ow ? load_some(gy, g.cout - n) : _mm256_setzero_ps();
+            for (int64_t t = 0; t < count; t++) {
+                sources(c->p[0], &g, tile_at(&g, first + t), zeros, src);
+                pixels(src, g.cin, v + t * g.cin, g.mb * (int64_t)g.cin);
+                gradients(c->p[1], &g, tile_at(&g, first + t), t, g.mb, w);
             }
-            for (int x = 0; x < OUT; x++)
-                gradient_1d(y + x, OUT, half + x, OUT);
-            for (int i = 0; i < IN; i++)
-                gradient_1d(half + i * OUT, 1, w + i * IN, 1);
-            for (int64_t i = 0; i < PLACES; i++)
-                store_some((float *)c->p[1] + (i * rows + t) * g.cout + n, g.cout - n, w[i]);
+            add_products(&g, v, w, count, first == from,
+                         (float *)c->p[2] + s * (int64_t)npu_avx2_winograd_sums_floats(&g));
         }
     }
 }
@@ -304,21 +336,30 @@ static inline void taps_1d(const __m256 *u, int step, __m256 *g, int to)
     g[2 * to] = _mm256_fmadd_ps(_mm256_set1_ps(P2), sum_p, _mm256_fmadd_ps(_mm256_set1_ps(Q2), sum_q, u[5 * step]));
 }
 
+/* sums of shares, gradient, shares, cin, cout */
 void npu_avx2_winograd_gw(const struct npu_native_call *c, int part, int n_parts)
 {
-    const int64_t size = (int64_t)c->arg[2].i * c->arg[3].i, steps = (size + 7) / 8;
+    const struct npu_avx2_conv g = {.cin = c->arg[3].i, .cout = c->arg[4].i};
+    const int64_t panels = (g.cout + PANEL - 1) / PANEL, strips = (g.cin + ROWS - 1) / ROWS;
+    const int64_t vectors = (g.cout + 7) / 8, all = g.cin * vectors, each = (int64_t)npu_avx2_winograd_sums_floats(&g);
 
-    for (int64_t i = steps * part / n_parts * 8; i < at_most(size, steps * (part + 1) / n_parts * 8); i += 8) {
-        __m256 u[PLACES], half[3 * IN], g[9];
+    for (int64_t i = all * part / n_parts; i < all * (part + 1) / n_parts; i++) {
+        const int64_t k = i / vectors, n = i % vectors * 8;
+        const float *from =
+            (const float *)c->p[0] + (n / PANEL * strips + k / ROWS) * ROWS * PANEL + k % ROWS * PANEL + n % PANEL;
+        __m256 u[PLACES], half[3 * IN], taps[9];
 
-        for (int64_t t = 0; t < PLACES; t++)
-            u[t] = load_some((const float *)c->p[0] + t * size + i, size - i);
+        for (int64_t t = 0; t < PLACES; t++, from += panels * strips * ROWS * PANEL) {
+            u[t] = _mm256_load_ps(from);
+            for (int64_t s = 1; s < c->arg[2].i; s++)
+                u[t] = _mm256_add_ps(u[t], _mm256_load_ps(from + s * each));
+        }
         for (int x = 0; x < IN; x++)
             taps_1d(u + x, IN, half + x, IN);
         for (int y = 0; y < 3; y++)
-            taps_1d(half + y * IN, 1, g + y * 3, 1);
+            taps_1d(half + y * IN, 1, taps + y * 3, 1);
         for (int64_t t = 0; t < 9; t++)
-            store_some((float *)c->p[1] + t * size + i, size - i, g[t]);
+            store_some((float *)c->p[1] + (t * g.cin + k) * g.cout + n, g.cout - n, taps[t]);
     }
 }
 #endif

@@ -34,8 +34,8 @@ static void test_broken_is_refused(void **state)
     assert_int_equal(npu_avx2_self_test(good), 0);
     for (int i = 0;; i++) {
         struct npu_avx2_kernels k = *good;
-        npu_native_fn **const each[] = {&k.outer,      &k.outer_sum,   &k.grad_x_pack, &k.grad_x,
-                                        &k.winograd_x, &k.winograd_gy, &k.winograd_gw, &k.attention_grad};
+        npu_native_fn **const each[] = {&k.outer,         &k.outer_sum,   &k.grad_x_pack,   &k.grad_x,
+                                        &k.winograd_sums, &k.winograd_gw, &k.attention_grad};
 
         if (i >= (int)(sizeof each / sizeof each[0]))
             break;
