@@ -101,7 +101,8 @@ static inline __attribute__((always_inline)) void sum_block(const struct job *j,
 }
 
 /* All channels; the last block begins sixteen before the end, whatever the one before it has done. */
-static void sum_run(const struct job *j, const int8_t *const *tap, int64_t step, int64_t count, int32_t *to)
+static __attribute__((noinline)) void sum_run(const struct job *j, const int8_t *const *tap, int64_t step,
+                                              int64_t count, int32_t *to)
 {
     const struct npu_int8_conv *g = j->g;
 

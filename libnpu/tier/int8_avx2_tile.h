@@ -49,6 +49,8 @@ static inline __m256i pair_spread(const int16_t *p)
     return _mm256_set1_epi32(u);
 }
 
+#define UNIT_PUT16(to, from) _mm256_storeu_si256((__m256i *)(void *)(to), pair_weights(from))
+
 #define PAIR_EACH(F) F(0) F(1) F(2) F(3) F(4) F(5)
 #define PAIR_BEGIN(i)                                                                                                  \
     const int16_t *a##i = rows > i ? a + (size_t)i * lda : a;                                                          \
@@ -115,15 +117,16 @@ static inline __attribute__((always_inline)) void pair_any(const int16_t *a, siz
     }
 }
 
-static inline void unit_block(const int16_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
-                              bool add, int32_t (*c)[UNIT_COLS])
+/* By themselves: inlined, their sums lose registers to what is round them. */
+static __attribute__((noinline, unused)) void unit_block(const int16_t *a, size_t lda, const int8_t *b, size_t panel,
+                                                         int64_t kpad, int64_t rows, bool add, int32_t (*c)[UNIT_COLS])
 {
     pair_any(a, lda, b, false, kpad, rows, add, c);
 }
 
 /* The same with weights of 16 bits. */
-static inline void pair_rows(const int16_t *a, size_t lda, const int16_t *b, int64_t kpad, int64_t rows,
-                             int32_t (*c)[UNIT_COLS])
+static __attribute__((noinline, unused)) void pair_rows(const int16_t *a, size_t lda, const int16_t *b, int64_t kpad,
+                                                        int64_t rows, int32_t (*c)[UNIT_COLS])
 {
     pair_any(a, lda, b, true, kpad, rows, false, c);
 }

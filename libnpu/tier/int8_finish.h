@@ -93,35 +93,66 @@ static inline __m256i finish_load(const void *p)
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
-/* Rows of eight int8 results, ld sums from row to row; shift >= 32, so that the high halves of the products do. */
-static inline void finish_int8_rows(const struct finish *f, const int32_t *raw, int64_t ld, const uint32_t *offset,
-                                    int64_t at, int64_t col, int64_t rows)
+/* What eight columns have in common; shift >= 32, so that the high halves of the products do. */
+struct finish8 {
+    __m256i add, mul, mul_odd, half, res_zero, res_mul;
+    __m128i shift;
+};
+
+static inline struct finish8 finish8_of(const struct finish *f, const uint32_t *offset, int64_t col)
 {
     const struct npu_qconv_attr *a = f->a;
-    const __m256i mul = finish_load((const int32_t *)f->scale + col), mul_odd = _mm256_srli_epi64(mul, 32);
-    const __m256i add = finish_load(offset), half = _mm256_set1_epi64x(INT64_C(1) << (a->shift - 1));
-    const __m256i res_zero = _mm256_set1_epi32(a->res_zero), res_mul = _mm256_set1_epi32(a->res_mul);
-    const __m128i shift = _mm_cvtsi32_si128(a->shift - 32), y_zero = _mm_set1_epi16(a->y_zero);
-    const __m128i lo = _mm_set1_epi8(a->lo), hi = _mm_set1_epi8(a->hi);
+    const __m256i mul = finish_load((const int32_t *)f->scale + col);
+
+    return (struct finish8){.add = finish_load(offset),
+                            .mul = mul,
+                            .mul_odd = _mm256_srli_epi64(mul, 32),
+                            .half = _mm256_set1_epi64x(INT64_C(1) << (a->shift - 1)),
+                            .res_zero = _mm256_set1_epi32(a->res_zero),
+                            .res_mul = _mm256_set1_epi32(a->res_mul),
+                            .shift = _mm_cvtsi32_si128(a->shift - 32)};
+}
+
+/* Eight sums, times their multipliers, shifted: before the zero point. res: of the residual, or NULL. */
+static inline __m256i finish8_sums(const struct finish8 *k, const int32_t *raw, const int8_t *res)
+{
+    const __m256i s = _mm256_add_epi32(finish_load(raw), k->add);
+    __m256i even = _mm256_add_epi64(_mm256_mul_epi32(s, k->mul), k->half);
+    __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(s, 32), k->mul_odd), k->half);
+
+    if (res) {
+        const __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)res);
+        const __m256i r = _mm256_sub_epi32(_mm256_cvtepi8_epi32(q), k->res_zero);
+
+        even = _mm256_add_epi64(even, _mm256_mul_epi32(r, k->res_mul));
+        odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(r, 32), k->res_mul));
+    }
+    return _mm256_sra_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), k->shift);
+}
+
+/* Rows of eight or, if `both`, sixteen int8 results, ld sums from row to row. */
+static inline __attribute__((always_inline)) void finish_int8_rows(const struct finish *f, const int32_t *raw,
+                                                                   int64_t ld, const uint32_t *offset, int64_t at,
+                                                                   int64_t col, int64_t rows, const bool both)
+{
+    const struct finish8 low = finish8_of(f, offset, col);
+    const struct finish8 high = both ? finish8_of(f, offset + 8, col + 8) : low;
+    const __m256i y_zero = _mm256_set1_epi16(f->a->y_zero);
+    const __m128i lo = _mm_set1_epi8(f->a->lo), hi = _mm_set1_epi8(f->a->hi);
 
     for (int64_t i = 0; i < rows; i++, raw += ld, at += f->g->cout) {
-        const __m256i s = _mm256_add_epi32(finish_load(raw), add);
-        __m256i even = _mm256_add_epi64(_mm256_mul_epi32(s, mul), half);
-        __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(s, 32), mul_odd), half);
-        __m128i t;
+        const int8_t *res = f->res ? (const int8_t *)f->res + at : NULL;
+        const __m256i a = finish8_sums(&low, raw, res);
+        const __m256i b = both ? finish8_sums(&high, raw + 8, res ? res + 8 : NULL) : a;
+        const __m256i t = _mm256_adds_epi16(_mm256_packs_epi32(a, b), y_zero), q = _mm256_packs_epi16(t, t);
+        __m128i y = _mm_unpacklo_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
+        __m128i *to = (__m128i *)(void *)((int8_t *)f->y + at);
 
-        if (f->res) {
-            const __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)((const int8_t *)f->res + at));
-            const __m256i r = _mm256_sub_epi32(_mm256_cvtepi8_epi32(q), res_zero);
-
-            even = _mm256_add_epi64(even, _mm256_mul_epi32(r, res_mul));
-            odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(r, 32), res_mul));
-        }
-        even = _mm256_sra_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), shift);
-        t = _mm_packs_epi32(_mm256_castsi256_si128(even), _mm256_extracti128_si256(even, 1));
-        t = _mm_adds_epi16(t, y_zero);
-        t = _mm_min_epi8(_mm_max_epi8(_mm_packs_epi16(t, t), lo), hi);
-        _mm_storel_epi64((__m128i *)(void *)((int8_t *)f->y + at), t);
+        y = _mm_min_epi8(_mm_max_epi8(y, lo), hi);
+        if (both)
+            _mm_storeu_si128(to, y);
+        else
+            _mm_storel_epi64(to, y);
     }
 }
 
@@ -163,9 +194,11 @@ static inline void finish_rows(const struct finish *f, const int32_t *raw, int64
     int64_t j = 0;
 
 #ifdef __AVX2__
+    for (; j + 16 <= n && f->a->out_int8 && f->a->shift >= 32; j += 16)
+        finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows, true);
     for (; j + 8 <= n && (!f->a->out_int8 || f->a->shift >= 32); j += 8)
         if (f->a->out_int8)
-            finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
+            finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows, false);
         else
             finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
 #endif

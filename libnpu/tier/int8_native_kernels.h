@@ -5,6 +5,7 @@
  *   UNIT_UNSIGNED                  1: the unit wants rows as x + 128 in unsigned bytes
  *   UNIT_GROUP                     terms of a column that lie side by side in packed weights
  *   UNIT_STEP                      most terms that a block takes at a time; a multiple of UNIT_K
+ *   UNIT_PUT16(to, from)           sixteen terms from bytes (optional)
  *   unit_begin(), unit_end()       round the work of a thread
  *   unit_block(a, lda, b, panel, terms, rows, add, c)  c[rows][UNIT_COLS] (+)= rows a times panels b; units may
  *                                  compute all UNIT_ROWS, and add only if UNIT_STEP is below NPU_QUANT_MAX_DEPTH
@@ -55,9 +56,16 @@ static void int8_pack(const struct npu_native_call *c, int part, int n_parts)
 /* ---- rows ---- */
 #define TERM(x) ((UNIT_TERM)(UNIT_UNSIGNED ? (x) ^ 0x80 : (x)))
 
-static inline void put(UNIT_TERM *to, const int8_t *from, int64_t n)
+/* May write up to fifteen terms more, and reads nothing at or behind `end`. */
+static inline void put(UNIT_TERM *to, const int8_t *from, int64_t n, const int8_t *end)
 {
-    for (int64_t i = 0; i < n; i++)
+    int64_t i = 0;
+
+#ifdef UNIT_PUT16
+    for (; i < n && end - from >= i + 16; i += 16)
+        UNIT_PUT16(to + i, from + i);
+#endif
+    for (; i < n; i++)
         to[i] = TERM(from[i]);
 }
 
@@ -76,6 +84,7 @@ static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a
     const int64_t from = least(left < 0 ? -left : 0, g->kw) * g->cin, in = least(g->w - left, g->kw);
     const int64_t end = in * g->cin < from ? from : in * g->cin;
     const UNIT_TERM *row = to;
+    const int8_t *x_end = x + (int64_t)g->n * g->h * g->w * g->cin;
 
     x += m / g->ow / g->oh * g->h * g->w * g->cin;
     for (int64_t ky = 0; ky < g->kh; ky++, to += run) {
@@ -86,10 +95,23 @@ static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a
             continue;
         }
         put_zero(to, zero, from);
-        put(to + from, x + (iy * g->w + left) * g->cin + from, end - from);
+        put(to + from, x + (iy * g->w + left) * g->cin + from, end - from, x_end);
         put_zero(to + end, zero, run - end);
     }
     memset(to, 0, sizeof *to * (size_t)(g->kpad - (to - row))); /* weights are 0 there */
+}
+
+/* Is result row m row m of the input? */
+static bool is_product(const struct npu_int8_conv *g, const struct npu_qconv_attr *a)
+{
+    return g->kh * g->kw == 1 && a->stride <= 1 && g->oh == g->h && g->ow == g->w && a->pad_top + a->pad_left == 0;
+}
+
+static void put_pixel(const struct npu_int8_conv *g, const int8_t *x, int64_t m, UNIT_TERM *to)
+{
+    put(to, x + m * g->cin, g->cin, x + (int64_t)g->n * g->h * g->w * g->cin);
+    for (int64_t k = g->cin; k < g->kpad; k++)
+        to[k] = 0; /* weights are 0 there */
 }
 
 /* ---- a unit of work: rows m0 .. m0 + mn - 1, one share of the columns ---- */
@@ -98,11 +120,15 @@ static void conv_unit(const struct finish *f, const int8_t *x, const int8_t *pac
 {
     const struct npu_int8_conv *g = f->g;
     const int64_t blocks = g->npad / UNIT_COLS, b1 = blocks * (slice + 1) / g->slices;
+    const bool in_place = is_product(g, f->a);
     int32_t sums[MOST_ROWS][UNIT_COLS] __attribute__((aligned(64)));
     uint32_t offset[UNIT_COLS];
 
     for (int64_t i = 0; i < mn; i++)
-        gather(g, f->a, x, m0 + i, zero, rows + i * g->kpad);
+        if (in_place)
+            put_pixel(g, x, m0 + i, rows + i * g->kpad);
+        else
+            gather(g, f->a, x, m0 + i, zero, rows + i * g->kpad);
     for (int64_t b = blocks * slice / g->slices; b < b1; b++) {
         const int8_t *w = packed + b * UNIT_COLS * g->kpad;
 
