@@ -52,12 +52,7 @@ static int build(struct face_finder *f)
     int r = net_init(&f->net, false);
     if (r < 0)
         return r;
-    const int64_t dim[4] = {1, f->options.height_px, f->options.width_px, 1};
-    f->input = npu_input(f->net.graph, "image", NPU_F32, 4, dim);
-    face_finder_build(&f->net, f->input, f->levels);
-    static const char *const names[FACE_FINDER_LEVELS] = {"level8", "level32"};
-    for (int i = 0; i < FACE_FINDER_LEVELS; i++)
-        npu_output(f->net.graph, names[i], f->levels[i]);
+    f->input = face_finder_build_served(&f->net, 1, f->options.width_px, f->options.height_px, f->levels);
     return npu_graph_status(f->net.graph);
 }
 

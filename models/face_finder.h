@@ -55,6 +55,9 @@ extern const struct face_finder_level face_finder_levels[FACE_FINDER_LEVELS];
 // Builds the network: x [n, height, width, 1] f32 -> ret_levels[i] [n, height / stride, width / stride,
 // FACE_FINDER_CHANNELS] (raw values).
 void face_finder_build(struct net *net, npu_val x, npu_val ret_levels[FACE_FINDER_LEVELS]);
+// The network as it is served: input "image", which is returned, and outputs "level8" and "level32".
+npu_val face_finder_build_served(struct net *net, int batch, int width_px, int height_px,
+                                 npu_val ret_levels[FACE_FINDER_LEVELS]);
 // Reads one level's raw map (rows x columns x FACE_FINDER_CHANNELS) and appends what scores at least `threshold` to the
 // arrays (network input pixels), which hold `count` of at most BOX_NMS_MAX; returns the new count.
 int face_finder_decode(const float *map, int rows, int columns, const struct face_finder_level *level, float threshold,

@@ -51,3 +51,15 @@ void face_finder_build(struct net *net, npu_val x, npu_val ret_levels[FACE_FINDE
     ret_levels[0] = head(net, "head8", fine);
     ret_levels[1] = head(net, "head32", conv(net, "head32.mix", deep, 96, 3, 1));
 }
+
+npu_val face_finder_build_served(struct net *net, int batch, int width_px, int height_px,
+                                 npu_val ret_levels[FACE_FINDER_LEVELS])
+{
+    static const char *const names[FACE_FINDER_LEVELS] = {"level8", "level32"};
+    const int64_t dim[4] = {batch, height_px, width_px, 1};
+    npu_val image = npu_input(net->graph, "image", NPU_F32, 4, dim);
+    face_finder_build(net, image, ret_levels);
+    for (int i = 0; i < FACE_FINDER_LEVELS; i++)
+        npu_output(net->graph, names[i], ret_levels[i]);
+    return image;
+}

@@ -19,7 +19,7 @@ struct gaze_plan {
     int batch;
     struct net net;
     npu_plan *plan;
-    npu_val image, pose, angles, log_sigma, feature;
+    struct gaze_vit_values values;
 };
 
 struct gaze_vit {
@@ -54,23 +54,12 @@ void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_V
 
 static int open_plan(npu_dev *dev, const char *path, int batch, struct gaze_plan *p, char *message)
 {
-    const struct gaze_vit_config *c = &gaze_vit_config;
     p->batch = batch;
     int r = net_init(&p->net, false);
     if (r < 0)
         return r;
-    npu_graph *g = p->net.graph;
-    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
-    p->image = npu_input(g, "image", NPU_F32, 4, image);
-    p->pose = npu_input(g, "pose", NPU_F32, 2, pose);
-    npu_val tokens = gaze_vit_pose(&p->net, c, gaze_vit_tokens(&p->net, c, p->image), p->pose);
-    p->feature = gaze_vit_bottleneck(&p->net, c, gaze_vit_encode(&p->net, c, tokens));
-    p->angles = gaze_vit_angles(&p->net, p->feature);
-    p->log_sigma = gaze_vit_log_sigma(&p->net, p->feature);
-    npu_output(g, "feature", p->feature);
-    npu_output(g, "angles", p->angles);
-    npu_output(g, "log_sigma", p->log_sigma);
-    return model_plan_open(dev, g, path, "gaze_vit", &p->plan, message);
+    gaze_vit_build_served(&p->net, batch, &p->values);
+    return model_plan_open(dev, p->net.graph, path, "gaze_vit", &p->plan, message);
 }
 
 int gaze_vit_open(npu_dev *dev, const char *path, struct gaze_vit **ret_vit, char *message)
@@ -133,17 +122,17 @@ static int prepare(struct gaze_vit *v, int index, const struct image *frame, con
 static int run_plan(struct gaze_vit *v, struct gaze_plan *p)
 {
     size_t n = (size_t)p->batch;
-    int r = npu_plan_write_val(p->plan, p->image, v->pixels, n * sizeof(v->pixels[0]));
+    int r = npu_plan_write_val(p->plan, p->values.image, v->pixels, n * sizeof(v->pixels[0]));
     if (r >= 0)
-        r = npu_plan_write_val(p->plan, p->pose, v->pose, n * sizeof(v->pose[0]));
+        r = npu_plan_write_val(p->plan, p->values.pose, v->pose, n * sizeof(v->pose[0]));
     if (r >= 0)
         r = npu_plan_run(p->plan);
     if (r >= 0)
-        r = npu_plan_read_val(p->plan, p->angles, v->angles, n * sizeof(v->angles[0]));
+        r = npu_plan_read_val(p->plan, p->values.angles, v->angles, n * sizeof(v->angles[0]));
     if (r >= 0)
-        r = npu_plan_read_val(p->plan, p->log_sigma, v->log_sigma, n * sizeof(v->log_sigma[0]));
+        r = npu_plan_read_val(p->plan, p->values.log_sigma, v->log_sigma, n * sizeof(v->log_sigma[0]));
     if (r >= 0)
-        r = npu_plan_read_val(p->plan, p->feature, v->feature, n * sizeof(v->feature[0]));
+        r = npu_plan_read_val(p->plan, p->values.feature, v->feature, n * sizeof(v->feature[0]));
     return r;
 }
 

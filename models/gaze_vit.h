@@ -58,6 +58,16 @@ struct gaze_vit_config {
 };
 extern const struct gaze_vit_config gaze_vit_config;
 
+struct gaze_vit_values {
+    npu_val image, pose; // inputs
+    npu_val encoded, feature, angles, log_sigma;
+};
+// The whole network: all the parts below, one after the other.
+void gaze_vit_build(struct net *net, const struct gaze_vit_config *c, npu_val image, npu_val pose,
+                    struct gaze_vit_values *ret);
+// As it is served: inputs "image" and "pose" of `batch` strips; outputs "feature", "angles", "log_sigma".
+void gaze_vit_build_served(struct net *net, int batch, struct gaze_vit_values *ret);
+
 // image [n, 48, 128, 1] -> tokens [n, 48, width], one for 16 x 8 pixels, with their position codes.
 npu_val gaze_vit_tokens(struct net *net, const struct gaze_vit_config *c, npu_val image);
 // Adds the pose's embedding to every token. pose [n, GAZE_VIT_POSE].

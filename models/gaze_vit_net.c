@@ -108,6 +108,29 @@ npu_val gaze_vit_log_sigma(struct net *net, npu_val feature)
     return net_linear(net, "sigma", feature, &(struct net_linear){.channels = 1, .weight_std = 0.02f, .bias = -2});
 }
 
+void gaze_vit_build(struct net *net, const struct gaze_vit_config *c, npu_val image, npu_val pose,
+                    struct gaze_vit_values *ret)
+{
+    npu_val tokens = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, image), pose);
+    ret->image = image;
+    ret->pose = pose;
+    ret->encoded = gaze_vit_encode(net, c, tokens);
+    ret->feature = gaze_vit_bottleneck(net, c, ret->encoded);
+    ret->angles = gaze_vit_angles(net, ret->feature);
+    ret->log_sigma = gaze_vit_log_sigma(net, ret->feature);
+}
+
+void gaze_vit_build_served(struct net *net, int batch, struct gaze_vit_values *ret)
+{
+    npu_graph *g = net->graph;
+    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
+    npu_val in = npu_input(g, "image", NPU_F32, 4, image);
+    gaze_vit_build(net, &gaze_vit_config, in, npu_input(g, "pose", NPU_F32, 2, pose), ret);
+    npu_output(g, "feature", ret->feature);
+    npu_output(g, "angles", ret->angles);
+    npu_output(g, "log_sigma", ret->log_sigma);
+}
+
 // Vaswani et al. 2017: sin and cos of position / 10000^(2 i / width), one after the other.
 int gaze_vit_write_positions(npu_plan *plan, const struct gaze_vit_config *c)
 {

@@ -33,16 +33,8 @@ static int open_plan(npu_dev *dev, const char *path, int batch, struct landmarks
     int r = net_init(&p->net, false);
     if (r < 0)
         return r;
-    npu_graph *g = p->net.graph;
-    const int64_t dim[4] = {batch, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
-    p->input = npu_input(g, "image", NPU_F32, 4, dim);
-    landmarks_build(&p->net, p->input, &p->values);
-    npu_output(g, "points", p->values.points);
-    npu_output(g, "log_sigma", p->values.log_sigma);
-    npu_output(g, "rotation", p->values.rotation);
-    npu_output(g, "blink", p->values.blink);
-    npu_output(g, "face", p->values.face);
-    return model_plan_open(dev, g, path, "landmarks", &p->plan, message);
+    p->input = landmarks_build_served(&p->net, batch, &p->values);
+    return model_plan_open(dev, p->net.graph, path, "landmarks", &p->plan, message);
 }
 
 int landmarks_open(npu_dev *dev, const char *path, struct landmarks **ret_landmarks, char *message)

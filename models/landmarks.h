@@ -68,3 +68,5 @@ struct landmarks_values {
 };
 // x [n, 112, 112, 1] f32, standardised.
 void landmarks_build(struct net *net, npu_val x, struct landmarks_values *ret);
+// The network as it is served: input "image" of `batch` crops, which is returned, and the values as named outputs.
+npu_val landmarks_build_served(struct net *net, int batch, struct landmarks_values *ret);

@@ -54,3 +54,17 @@ void landmarks_build(struct net *net, npu_val x, struct landmarks_values *ret)
     ret->blink = net_linear(net, "blink", h, &(struct net_linear){.channels = 2, .weight_std = 0.02f});
     ret->face = net_linear(net, "face", h, &(struct net_linear){.channels = 1, .weight_std = 0.02f});
 }
+
+npu_val landmarks_build_served(struct net *net, int batch, struct landmarks_values *ret)
+{
+    npu_graph *g = net->graph;
+    const int64_t dim[4] = {batch, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
+    npu_val image = npu_input(g, "image", NPU_F32, 4, dim);
+    landmarks_build(net, image, ret);
+    npu_output(g, "points", ret->points);
+    npu_output(g, "log_sigma", ret->log_sigma);
+    npu_output(g, "rotation", ret->rotation);
+    npu_output(g, "blink", ret->blink);
+    npu_output(g, "face", ret->face);
+    return image;
+}

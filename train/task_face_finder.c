@@ -148,11 +148,8 @@ static npu_val build(struct net *net, const npu_val *in, int batch)
 
 static void build_deployed(struct net *net)
 {
-    const int64_t dim[4] = {1, HEIGHT_PX, WIDTH_PX, 1};
     npu_val levels[FACE_FINDER_LEVELS];
-    face_finder_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), levels);
-    npu_output(net->graph, "level8", levels[0]);
-    npu_output(net->graph, "level32", levels[1]);
+    face_finder_build_served(net, 1, WIDTH_PX, HEIGHT_PX, levels);
 }
 
 static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret, char *message)

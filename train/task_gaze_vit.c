@@ -281,30 +281,22 @@ static int fill(void *user, struct rng *rng, float *const *in)
 static npu_val build(struct net *net, const npu_val *in, int batch)
 {
     npu_graph *g = net->graph;
-    const struct gaze_vit_config *c = &gaze_vit_config;
-    npu_val tokens = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, in[IN_IMAGE]), in[IN_POSE]);
-    npu_val encoded = gaze_vit_encode(net, c, tokens);
-    npu_val feature = gaze_vit_bottleneck(net, c, encoded);
-    npu_val angles = gaze_vit_angles(net, feature), s = gaze_vit_log_sigma(net, feature);
-    npu_val loss = npu_scale(g, npu_l1(g, angles, in[IN_ANGLES], in[IN_WEIGHT]), 5.73f, 0);
-    npu_val error = npu_abs(g, npu_sub(g, angles, in[IN_ANGLES]));
-    npu_val likely = npu_add(g, npu_mul(g, error, npu_exp(g, npu_scale(g, s, -1, 0))), s);
+    struct gaze_vit_values v;
+    gaze_vit_build(net, &gaze_vit_config, in[IN_IMAGE], in[IN_POSE], &v);
+    npu_val loss = npu_scale(g, npu_l1(g, v.angles, in[IN_ANGLES], in[IN_WEIGHT]), 5.73f, 0);
+    npu_val error = npu_abs(g, npu_sub(g, v.angles, in[IN_ANGLES]));
+    npu_val likely = npu_add(g, npu_mul(g, error, npu_exp(g, npu_scale(g, v.log_sigma, -1, 0))), v.log_sigma);
     likely = npu_reduce(g, npu_mul(g, likely, in[IN_WEIGHT]), NPU_REDUCE_MEAN, 0);
     loss = npu_add(g, loss, npu_scale(g, likely, 0.1f, 0));
-    npu_val side = net_linear(net, "side", npu_reduce(g, encoded, NPU_REDUCE_MEAN, 1u << 1),
+    npu_val side = net_linear(net, "side", npu_reduce(g, v.encoded, NPU_REDUCE_MEAN, 1u << 1),
                               &(struct net_linear){.channels = SIDE_OUTPUTS});
     return npu_add(g, loss, npu_scale(g, npu_l1(g, side, in[IN_SIDE], in[IN_SIDE_WEIGHT]), SIDE_SHARE, 0));
 }
 
 static void build_deployed(struct net *net)
 {
-    const struct gaze_vit_config *c = &gaze_vit_config;
-    const int64_t image[4] = {1, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {1, GAZE_VIT_POSE};
-    npu_val x = gaze_vit_tokens(net, c, npu_input(net->graph, "image", NPU_F32, 4, image));
-    x = gaze_vit_pose(net, c, x, npu_input(net->graph, "pose", NPU_F32, 2, pose));
-    npu_val feature = gaze_vit_bottleneck(net, c, gaze_vit_encode(net, c, x));
-    npu_output(net->graph, "angles", gaze_vit_angles(net, feature));
-    npu_output(net->graph, "log_sigma", gaze_vit_log_sigma(net, feature));
+    struct gaze_vit_values v;
+    gaze_vit_build_served(net, 1, &v);
 }
 
 static int prepare(npu_plan *plan)

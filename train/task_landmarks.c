@@ -161,14 +161,8 @@ static npu_val build(struct net *net, const npu_val *in, int batch)
 
 static void build_deployed(struct net *net)
 {
-    const int64_t dim[4] = {1, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1};
     struct landmarks_values v;
-    landmarks_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), &v);
-    npu_output(net->graph, "points", v.points);
-    npu_output(net->graph, "log_sigma", v.log_sigma);
-    npu_output(net->graph, "rotation", v.rotation);
-    npu_output(net->graph, "blink", v.blink);
-    npu_output(net->graph, "face", v.face);
+    landmarks_build_served(net, 1, &v);
 }
 
 static int judge(void *user, npu_dev *dev, const char *path, struct figures *ret, char *message)

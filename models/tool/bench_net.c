@@ -75,17 +75,15 @@ static int build_onnx(const struct bench_args *a, struct bench_net *n)
 
 static int build_finder(struct net *net, const struct bench_args *a)
 {
-    const int64_t dim[4] = {a->batch, a->size.height, a->size.width, 1};
     npu_val levels[FACE_FINDER_LEVELS];
     int r = net_init(net, false);
 
     if (r < 0)
         return r;
-    if (dim[1] % 32 || dim[2] % 32)
+    if (a->size.height % 32 || a->size.width % 32)
         return -EDOM;
-    face_finder_build(net, npu_input(net->graph, "image", NPU_F32, 4, dim), levels);
-    npu_output(net->graph, "level8", levels[0]);
-    return npu_output(net->graph, "level32", levels[1]);
+    face_finder_build_served(net, a->batch, a->size.width, a->size.height, levels);
+    return npu_graph_status(net->graph);
 }
 
 static int build_named(const struct bench_args *a, struct bench_net *n)

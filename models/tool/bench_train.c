@@ -31,7 +31,8 @@ int bench_train_build(const struct bench_args *a, struct bench_net *n)
         .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.05f, .clip_norm = 2};
     const int64_t image[4] = {a->batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1},
                   pose[2] = {a->batch, GAZE_VIT_POSE}, angles[2] = {a->batch, 2};
-    npu_val x, p, target, feature, loss;
+    struct gaze_vit_values v;
+    npu_val x, p, target, loss;
 
     if (net_init(&n->net, true) < 0)
         return bench_fail("out of memory");
@@ -39,9 +40,8 @@ int bench_train_build(const struct bench_args *a, struct bench_net *n)
     x = input(n, "image", 4, image);
     p = input(n, "pose", 2, pose);
     target = input(n, "angles", 2, angles);
-    x = gaze_vit_encode(&n->net, c, gaze_vit_pose(&n->net, c, gaze_vit_tokens(&n->net, c, x), p));
-    feature = gaze_vit_bottleneck(&n->net, c, x);
-    loss = loss_of(n->graph, gaze_vit_angles(&n->net, feature), gaze_vit_log_sigma(&n->net, feature), target);
+    gaze_vit_build(&n->net, c, x, p, &v);
+    loss = loss_of(n->graph, v.angles, v.log_sigma, target);
     npu_output(n->graph, "loss", loss);
     bench_note(n->out, &n->n_out, "loss", loss);
     if (npu_graph_backward(n->graph, loss) < 0 || npu_graph_adamw(n->graph, &adamw) < 0)

@@ -131,7 +131,7 @@ static void make_finder(npu_dev *dev, const char *folder)
     int r = net_init(&m.net, false);
     if (r < 0)
         die("face_finder", r);
-    face_finder_build(&m.net, npu_input(m.net.graph, "x", NPU_F32, 4, (int64_t[]){1, 192, 256, 1}), levels);
+    face_finder_build_served(&m.net, 1, 256, 192, levels);
     plan(&m, dev);
     pass_all_on(&m, trunk);
     fill(&m, "head8", "weight", 0);
@@ -173,9 +173,7 @@ static void make_landmarks(npu_dev *dev, const char *folder)
     int r = net_init(&m.net, false);
     if (r < 0)
         die("landmarks", r);
-    landmarks_build(&m.net,
-                    npu_input(m.net.graph, "x", NPU_F32, 4, (int64_t[]){1, LANDMARKS_SIZE_PX, LANDMARKS_SIZE_PX, 1}),
-                    &values);
+    landmarks_build_served(&m.net, 1, &values);
     plan(&m, dev);
     pass_all_on(&m, trunk);
     // hidden[0] is channel 0 in the middle of the 7 x 7 x 48 map.
@@ -208,20 +206,14 @@ static void make_landmarks(npu_dev *dev, const char *folder)
 
 static void make_gaze(npu_dev *dev, const char *folder)
 {
-    const struct gaze_vit_config *c = &gaze_vit_config;
     struct model m = {0};
     int r = net_init(&m.net, false);
     if (r < 0)
         die("gaze_vit", r);
-    npu_graph *g = m.net.graph;
-    npu_val image = npu_input(g, "image", NPU_F32, 4, (int64_t[]){1, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1});
-    npu_val pose = npu_input(g, "pose", NPU_F32, 2, (int64_t[]){1, GAZE_VIT_POSE});
-    npu_val tokens = gaze_vit_pose(&m.net, c, gaze_vit_tokens(&m.net, c, image), pose);
-    npu_val feature = gaze_vit_bottleneck(&m.net, c, gaze_vit_encode(&m.net, c, tokens));
-    gaze_vit_angles(&m.net, feature);
-    gaze_vit_log_sigma(&m.net, feature);
+    struct gaze_vit_values v;
+    gaze_vit_build_served(&m.net, 1, &v);
     plan(&m, dev);
-    r = gaze_vit_write_positions(m.plan, c);
+    r = gaze_vit_write_positions(m.plan, &gaze_vit_config);
     if (r < 0)
         die("positions", r);
     fill(&m, "head", "weight", 0);
