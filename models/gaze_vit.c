@@ -4,13 +4,14 @@
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "models/model_file.h"
 #include "vision/normalise.h"
 #include "vision/warp.h"
 
 #define PLAN_SIZES      2
-#define VIEWS           2 // each strip as it is and mirrored: left and right are treated alike, noise is averaged
+#define VIEWS           2 // each face as it is and mirrored: left and right are treated alike, noise is averaged
 #define STRIPS          (VIEWS * GAZE_VIT_MAX_BATCH)
 #define STRIP_DEVIATION 6.0f // grey levels: what counts as flat
 #define POSE_GAIN       2.0f // radians to input units
@@ -37,6 +38,35 @@ int gaze_vit_strip(const struct camera *camera, const struct point points[FACE_L
                                      points[FACE_LEFT_EYE_INNER], points[FACE_LEFT_EYE_OUTER]};
     return eye_strip_make(camera, camera_ray(camera, face_origin_px(points)), NULL, corners, EYE_STRIP_ROLL_CORNERS,
                           EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, ret_strip);
+}
+
+#define ZOOM GAZE_VIT_EYE_ZOOM
+#define TOP  (-0.5 * (ZOOM * EYE_STRIP_HEIGHT_PX - GAZE_VIT_EYE_HEIGHT_PX))
+#define EDGE                                                                                                           \
+    (0.5 * (EYE_STRIP_OUTER_SHARE + EYE_STRIP_INNER_SHARE) * ZOOM * EYE_STRIP_WIDTH_PX - 0.5 * GAZE_VIT_EYE_WIDTH_PX)
+
+// strip -> window. The eye's middle between its corners is the window's middle; the left eye is mirrored.
+static const struct mat3 window_from_strip[2] = {
+    {{{ZOOM, 0, -EDGE}, {0, ZOOM, TOP}, {0, 0, 1}}},
+    {{{-ZOOM, 0, ZOOM *EYE_STRIP_WIDTH_PX - EDGE}, {0, ZOOM, TOP}, {0, 0, 1}}},
+};
+
+struct point gaze_vit_in_window(struct point in_strip, int eye)
+{
+    const struct mat3 *w = &window_from_strip[eye];
+    return (struct point){(float)(w->m[0][0] * in_strip.x + w->m[0][2]), (float)(w->m[1][1] * in_strip.y + w->m[1][2])};
+}
+
+int gaze_vit_windows(const struct image *frame, const struct eye_strip *strip, float ret_pixels[GAZE_VIT_PIXELS])
+{
+    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
+    int r = 0;
+    for (int eye = 0; r >= 0 && eye < 2; eye++) {
+        struct mat3 m = mat3_mul(&window_from_strip[eye], &strip->strip_from_frame);
+        r = warp_to_f32(frame, &m, GAZE_VIT_EYE_WIDTH_PX, GAZE_VIT_EYE_HEIGHT_PX, 1, &plain,
+                        ret_pixels + (size_t)eye * GAZE_VIT_PIXELS / 2);
+    }
+    return r;
 }
 
 void gaze_vit_standardise(float pixels[GAZE_VIT_PIXELS])
@@ -93,9 +123,9 @@ struct gaze_vit *gaze_vit_close(struct gaze_vit *v)
 
 void gaze_vit_mirror(const float *pixels, const float *pose, float *ret_pixels, float *ret_pose)
 {
-    for (int y = 0; y < EYE_STRIP_HEIGHT_PX; y++)
-        for (int x = 0; x < EYE_STRIP_WIDTH_PX; x++)
-            ret_pixels[y * EYE_STRIP_WIDTH_PX + x] = pixels[(y + 1) * EYE_STRIP_WIDTH_PX - 1 - x];
+    const size_t eye = GAZE_VIT_PIXELS / 2;
+    memcpy(ret_pixels, pixels + eye, eye * sizeof(*pixels));
+    memcpy(ret_pixels + eye, pixels, eye * sizeof(*pixels));
     ret_pose[0] = pose[0];
     ret_pose[1] = -pose[1];
     ret_pose[2] = -pose[2];
@@ -104,12 +134,11 @@ void gaze_vit_mirror(const float *pixels, const float *pose, float *ret_pixels, 
 static int prepare(struct gaze_vit *v, int index, const struct image *frame, const struct camera *camera,
                    const struct face_landmarks *face)
 {
-    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     struct eye_strip *strip = &v->strips[index];
     float *pixels = v->pixels[VIEWS * index], *pose = v->pose[VIEWS * index];
     int r = gaze_vit_strip(camera, face->points, strip);
     if (r >= 0)
-        r = warp_to_f32(frame, &strip->strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain, pixels);
+        r = gaze_vit_windows(frame, strip, pixels);
     if (r < 0)
         return r;
     gaze_vit_standardise(pixels);

@@ -5,11 +5,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define PATCH_WIDTH_PX  16
-#define PATCH_HEIGHT_PX 8
-#define TOKENS          ((EYE_STRIP_WIDTH_PX / PATCH_WIDTH_PX) * (EYE_STRIP_HEIGHT_PX / PATCH_HEIGHT_PX))
+#define PATCH_PX 16
+#define COLUMNS  (GAZE_VIT_EYE_WIDTH_PX / PATCH_PX)
+#define ROWS     (GAZE_VIT_EYE_HEIGHT_PX / PATCH_PX) // of one eye
+#define TOKENS   (2 * ROWS * COLUMNS)
+#define EYE_SEEN 128 // numbers that the readout makes of one eye
 
-const struct gaze_vit_config gaze_vit_config = {.width = 128, .heads = 4, .blocks = 4, .mlp_ratio = 2, .stem = true};
+const struct gaze_vit_config gaze_vit_config = {.width = 128, .heads = 4, .blocks = 3, .mlp_ratio = 2, .stem = true};
 
 static npu_val conv(struct net *net, const char *layer, npu_val x, int channels, int stride, npu_val residual)
 {
@@ -19,27 +21,24 @@ static npu_val conv(struct net *net, const char *layer, npu_val x, int channels,
             .channels = channels, .kernel = 3, .stride = stride, .act = NPU_ACT_RELU, .residual = residual});
 }
 
-// Convolutions down to stride 8 with a residual pair at strides 4 and 8: few pictures teach them what an iris's edge
-// is. Two neighbours of a row, with half the width each, then make one token.
-static npu_val stem(struct net *net, const struct gaze_vit_config *c, npu_val image)
+// Convolutions down to stride 16, the same for both eyes, with a residual pair at strides 4 and 8: few pictures teach
+// them what an iris's edge is.
+static npu_val stem(struct net *net, const struct gaze_vit_config *c, npu_val image, int64_t n)
 {
-    npu_val x = conv(net, "tokens.stem2", image, 24, 2, NPU_NONE);
-    x = conv(net, "tokens.stem4", x, 48, 2, NPU_NONE);
-    x = conv(net, "tokens.stem4.b", conv(net, "tokens.stem4.a", x, 48, 1, NPU_NONE), 48, 1, x);
-    x = conv(net, "tokens.stem8", x, c->width / 2, 2, NPU_NONE);
-    return conv(net, "tokens.stem8.b", conv(net, "tokens.stem8.a", x, c->width / 2, 1, NPU_NONE), c->width / 2, 1, x);
+    const int64_t eyes[4] = {2 * n, GAZE_VIT_EYE_HEIGHT_PX, GAZE_VIT_EYE_WIDTH_PX, 1};
+    npu_val x = conv(net, "tokens.stem2", npu_reshape(net->graph, image, 4, eyes), 16, 2, NPU_NONE);
+    x = conv(net, "tokens.stem4", x, 32, 2, NPU_NONE);
+    x = conv(net, "tokens.stem4.b", conv(net, "tokens.stem4.a", x, 32, 1, NPU_NONE), 32, 1, x);
+    x = conv(net, "tokens.stem8", x, 64, 2, NPU_NONE);
+    x = conv(net, "tokens.stem8.b", conv(net, "tokens.stem8.a", x, 64, 1, NPU_NONE), 64, 1, x);
+    return conv(net, "tokens.stem16", x, c->width, 2, NPU_NONE);
 }
 
 // The pixels of a patch in one row, and one linear map.
-static npu_val patches(struct net *net, const struct gaze_vit_config *c, npu_val image)
+static npu_val patches(struct net *net, const struct gaze_vit_config *c, npu_val image, int64_t n)
 {
     static const int order[5] = {0, 1, 3, 2, 4};
-    const struct npu_shape *s = npu_val_shape(net->graph, image);
-    if (!s)
-        return image;
-    const int64_t split[5] = {s->dim[0], EYE_STRIP_HEIGHT_PX / PATCH_HEIGHT_PX, PATCH_HEIGHT_PX,
-                              EYE_STRIP_WIDTH_PX / PATCH_WIDTH_PX, PATCH_WIDTH_PX};
-    const int64_t flat[3] = {s->dim[0], TOKENS, PATCH_HEIGHT_PX * PATCH_WIDTH_PX};
+    const int64_t split[5] = {n, 2 * ROWS, PATCH_PX, COLUMNS, PATCH_PX}, flat[3] = {n, TOKENS, PATCH_PX * PATCH_PX};
     npu_val x = npu_permute(net->graph, npu_reshape(net->graph, image, 5, split), order);
     return net_linear(net, "tokens.patch", npu_reshape(net->graph, x, 3, flat),
                       &(struct net_linear){.channels = c->width});
@@ -47,11 +46,11 @@ static npu_val patches(struct net *net, const struct gaze_vit_config *c, npu_val
 
 npu_val gaze_vit_tokens(struct net *net, const struct gaze_vit_config *c, npu_val image)
 {
-    npu_val x = c->stem ? stem(net, c, image) : patches(net, c, image);
-    const struct npu_shape *s = npu_val_shape(net->graph, x);
+    const struct npu_shape *s = npu_val_shape(net->graph, image);
     if (!s)
-        return x;
-    const int64_t dim[3] = {s->dim[0], TOKENS, c->width}, code[2] = {TOKENS, c->width};
+        return image;
+    const int64_t n = s->dim[0], dim[3] = {n, TOKENS, c->width}, code[2] = {TOKENS, c->width};
+    npu_val x = c->stem ? stem(net, c, image, n) : patches(net, c, image, n);
     x = npu_reshape(net->graph, x, 3, dim);
     return npu_add(net->graph, x, net_state(net, "tokens.position", 2, code));
 }
@@ -91,11 +90,27 @@ npu_val gaze_vit_encode(struct net *net, const struct gaze_vit_config *c, npu_va
     return net_layer_norm(net, "encoder.norm", x);
 }
 
-npu_val gaze_vit_bottleneck(struct net *net, const struct gaze_vit_config *c, npu_val encoded)
+npu_val gaze_vit_eyes(struct net *net, npu_val encoded)
 {
-    (void)c;
-    npu_val mean = npu_reduce(net->graph, encoded, NPU_REDUCE_MEAN, 1u << 1);
-    return net_linear(net, "bottleneck", mean, &(struct net_linear){.channels = GAZE_VIT_FEATURES});
+    const struct npu_shape *s = npu_val_shape(net->graph, encoded);
+    if (!s)
+        return encoded;
+    const int64_t eyes[2] = {2 * s->dim[0], s->dim[1] / 2 * s->dim[2]};
+    return net_linear(net, "bottleneck.eye", npu_reshape(net->graph, encoded, 2, eyes),
+                      &(struct net_linear){.channels = EYE_SEEN, .act = NPU_ACT_GELU});
+}
+
+npu_val gaze_vit_bottleneck(struct net *net, npu_val eyes, npu_val pose)
+{
+    npu_graph *g = net->graph;
+    const struct npu_shape *s = npu_val_shape(g, eyes);
+    if (!s)
+        return eyes;
+    const int64_t both[2] = {s->dim[0] / 2, 2 * s->dim[1]};
+    npu_val x = npu_concat(g, (npu_val[]){npu_reshape(g, eyes, 2, both), pose}, 2, 1);
+    x = net_linear(net, "bottleneck.hidden1", x, &(struct net_linear){.channels = 256, .act = NPU_ACT_GELU});
+    x = net_linear(net, "bottleneck.hidden2", x, &(struct net_linear){.channels = 128, .act = NPU_ACT_GELU});
+    return net_linear(net, "bottleneck.feature", x, &(struct net_linear){.channels = GAZE_VIT_FEATURES});
 }
 
 npu_val gaze_vit_angles(struct net *net, npu_val feature)
@@ -114,8 +129,8 @@ void gaze_vit_build(struct net *net, const struct gaze_vit_config *c, npu_val im
     npu_val tokens = gaze_vit_pose(net, c, gaze_vit_tokens(net, c, image), pose);
     ret->image = image;
     ret->pose = pose;
-    ret->encoded = gaze_vit_encode(net, c, tokens);
-    ret->feature = gaze_vit_bottleneck(net, c, ret->encoded);
+    ret->eyes = gaze_vit_eyes(net, gaze_vit_encode(net, c, tokens));
+    ret->feature = gaze_vit_bottleneck(net, ret->eyes, pose);
     ret->angles = gaze_vit_angles(net, ret->feature);
     ret->log_sigma = gaze_vit_log_sigma(net, ret->feature);
 }
@@ -123,7 +138,7 @@ void gaze_vit_build(struct net *net, const struct gaze_vit_config *c, npu_val im
 void gaze_vit_build_served(struct net *net, int batch, struct gaze_vit_values *ret)
 {
     npu_graph *g = net->graph;
-    const int64_t image[4] = {batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
+    const int64_t image[4] = {batch, GAZE_VIT_IMAGE_ROWS, GAZE_VIT_EYE_WIDTH_PX, 1}, pose[2] = {batch, GAZE_VIT_POSE};
     npu_val in = npu_input(g, "image", NPU_F32, 4, image);
     gaze_vit_build(net, &gaze_vit_config, in, npu_input(g, "pose", NPU_F32, 2, pose), ret);
     npu_output(g, "feature", ret->feature);

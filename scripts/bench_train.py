@@ -6,7 +6,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-WIDTH, HEADS, BLOCKS, MLP_RATIO, TOKENS, FEATURES = 128, 4, 4, 2, 48, 16
+WIDTH, HEADS, BLOCKS, MLP_RATIO, TOKENS, FEATURES = 128, 4, 3, 2, 48, 16
+ROWS, COLUMNS, EYE_SEEN = 128, 96, 128  # two windows of 64 x 96, one above the other
 
 
 class Conv(nn.Module):
@@ -23,22 +24,21 @@ class Conv(nn.Module):
 
 
 class Stem(nn.Module):
-    """A strip of 128 x 48 to 48 tokens: stride 8, then two neighbours make one."""
+    """Two eyes, each a picture of its own, to 24 tokens each: stride 16."""
 
     def __init__(self):
         super().__init__()
-        half = WIDTH // 2
-        self.stem2, self.stem4 = Conv(1, 24, 2), Conv(24, 48, 2)
-        self.stem4_a, self.stem4_b = Conv(48, 48), Conv(48, 48)
-        self.stem8 = Conv(48, half, 2)
-        self.stem8_a, self.stem8_b = Conv(half, half), Conv(half, half)
+        self.stem2, self.stem4, self.stem8, self.stem16 = Conv(1, 16, 2), Conv(16, 32, 2), Conv(32, 64, 2), Conv(64, WIDTH, 2)
+        self.stem4_a, self.stem4_b = Conv(32, 32), Conv(32, 32)
+        self.stem8_a, self.stem8_b = Conv(64, 64), Conv(64, 64)
 
     def forward(self, image):
-        x = self.stem4(self.stem2(image))
+        n = image.shape[0]
+        x = self.stem4(self.stem2(image.reshape(2 * n, 1, ROWS // 2, COLUMNS).contiguous(memory_format=torch.channels_last)))
         x = self.stem4_b(self.stem4_a(x), x)
         x = self.stem8(x)
-        x = self.stem8_b(self.stem8_a(x), x)
-        return x.permute(0, 2, 3, 1).reshape(x.shape[0], TOKENS, WIDTH)
+        x = self.stem16(self.stem8_b(self.stem8_a(x), x))
+        return x.permute(0, 2, 3, 1).reshape(n, TOKENS, WIDTH)
 
 
 class Block(nn.Module):
@@ -63,7 +63,9 @@ class GazeVit(nn.Module):
         self.pose1, self.pose2 = nn.Linear(3, 64), nn.Linear(64, WIDTH)
         self.blocks = nn.ModuleList(Block() for _ in range(BLOCKS))
         self.norm = nn.LayerNorm(WIDTH)
-        self.bottleneck, self.head, self.sigma = nn.Linear(WIDTH, FEATURES), nn.Linear(FEATURES, 2), nn.Linear(FEATURES, 1)
+        self.eye, self.hidden1 = nn.Linear(TOKENS // 2 * WIDTH, EYE_SEEN), nn.Linear(2 * EYE_SEEN + 3, 256)
+        self.hidden2, self.feature = nn.Linear(256, 128), nn.Linear(128, FEATURES)
+        self.head, self.sigma = nn.Linear(FEATURES, 2), nn.Linear(FEATURES, 1)
         angle = torch.arange(TOKENS)[:, None] / 10000 ** (torch.arange(WIDTH) // 2 * 2 / WIDTH)
         even = torch.arange(WIDTH) % 2 == 0
         self.register_buffer("position", torch.where(even, torch.sin(angle), torch.cos(angle)))
@@ -74,7 +76,10 @@ class GazeVit(nn.Module):
         x = x + self.pose2(functional.gelu(self.pose1(pose), approximate="tanh"))[:, None]
         for block in self.blocks:
             x = block(x)
-        feature = self.bottleneck(self.norm(x).mean(1))
+        n = image.shape[0]
+        x = functional.gelu(self.eye(self.norm(x).reshape(2 * n, -1)), approximate="tanh").reshape(n, -1)
+        x = functional.gelu(self.hidden1(torch.cat([x, pose], 1)), approximate="tanh")
+        feature = self.feature(functional.gelu(self.hidden2(x), approximate="tanh"))
         return self.head(feature), self.sigma(feature)
 
 
@@ -93,7 +98,7 @@ def step(batch, threads, bf16, compiled):
     plain = [p for p in net.parameters() if p.ndim < 2]
     optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": plain, "weight_decay": 0}],
                                   lr=1e-4, betas=(0.9, 0.99), eps=1e-8, fused=True)
-    image = torch.randn(batch, 1, 48, 128).to(memory_format=torch.channels_last)
+    image = torch.randn(batch, 1, ROWS, COLUMNS).to(memory_format=torch.channels_last)
     pose, target = 0.2 * torch.randn(batch, 3), 0.2 * torch.randn(batch, 2)
     called = torch.compile(net) if compiled else net
 

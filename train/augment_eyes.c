@@ -83,18 +83,19 @@ static struct look draw_look(struct rng *rng, int count, const float *pixels)
     return k;
 }
 
-void augment_eyes(struct rng *rng, const struct augment_eye eye[2], int w, int h, float *pixels)
+void augment_eyes(struct rng *rng, const struct augment_eye eye[2], int w, int h, float scale, float *pixels)
 {
     struct look look = draw_look(rng, w * h, pixels);
     for (int side = 0; side < 2; side++) {
         const struct augment_eye *e = &eye[side];
         float high = fminf(e->lid[1].y, e->lid[2].y), low = fmaxf(e->lid[4].y, e->lid[5].y);
-        int x0 = (int)fmaxf(0, e->lid[0].x - 3), x1 = (int)fminf((float)w, e->lid[3].x + 4);
-        int y0 = (int)fmaxf(0, high - 4), y1 = (int)fminf((float)h, fmaxf(low, e->lid[0].y) + 5);
+        int x0 = (int)fmaxf(0, scale * (e->lid[0].x - 3)), x1 = (int)fminf((float)w, scale * (e->lid[3].x + 4));
+        int y0 = (int)fmaxf(0, scale * (high - 4));
+        int y1 = (int)fminf((float)h, scale * (fmaxf(low, e->lid[0].y) + 5));
         for (int y = y0; y < y1; y++)
             for (int x = x0; x < x1; x++) {
                 float *p = &pixels[y * w + x];
-                *p = change(&look, e, (float)x + 0.5f, (float)y + 0.5f, *p);
+                *p = change(&look, e, ((float)x + 0.5f) / scale, ((float)y + 0.5f) / scale, *p);
             }
     }
 }

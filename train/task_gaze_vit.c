@@ -20,14 +20,15 @@
 #define ORIGIN_JITTER   0.02f  // of the face origin's image, shares of the corner distance
 #define CALIBRATE_FACES 1500
 #define EYES_SHARE      0.75f // of the renders, whose eyes are made lighter and darker
+#define SPOIL_SHARE     0.4f  // that are blurred, noisy, dark beyond what they are
 #define FOUND_SHARE     0.6f  // samples that take the product's own landmarks and pose, where they are known
 
-// Beside the gaze the encoder learns to tell where lids, corners and irises are in the strip, and the head's true
-// angles: thus it finds the iris long before gaze alone would have taught it. Used in training only.
-#define EYE_POINTS    22 // 36 .. 47, 68 .. 77
-#define SIDE_OUTPUTS  (2 * EYE_POINTS + GAZE_VIT_POSE)
-#define POINT_UNIT_PX 16.0f
-#define SIDE_SHARE    4.0f // of the loss: a mean error of 1 pixel costs 0.25
+// Beside the gaze the network learns where lids, corners and irises are in the windows: thus it finds the iris long
+// before gaze alone would have taught it. An output of training only.
+#define EYE_POINTS    11 // of one eye: landmarks 36 .. 41, 68 .. 72, or their mirror images
+#define SIDE_OUTPUTS  (2 * 2 * EYE_POINTS)
+#define POINT_UNIT_PX 16.0f // of a window
+#define SIDE_SHARE    2.0f  // of the loss: a mean error of 1 pixel of the strip costs 0.25
 
 // Portraits have no gaze to learn, but real lids and irises to find. (Pulling their sitters' mean gaze into the lens
 // was tried: the network then tells photographs from renders and says "into the lens" whatever the eyes do.)
@@ -38,12 +39,12 @@
 enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, IN_SIDE, IN_SIDE_WEIGHT, INPUTS };
 
 static const struct task_input inputs[INPUTS] = {
-    [IN_IMAGE] = {"image", 3, {EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1}},
+    [IN_IMAGE] = {"image", 3, {GAZE_VIT_IMAGE_ROWS, GAZE_VIT_EYE_WIDTH_PX, 1}},
     [IN_POSE] = {"pose", 1, {GAZE_VIT_POSE}},
     [IN_ANGLES] = {"angles_target", 1, {2}},
     [IN_WEIGHT] = {"weight", 1, {1}},
     [IN_SIDE] = {"side_target", 1, {SIDE_OUTPUTS}},
-    [IN_SIDE_WEIGHT] = {"side_weight", 1, {SIDE_OUTPUTS}},
+    [IN_SIDE_WEIGHT] = {"side_weight", 1, {1}},
 };
 
 struct data {
@@ -161,61 +162,54 @@ static struct face_landmarks draw_found(struct rng *rng, const struct face_sampl
     return f;
 }
 
-static int eye_point(int k)
+// Points of both eyes in their windows: of the left eye the mirror images of the right one's.
+static int points_in_windows(const struct face_sample *s, const struct eye_strip *strip,
+                             struct point out[2][EYE_POINTS])
 {
-    return k < 12 ? FACE_RIGHT_EYE_OUTER + k : FACE_RIGHT_IRIS + k - 12;
-}
-
-static int eye_point_index(int point)
-{
-    return point < FACE_RIGHT_IRIS ? point - FACE_RIGHT_EYE_OUTER : 12 + point - FACE_RIGHT_IRIS;
-}
-
-static int points_in_strip(const struct face_sample *s, const struct eye_strip *strip, struct point out[EYE_POINTS])
-{
-    int r = 0;
-    for (int k = 0; r >= 0 && k < EYE_POINTS; k++)
-        r = homography_apply(&strip->strip_from_frame, s->points[eye_point(k)], &out[k]);
-    return r;
+    for (int eye = 0; eye < 2; eye++) {
+        for (int k = 0; k < EYE_POINTS; k++) {
+            int right = k < 6 ? FACE_RIGHT_EYE_OUTER + k : FACE_RIGHT_IRIS + k - 6;
+            int r =
+                homography_apply(&strip->strip_from_frame, s->points[eye ? face_mirror[right] : right], &out[eye][k]);
+            if (r < 0)
+                return r;
+            out[eye][k] = gaze_vit_in_window(out[eye][k], eye);
+        }
+    }
+    return 0;
 }
 
 // Renders' irises are darker and their lashes paler than people's, and a network that knows renders alone reads a paler
 // iris or a darker lash as a look up.
-static void change_eyes(struct rng *rng, const struct point points[EYE_POINTS], float *pixels)
+static void change_eyes(struct rng *rng, struct point points[2][EYE_POINTS], float *pixels)
 {
-    struct augment_eye eye[2];
+    struct augment_eye eye[2] = {0};
     for (int side = 0; side < 2; side++) {
-        memcpy(eye[side].lid, points + (size_t)6 * (size_t)side, sizeof(eye[side].lid));
-        memcpy(eye[side].iris, points + 12 + (size_t)5 * (size_t)side, sizeof(eye[side].iris));
+        for (int k = 0; k < EYE_POINTS; k++) {
+            struct point *to = k < 6 ? &eye[side].lid[k] : &eye[side].iris[k - 6];
+            to->x = points[side][k].x / GAZE_VIT_EYE_ZOOM;
+            to->y = (points[side][k].y + (float)(side * GAZE_VIT_EYE_HEIGHT_PX)) / GAZE_VIT_EYE_ZOOM;
+        }
     }
-    augment_eyes(rng, eye, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, pixels);
+    augment_eyes(rng, eye, GAZE_VIT_EYE_WIDTH_PX, GAZE_VIT_IMAGE_ROWS, GAZE_VIT_EYE_ZOOM, pixels);
 }
 
-// The true points, and the head's angles where they are known.
-static void side_targets(const struct face_sample *s, const struct eye_strip *strip,
-                         const struct point points[EYE_POINTS], float share, float *out, float *weight)
+static void side_targets(struct point points[2][EYE_POINTS], float *out)
 {
-    for (int k = 0; k < SIDE_OUTPUTS; k++)
-        weight[k] = s->real && k >= 2 * EYE_POINTS ? 0 : share;
-    for (int k = 0; k < EYE_POINTS; k++) {
-        out[2 * k] = (points[k].x - 0.5f * EYE_STRIP_WIDTH_PX) / POINT_UNIT_PX;
-        out[2 * k + 1] = (points[k].y - 0.5f * EYE_STRIP_HEIGHT_PX) / POINT_UNIT_PX;
+    for (int eye = 0; eye < 2; eye++) {
+        for (int k = 0; k < EYE_POINTS; k++, out += 2) {
+            out[0] = (points[eye][k].x - 0.5f * GAZE_VIT_EYE_WIDTH_PX) / POINT_UNIT_PX;
+            out[1] = (points[eye][k].y - 0.5f * GAZE_VIT_EYE_HEIGHT_PX) / POINT_UNIT_PX;
+        }
     }
-    struct mat3 head = mat3_mul(&strip->rotation, &s->head);
-    gaze_vit_pose_input(&head, out + (size_t)2 * EYE_POINTS);
 }
 
 static void mirror_side(float *side)
 {
     float was[SIDE_OUTPUTS];
     memcpy(was, side, sizeof(was));
-    for (int k = 0; k < EYE_POINTS; k++) {
-        const float *from = was + (size_t)2 * (size_t)eye_point_index(face_mirror[eye_point(k)]);
-        side[2 * k] = -from[0];
-        side[2 * k + 1] = from[1];
-    }
-    side[2 * EYE_POINTS + 1] *= -1;
-    side[2 * EYE_POINTS + 2] *= -1;
+    memcpy(side, was + SIDE_OUTPUTS / 2, sizeof(was) / 2);
+    memcpy(side + SIDE_OUTPUTS / 2, was, sizeof(was) / 2);
 }
 
 static void mirror(float *const *in)
@@ -230,7 +224,6 @@ static void mirror(float *const *in)
 
 static int try_fill(struct data *d, struct rng *rng, float *const *in)
 {
-    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     // The renders are spoilt already: this is for variety.
     static const struct augment_strength strength = {0.5f, 0.5f, 0.7f, 0.7f};
     bool sitter = d->sitter_count && rng_chance(rng, REAL_SHARE);
@@ -240,21 +233,20 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     struct face_landmarks f = draw_found(rng, s, found ? &found[index] : NULL);
     float shut = fminf(s->blink[0], s->blink[1]), share = shut > 0.6f ? 0.02f : 1 - 0.8f * shut;
     struct eye_strip strip;
-    struct point points[EYE_POINTS];
+    struct point points[2][EYE_POINTS];
     int r = gaze_vit_strip(&s->camera, f.points, &strip);
     if (r >= 0)
-        r = points_in_strip(s, &strip, points);
+        r = points_in_windows(s, &strip, points);
     if (r >= 0)
-        r = warp_to_f32(&s->image, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain,
-                        in[IN_IMAGE]);
+        r = gaze_vit_windows(&s->image, &strip, in[IN_IMAGE]);
     if (r >= 0 && !sitter && rng_chance(rng, EYES_SHARE))
         change_eyes(rng, points, in[IN_IMAGE]);
-    if (r >= 0 && rng_chance(rng, 0.6f))
-        r = augment_patch(rng, &strength, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, in[IN_IMAGE]);
+    if (r >= 0 && rng_chance(rng, SPOIL_SHARE))
+        r = augment_patch(rng, &strength, GAZE_VIT_EYE_WIDTH_PX, GAZE_VIT_IMAGE_ROWS, in[IN_IMAGE]);
     if (r < 0)
         return r;
     gaze_vit_standardise(in[IN_IMAGE]);
-    side_targets(s, &strip, points, share, in[IN_SIDE], in[IN_SIDE_WEIGHT]);
+    side_targets(points, in[IN_SIDE]);
     struct mat3 head = mat3_mul(&strip.rotation, &f.head);
     gaze_vit_pose_input(&head, in[IN_POSE]);
     struct angles gaze = {0, 0};
@@ -263,6 +255,7 @@ static int try_fill(struct data *d, struct rng *rng, float *const *in)
     in[IN_ANGLES][0] = (float)gaze.yaw_rad;
     in[IN_ANGLES][1] = (float)gaze.pitch_rad;
     in[IN_WEIGHT][0] = sitter ? 0 : share;
+    in[IN_SIDE_WEIGHT][0] = share;
     if (rng_chance(rng, 0.5f))
         mirror(in);
     return 0;
@@ -281,16 +274,19 @@ static int fill(void *user, struct rng *rng, float *const *in)
 static npu_val build(struct net *net, const npu_val *in, int batch)
 {
     npu_graph *g = net->graph;
+    const struct gaze_vit_config *c = &gaze_vit_config;
     struct gaze_vit_values v;
-    gaze_vit_build(net, &gaze_vit_config, in[IN_IMAGE], in[IN_POSE], &v);
-    npu_val loss = npu_scale(g, npu_l1(g, v.angles, in[IN_ANGLES], in[IN_WEIGHT]), 5.73f, 0);
-    npu_val error = npu_abs(g, npu_sub(g, v.angles, in[IN_ANGLES]));
-    npu_val likely = npu_add(g, npu_mul(g, error, npu_exp(g, npu_scale(g, v.log_sigma, -1, 0))), v.log_sigma);
+    gaze_vit_build(net, c, in[IN_IMAGE], in[IN_POSE], &v);
+    npu_val angles = v.angles, s = v.log_sigma;
+    npu_val loss = npu_scale(g, npu_l1(g, angles, in[IN_ANGLES], in[IN_WEIGHT]), 5.73f, 0);
+    npu_val error = npu_abs(g, npu_sub(g, angles, in[IN_ANGLES]));
+    npu_val likely = npu_add(g, npu_mul(g, error, npu_exp(g, npu_scale(g, s, -1, 0))), s);
     likely = npu_reduce(g, npu_mul(g, likely, in[IN_WEIGHT]), NPU_REDUCE_MEAN, 0);
     loss = npu_add(g, loss, npu_scale(g, likely, 0.1f, 0));
-    npu_val side = net_linear(net, "side", npu_reduce(g, v.encoded, NPU_REDUCE_MEAN, 1u << 1),
-                              &(struct net_linear){.channels = SIDE_OUTPUTS});
-    return npu_add(g, loss, npu_scale(g, npu_l1(g, side, in[IN_SIDE], in[IN_SIDE_WEIGHT]), SIDE_SHARE, 0));
+    const int64_t flat[2] = {batch, SIDE_OUTPUTS};
+    npu_val side = net_linear(net, "side", v.eyes, &(struct net_linear){.channels = SIDE_OUTPUTS / 2});
+    side = npu_l1(g, npu_reshape(g, side, 2, flat), in[IN_SIDE], in[IN_SIDE_WEIGHT]);
+    return npu_add(g, loss, npu_scale(g, side, SIDE_SHARE, 0));
 }
 
 static void build_deployed(struct net *net)

@@ -29,7 +29,7 @@ int bench_train_build(const struct bench_args *a, struct bench_net *n)
     const struct gaze_vit_config *c = &gaze_vit_config;
     const struct npu_adamw_opts adamw = {
         .beta1 = 0.9f, .beta2 = 0.99f, .eps = 1e-8f, .weight_decay = 0.05f, .clip_norm = 2};
-    const int64_t image[4] = {a->batch, EYE_STRIP_HEIGHT_PX, EYE_STRIP_WIDTH_PX, 1},
+    const int64_t image[4] = {a->batch, GAZE_VIT_IMAGE_ROWS, GAZE_VIT_EYE_WIDTH_PX, 1},
                   pose[2] = {a->batch, GAZE_VIT_POSE}, angles[2] = {a->batch, 2};
     struct gaze_vit_values v;
     npu_val x, p, target, loss;

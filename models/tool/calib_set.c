@@ -121,18 +121,17 @@ static int add_crops(struct calib_set *set, const struct image *picture, const s
     return r < 0 ? r : add_crop(set, picture, camera, &second);
 }
 
-// The strip and its mirror image.
-static int add_strips(struct calib_set *set, const struct image *picture, const struct camera *camera,
-                      const struct face_reading *face)
+// The eyes and their mirror image.
+static int add_eyes(struct calib_set *set, const struct image *picture, const struct camera *camera,
+                    const struct face_reading *face)
 {
-    static const struct warp_norm plain = {{0, 0, 0}, {1, 1, 1}};
     struct eye_strip strip;
     if (gaze_vit_strip(camera, face->landmarks.points, &strip) < 0)
         return 0;
     float *a = add_sample(set, NET_GAZE_VIT), *b = a ? add_sample(set, NET_GAZE_VIT) : NULL;
     if (!b)
         return -ENOMEM;
-    int r = warp_to_f32(picture, &strip.strip_from_frame, EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &plain, a);
+    int r = gaze_vit_windows(picture, &strip, a);
     gaze_vit_standardise(a);
     struct mat3 head = mat3_mul(&strip.rotation, &face->head);
     gaze_vit_pose_input(&head, a + GAZE_VIT_PIXELS);
@@ -152,7 +151,7 @@ static int add_picture(struct face_reader *reader, enum named_net_kind kind, con
         r = face_reader_read(reader, picture, &camera, true, faces, 0, FACE_READER_MAX_FACES, NULL);
     int count = r;
     for (int i = 0; i < count && r >= 0; i++)
-        r = (kind == NET_LANDMARKS ? add_crops : add_strips)(set, picture, &camera, &faces[i]);
+        r = (kind == NET_LANDMARKS ? add_crops : add_eyes)(set, picture, &camera, &faces[i]);
     return r < 0 ? r : 0;
 }
 

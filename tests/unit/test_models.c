@@ -173,6 +173,47 @@ static void a_gaze_into_the_lens_is_zero_in_the_strip(void **state)
     assert_true(input[1] > 0.2f);        // still turned
 }
 
+static void eyes_are_cut_level_and_alike(void **state)
+{
+    // The corners' places in the strip, right outer, right inner, left inner, left outer, and in their windows.
+    static const float share[4] = {EYE_STRIP_OUTER_SHARE, EYE_STRIP_INNER_SHARE, 1 - EYE_STRIP_INNER_SHARE,
+                                   1 - EYE_STRIP_OUTER_SHARE};
+    struct point in[4];
+    for (int i = 0; i < 4; i++)
+        in[i] = gaze_vit_in_window((struct point){share[i] * EYE_STRIP_WIDTH_PX, 0.5f * EYE_STRIP_HEIGHT_PX}, i / 2);
+    for (int i = 0; i < 4; i++)
+        assert_float_equal(in[i].y, 0.5f * GAZE_VIT_EYE_HEIGHT_PX, 1e-4);
+    assert_float_equal(in[0].x + in[1].x, GAZE_VIT_EYE_WIDTH_PX, 1e-3); // the eye in the middle
+    assert_float_equal(in[0].x, in[3].x, 1e-3);                         // outer corners on the same side
+    assert_float_equal(in[1].x, in[2].x, 1e-3);
+    assert_true(in[0].x < in[1].x);
+
+    // A picture of the strip's size as the frame: grey follows the place, so the windows say where they were cut.
+    struct image frame;
+    assert_int_equal(image_alloc(EYE_STRIP_WIDTH_PX, EYE_STRIP_HEIGHT_PX, 1, &frame), 0);
+    for (int y = 0; y < EYE_STRIP_HEIGHT_PX; y++)
+        for (int x = 0; x < EYE_STRIP_WIDTH_PX; x++)
+            frame.data[y * frame.stride + x] = (uint8_t)(x + 2 * y);
+    struct eye_strip strip = {.strip_from_frame = {{{1, 0, 0}, {0, 1, 0}, {0, 0, 1}}}};
+    static float pixels[GAZE_VIT_PIXELS], mirrored[GAZE_VIT_PIXELS];
+    const float pose[GAZE_VIT_POSE] = {0.1f, 0.2f, 0.3f};
+    float pose_mirrored[GAZE_VIT_POSE];
+    assert_int_equal(gaze_vit_windows(&frame, &strip, pixels), 0);
+    for (int eye = 0; eye < 2; eye++) {
+        const struct point at = {eye ? 90.25f : 30.25f, 20.75f}, to = gaze_vit_in_window(at, eye);
+        int row = eye * GAZE_VIT_EYE_HEIGHT_PX + (int)to.y;
+        float grey = pixels[row * GAZE_VIT_EYE_WIDTH_PX + (int)to.x];
+        assert_float_equal(grey, (at.x - 0.5f) + 2 * (at.y - 0.5f), 2);
+    }
+    // The mirrored face's right eye is the left one's mirror image, which is how the left one was cut.
+    gaze_vit_mirror(pixels, pose, mirrored, pose_mirrored);
+    assert_memory_equal(mirrored, pixels + GAZE_VIT_PIXELS / 2, sizeof(pixels) / 2);
+    assert_memory_equal(mirrored + GAZE_VIT_PIXELS / 2, pixels, sizeof(pixels) / 2);
+    assert_float_equal(pose_mirrored[0], pose[0], 0);
+    assert_float_equal(pose_mirrored[1], -pose[1], 0);
+    image_free(&frame);
+}
+
 struct part_case {
     struct {
         struct box box;
@@ -276,6 +317,7 @@ int main(void)
         cmocka_unit_test(finder_decodes_a_cell),
         cmocka_unit_test(crops_of_box_and_points_agree_and_level_the_face),
         cmocka_unit_test(a_gaze_into_the_lens_is_zero_in_the_strip),
+        cmocka_unit_test(eyes_are_cut_level_and_alike),
         cmocka_unit_test(parts_of_faces_are_left_out),
         cmocka_unit_test(missing_and_wrong_weights_are_told),
     };

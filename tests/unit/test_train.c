@@ -378,27 +378,32 @@ static void changed_eyes_change_eyes_only(void **state)
         {{{82, 25}, {92, 19}, {100, 19}, {110, 24}, {101, 28}, {92, 28}},
          {{96, 23.5f}, {102, 23.5f}, {96, 17.5f}, {90, 23.5f}, {96, 29.5f}}},
     };
-    static float a[W * H], b[W * H];
-    int paler = 0, darker_lids = 0;
+    static float a[4 * W * H], b[4 * W * H];
 
-    for (uint64_t seed = 0; seed < 200; seed++) {
-        struct rng r1 = rng_make(seed, 5, 0), r2 = r1;
-        for (int i = 0; i < W * H; i++)
-            a[i] = b[i] = hypotf((float)(i % W) + 0.5f - 32, (float)(i / W) + 0.5f - 23.5f) < 5 ? 30 : 150;
-        augment_eyes(&r1, eye, W, H, a);
-        augment_eyes(&r2, eye, W, H, b);
-        assert_memory_equal(a, b, sizeof(a));
-        for (int i = 0; i < W * H; i++) {
-            int x = i % W, y = i / W;
-            assert_true(a[i] >= 0 && a[i] <= 255);
-            if (y < 14 || y > 31 || (x > 50 && x < 77) || x < 14 || x > 114)
-                assert_float_equal(a[i], 150, 0.5);
+    for (int scale = 1; scale <= 2; scale++) {
+        const int w = scale * W, count = scale * scale * W * H;
+        int paler = 0, darker_lids = 0;
+        for (uint64_t seed = 0; seed < 200; seed++) {
+            struct rng r1 = rng_make(seed, 5, 0), r2 = r1;
+            for (int i = 0; i < count; i++) {
+                float x = ((float)(i % w) + 0.5f) / (float)scale, y = ((float)(i / w) + 0.5f) / (float)scale;
+                a[i] = b[i] = hypotf(x - 32, y - 23.5f) < 5 ? 30 : 150;
+            }
+            augment_eyes(&r1, eye, w, scale * H, (float)scale, a);
+            augment_eyes(&r2, eye, w, scale * H, (float)scale, b);
+            assert_memory_equal(a, b, sizeof(a));
+            for (int i = 0; i < count; i++) {
+                int x = i % w / scale, y = i / w / scale;
+                assert_true(a[i] >= 0 && a[i] <= 255);
+                if (y < 14 || y > 31 || (x > 50 && x < 77) || x < 14 || x > 114)
+                    assert_float_equal(a[i], 150, 0.5);
+            }
+            paler += a[25 * scale * w + 32 * scale] > 40;
+            darker_lids += a[18 * scale * w + 96 * scale] < 140;
         }
-        paler += a[25 * W + 32] > 40;
-        darker_lids += a[18 * W + 96] < 140;
+        assert_in_range(paler, 60, 180);
+        assert_in_range(darker_lids, 60, 180);
     }
-    assert_in_range(paler, 60, 180);
-    assert_in_range(darker_lids, 60, 180);
 }
 
 static void augmented_patches_stay_in_range_and_repeat(void **state)
