@@ -58,7 +58,7 @@ static void half(const struct npu_native_call *c, int part, int n_parts)
 
 static int64_t result_bytes(const struct npu_native_call *c)
 {
-    struct npu_int8_conv g;
+    struct npu_int8_conv g = {0};
     int32_t *to = &g.n;
 
     for (size_t i = 0; i < sizeof g / sizeof *to; i++)
