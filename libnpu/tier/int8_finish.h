@@ -76,13 +76,13 @@ static inline void finish_f32(const struct finish *f, const uint32_t *sum, int64
     }
 }
 
-/* What is added to the raw sums of n columns from col on. */
+/* What is added to the raw sums of n columns from col on; columns beyond the last, which pad a panel, have no bias. */
 static inline void finish_offsets(const struct finish *f, int64_t col, int64_t n, uint32_t *to)
 {
     const int32_t *bias = f->bias && !f->range ? (const int32_t *)f->bias + col : NULL;
 
     for (int64_t j = 0; j < n; j++)
-        to[j] = (bias ? (uint32_t)bias[j] : 0u) - f->offset * (uint32_t)f->column_sum[col + j];
+        to[j] = (bias && col + j < f->g->cout ? (uint32_t)bias[j] : 0u) - f->offset * (uint32_t)f->column_sum[col + j];
 }
 
 #ifdef __AVX2__
