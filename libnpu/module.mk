@@ -25,7 +25,8 @@ npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_pci dev/cl_plan 
 npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
-npu_tiers := tier/tier tier/amx tier/amx_emulated tier/amx_hw tier/amx_lower tier/amx_self_test tier/int_dot
+npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/int_dot
+npu_tiers += tier/bf16_amx_emulated tier/bf16_amx_hw tier/bf16_dot_emulated tier/bf16_dot_hw
 npu_tiers += tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
@@ -70,14 +71,15 @@ CFLAGS_libnpu_onnx_proto_write = -I$(O)/libnpu/onnx
 # Entered only after the processor has been asked (libnpu/dev/cpu.c).
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
 $(foreach f,product attention attention_grad rows plain train winograd outer grad_x,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
-CFLAGS_libnpu_tier_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
+CFLAGS_libnpu_tier_bf16_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
+CFLAGS_libnpu_tier_bf16_dot_hw = -O3 -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
 $(foreach f,hw depthwise winograd,$(eval CFLAGS_libnpu_tier_int8_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 $(foreach f,attention depthwise plain,$(eval CFLAGS_libnpu_tier_exact_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 CFLAGS_libnpu_tier_vnni512_hw = -O3 -ffp-contract=off -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mfma
 CFLAGS_libnpu_tier_vnni256_hw = -O3 -ffp-contract=off -mavx2 -mavxvnni -mfma
 endif
-CFLAGS_libnpu_tier_amx_emulated = -O3
+$(foreach v,amx dot,$(eval CFLAGS_libnpu_tier_bf16_$(v)_emulated = -O3))
 $(foreach v,int8_amx int8_avx2 vnni512 vnni256,$(eval CFLAGS_libnpu_tier_$(v)_emulated = -O3 -ffp-contract=off))
 
 # Inner loops of the references over channels.
@@ -97,7 +99,7 @@ PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-npu_tests := test_npu_amx test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
+npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
 npu_tests += test_npu_quant test_npu_tune test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)

@@ -1,5 +1,5 @@
 /* cpu.c - vector and matrix units of the host's processor: CPUID, the kernel's permission, and a numeric trial of AMX
- * tiles and integer dot products in a child process, since an instruction that is advertised may still fault (virtual
+ * tiles and dot products in a child process, since an instruction that is advertised may still fault (virtual
  * machines).
  */
 #include "libnpu/dev/cpu.h"
@@ -155,6 +155,30 @@ __attribute__((target("avx2,avxvnni"))) static bool avx_vnni_works(void)
     return dot_agrees(&t, 8);
 }
 
+/* c += the two products of pairs of bf16. */
+__attribute__((target("avx512f,avx512bf16"))) static bool avx512_bf16_works(void)
+{
+    uint16_t a[32], b[32];
+    float c[16];
+
+    for (int i = 0; i < 32; i++) {
+        a[i] = npu_f32_to_bf16((float)(i * 5 - 70));
+        b[i] = npu_f32_to_bf16((float)(90 - i * 7));
+        c[i / 2] = (float)(i / 2 * 1000 - 7);
+    }
+    _mm512_storeu_ps(
+        c, _mm512_dpbf16_ps(_mm512_loadu_ps(c), (__m512bh)_mm512_loadu_si512(a), (__m512bh)_mm512_loadu_si512(b)));
+    for (int i = 0; i < 16; i++) {
+        int sum = i * 1000 - 7;
+
+        for (int k = 2 * i; k < 2 * i + 2; k++)
+            sum += (k * 5 - 70) * (90 - k * 7);
+        if (c[i] != (float)sum) /* whole numbers: exact */
+            return false;
+    }
+    return true;
+}
+
 static bool ask_for_tiles(void)
 {
     return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM_, XFEATURE_XTILEDATA_) == 0;
@@ -173,6 +197,11 @@ static void test_int8(void *answer)
 static void test_avx512_vnni(void *answer)
 {
     *(int *)answer = avx512_vnni_works();
+}
+
+static void test_avx512_bf16(void *answer)
+{
+    *(int *)answer = avx512_bf16_works();
 }
 
 static void test_avx_vnni(void *answer)
@@ -220,6 +249,7 @@ static void detect(void)
         unsigned bit;
         npu_probe_fn *test;
     } trials[] = {{NPU_CPU_AVX512_VNNI, test_avx512_vnni},
+                  {NPU_CPU_AVX512_BF16, test_avx512_bf16},
                   {NPU_CPU_AVX_VNNI, test_avx_vnni},
                   {NPU_CPU_AMX_BF16, test_bf16},
                   {NPU_CPU_AMX_INT8, test_int8}};

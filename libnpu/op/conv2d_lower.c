@@ -1,8 +1,8 @@
 /* conv2d_lower.c - launches of conv2d and its gradients. */
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/util.h"
-#include "libnpu/tier/amx.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/bf16_native.h"
 
 static struct npu_launch *start(struct npu_lower *l, const char *entry, const char *tier)
 {
@@ -251,20 +251,19 @@ static void grad_w_dw(const struct npu_node *n, struct npu_lower *l, const struc
     grad_w_sum(l, &tile, &sum, part, n->out[0], shares, width);
 }
 
-/* ---- the matrix tier, where one serves ---- */
-static int gather_amx(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
+/* ---- bf16 units, where one serves ---- */
+static int gather_bf16(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
 {
-    const struct npu_amx_kernels *a = npu_amx_for(npu_lower_traits(l));
-    struct npu_amx_gather g = {.n = (int32_t)d->n,
-                               .kh = (int32_t)d->kh,
-                               .kw = (int32_t)d->kw,
-                               .stride = (int32_t)d->stride,
-                               .pad_top = (int32_t)d->pad_top,
-                               .pad_left = (int32_t)d->pad_left,
-                               .groups = (int32_t)d->groups,
-                               .grad_x = grad_x};
+    struct npu_bf16_gather g = {.n = (int32_t)d->n,
+                                .kh = (int32_t)d->kh,
+                                .kw = (int32_t)d->kw,
+                                .stride = (int32_t)d->stride,
+                                .pad_top = (int32_t)d->pad_top,
+                                .pad_left = (int32_t)d->pad_left,
+                                .groups = (int32_t)d->groups,
+                                .grad_x = grad_x};
 
-    if (!a || !fits_int32(d) || depthwise(d) || d->cing * d->coutg == 0)
+    if (!fits_int32(d) || depthwise(d) || d->cing * d->coutg == 0)
         return -EOPNOTSUPP;
     g.src_h = (int32_t)(grad_x ? d->oh : d->h);
     g.src_w = (int32_t)(grad_x ? d->ow : d->w);
@@ -275,34 +274,33 @@ static int gather_amx(const struct npu_node *n, struct npu_lower *l, const struc
     g.depth = (int32_t)(grad_x ? d->coutg : d->cing);
     g.cn = (int32_t)(grad_x ? d->cing : d->coutg);
     g.act = NPU_ATTR(struct npu_conv2d_attr, n)->act;
-    return npu_amx_lower_gather(l, a, g, n->in[0], n->in[1], grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS],
-                                grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL], n->out[0], 1.0f);
+    return npu_bf16_lower_gather(l, g, n->in[0], n->in[1], grad_x ? NPU_NONE : n->in[NPU_CONV_BIAS],
+                                 grad_x ? NPU_NONE : n->in[NPU_CONV_RESIDUAL], n->out[0], 1.0f);
 }
 
-static int grad_w_amx(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
+static int grad_w_bf16(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
 {
-    const struct npu_amx_kernels *a = npu_amx_for(npu_lower_traits(l));
-    const struct npu_amx_wgrad g = {.n = (int32_t)d->n,
-                                    .h = (int32_t)d->h,
-                                    .w = (int32_t)d->w,
-                                    .cin = (int32_t)d->cin,
-                                    .oh = (int32_t)d->oh,
-                                    .ow = (int32_t)d->ow,
-                                    .cout = (int32_t)d->cout,
-                                    .kh = (int32_t)d->kh,
-                                    .kw = (int32_t)d->kw,
-                                    .stride = (int32_t)d->stride,
-                                    .pad_top = (int32_t)d->pad_top,
-                                    .pad_left = (int32_t)d->pad_left,
-                                    .cing = (int32_t)d->cing,
-                                    .coutg = (int32_t)d->coutg,
-                                    .groups = (int32_t)d->groups,
-                                    .n_x = (int32_t)(d->n * d->h * d->w),
-                                    .n_y = (int32_t)(d->n * d->oh * d->ow)};
+    const struct npu_bf16_wgrad g = {.n = (int32_t)d->n,
+                                     .h = (int32_t)d->h,
+                                     .w = (int32_t)d->w,
+                                     .cin = (int32_t)d->cin,
+                                     .oh = (int32_t)d->oh,
+                                     .ow = (int32_t)d->ow,
+                                     .cout = (int32_t)d->cout,
+                                     .kh = (int32_t)d->kh,
+                                     .kw = (int32_t)d->kw,
+                                     .stride = (int32_t)d->stride,
+                                     .pad_top = (int32_t)d->pad_top,
+                                     .pad_left = (int32_t)d->pad_left,
+                                     .cing = (int32_t)d->cing,
+                                     .coutg = (int32_t)d->coutg,
+                                     .groups = (int32_t)d->groups,
+                                     .n_x = (int32_t)(d->n * d->h * d->w),
+                                     .n_y = (int32_t)(d->n * d->oh * d->ow)};
 
-    if (!a || !fits_int32(d) || depthwise(d) || d->n * d->oh * d->ow == 0)
+    if (!fits_int32(d) || depthwise(d) || d->n * d->oh * d->ow == 0)
         return -EOPNOTSUPP;
-    return npu_amx_lower_wgrad(l, a, g, n->in[0], n->in[1], n->out[0]);
+    return npu_bf16_lower_wgrad(l, g, n->in[0], n->in[1], n->out[0]);
 }
 
 /* ---- native code of the tier avx2 ---- */
@@ -402,7 +400,7 @@ int npu_conv2d_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.oh * d.ow * d.cout == 0)
         return 0;
-    if (gather_amx(n, l, &d, false) == 0 || forward_avx2(n, l, &d) == 0)
+    if (gather_bf16(n, l, &d, false) == 0 || forward_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, false);
@@ -430,7 +428,7 @@ int npu_conv2d_grad_x_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.n * d.h * d.w * d.cin == 0)
         return 0;
-    if (gather_amx(n, l, &d, true) == 0 || grad_x_avx2(n, l, &d) == 0)
+    if (gather_bf16(n, l, &d, true) == 0 || grad_x_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && depthwise(&d))
         gather_dw(n, l, &d, true);
@@ -445,7 +443,7 @@ int npu_conv2d_grad_w_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.kh * d.kw * d.cing * d.cout == 0)
         return 0;
-    if (grad_w_amx(n, l, &d) == 0 || grad_w_avx2(n, l, &d) == 0)
+    if (grad_w_bf16(n, l, &d) == 0 || grad_w_avx2(n, l, &d) == 0)
         return 0;
     if (blocked(l, &d) && d.n * d.oh * d.ow > 0 && depthwise(&d))
         grad_w_dw(n, l, &d);

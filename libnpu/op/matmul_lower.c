@@ -2,8 +2,8 @@
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/matmul.h"
 #include "libnpu/op/util.h"
-#include "libnpu/tier/amx.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/bf16_native.h"
 #include "libnpu/tier/subgroup.h"
 
 static void common_args(struct npu_launch *k, const struct npu_node *n, const struct npu_matmul_dims *d)
@@ -101,55 +101,54 @@ static int lower_tall(const struct npu_node *n, struct npu_lower *l, const struc
     return npu_conv2d_grad_w_tiles(l, n->in[NPU_MATMUL_A], n->in[NPU_MATMUL_B], n->out[0], &c, d->k, d->k);
 }
 
-/* The matrix tier, where one serves: bf16 operands, one product. */
-static int lower_amx(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
+/* bf16 units, where one serves: bf16 operands, one product. */
+static int lower_bf16(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
 {
     const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
-    const struct npu_amx_kernels *a = npu_amx_for(npu_lower_traits(l));
     const npu_val *in = n->in;
 
-    if (!a || d->batch != 1 || d->k == 0 || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
+    if (d->batch != 1 || d->k == 0 || d->m > INT32_MAX / 2 || d->k > INT32_MAX / 2 || d->n > INT32_MAX / 2)
         return -EOPNOTSUPP;
     if (!at->trans_a) {
-        const struct npu_amx_gather g = {.n = 1,
-                                         .src_h = 1,
-                                         .src_w = (int32_t)d->m,
-                                         .src_c = (int32_t)d->k,
-                                         .dst_h = 1,
-                                         .dst_w = (int32_t)d->m,
-                                         .dst_c = (int32_t)d->n,
-                                         .kh = 1,
-                                         .kw = 1,
-                                         .stride = 1,
-                                         .depth = (int32_t)d->k,
-                                         .cn = (int32_t)d->n,
-                                         .groups = 1,
-                                         .w_d = at->trans_b ? 1 : (int32_t)d->n,
-                                         .w_n = at->trans_b ? (int32_t)d->k : 1,
-                                         .act = at->act | 256};
+        const struct npu_bf16_gather g = {.n = 1,
+                                          .src_h = 1,
+                                          .src_w = (int32_t)d->m,
+                                          .src_c = (int32_t)d->k,
+                                          .dst_h = 1,
+                                          .dst_w = (int32_t)d->m,
+                                          .dst_c = (int32_t)d->n,
+                                          .kh = 1,
+                                          .kw = 1,
+                                          .stride = 1,
+                                          .depth = (int32_t)d->k,
+                                          .cn = (int32_t)d->n,
+                                          .groups = 1,
+                                          .w_d = at->trans_b ? 1 : (int32_t)d->n,
+                                          .w_n = at->trans_b ? (int32_t)d->k : 1,
+                                          .act = at->act | 256};
 
-        return npu_amx_lower_gather(l, a, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], in[NPU_MATMUL_BIAS],
-                                    in[NPU_MATMUL_RESIDUAL], n->out[0], at->scale);
+        return npu_bf16_lower_gather(l, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], in[NPU_MATMUL_BIAS],
+                                     in[NPU_MATMUL_RESIDUAL], n->out[0], at->scale);
     }
     if (plain(n) && !at->trans_b) {
         const int32_t w = d->k < 512 ? (int32_t)d->k : 512, h = (int32_t)npu_mat_ceil(d->k, w);
-        const struct npu_amx_wgrad g = {.n = 1,
-                                        .h = h,
-                                        .w = w,
-                                        .cin = (int32_t)d->m,
-                                        .oh = h,
-                                        .ow = w,
-                                        .cout = (int32_t)d->n,
-                                        .kh = 1,
-                                        .kw = 1,
-                                        .stride = 1,
-                                        .cing = (int32_t)d->m,
-                                        .coutg = (int32_t)d->n,
-                                        .groups = 1,
-                                        .n_x = (int32_t)d->k,
-                                        .n_y = (int32_t)d->k};
+        const struct npu_bf16_wgrad g = {.n = 1,
+                                         .h = h,
+                                         .w = w,
+                                         .cin = (int32_t)d->m,
+                                         .oh = h,
+                                         .ow = w,
+                                         .cout = (int32_t)d->n,
+                                         .kh = 1,
+                                         .kw = 1,
+                                         .stride = 1,
+                                         .cing = (int32_t)d->m,
+                                         .coutg = (int32_t)d->n,
+                                         .groups = 1,
+                                         .n_x = (int32_t)d->k,
+                                         .n_y = (int32_t)d->k};
 
-        return npu_amx_lower_wgrad(l, a, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], n->out[0]);
+        return npu_bf16_lower_wgrad(l, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], n->out[0]);
     }
     return -EOPNOTSUPP;
 }
@@ -213,7 +212,7 @@ int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch == 0 || d.m == 0 || d.n == 0)
         return 0;
-    if (npu_subgroup_lower(n, l, &d) == 0 || lower_amx(n, l, &d) == 0 || lower_avx2(n, l, &d) == 0)
+    if (npu_subgroup_lower(n, l, &d) == 0 || lower_bf16(n, l, &d) == 0 || lower_avx2(n, l, &d) == 0)
         return 0;
     if (!npu_mat_blocked(npu_lower_traits(l)))
         lower_any(n, l, &d);

@@ -1,8 +1,8 @@
 /* report.c - which tiers a device has and why it lacks the others: npu_dev_tier, for npu-info. */
 #include "libnpu/dev.h"
 #include "libnpu/dev/cpu.h"
-#include "libnpu/tier/amx.h"
 #include "libnpu/tier/avx2.h"
+#include "libnpu/tier/bf16_native.h"
 #include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/int8_native.h"
 #include "libnpu/tier/subgroup.h"
@@ -16,8 +16,8 @@ static bool starts_with(const char *s, const char *with)
 
 static bool is_native(const char *name)
 {
-    return starts_with(name, "amx-") || starts_with(name, "vnni") || starts_with(name, "avx2") ||
-           strcmp(name, "exact-avx2") == 0;
+    return starts_with(name, "amx-") || starts_with(name, "avx512-") || starts_with(name, "vnni") ||
+           starts_with(name, "avx2") || strcmp(name, "exact-avx2") == 0;
 }
 
 static const struct npu_int8_kernels *int8_kernels(const char *name)
@@ -25,6 +25,15 @@ static const struct npu_int8_kernels *int8_kernels(const char *name)
     const struct npu_int8_kernels *k = NULL;
 
     for (int i = 0; (k = npu_int8_kernels(i)) && strcmp(k->tier, name) != 0; i++)
+        ;
+    return k;
+}
+
+static const struct npu_bf16_kernels *bf16_kernels(const char *name)
+{
+    const struct npu_bf16_kernels *k = NULL;
+
+    for (int i = 0; (k = npu_bf16_kernels(i)) && strcmp(k->tier, name) != 0; i++)
         ;
     return k;
 }
@@ -40,15 +49,14 @@ static const char *lacking(unsigned need, unsigned cpu)
 static const char *why_not_native(const struct npu_traits *t, const char *name, char *buf, size_t size)
 {
     const struct npu_int8_kernels *k = int8_kernels(name);
+    const struct npu_bf16_kernels *b = bf16_kernels(name);
     const char *why;
 
     if (!t->native)
         return "the driver runs no native kernels";
-    if (strcmp(name, "amx-bf16") == 0) {
-        if (!npu_amx_hardware())
-            return "not in this build";
-        why = lacking(NPU_CPU_AMX_BF16 | NPU_CPU_AVX512 | NPU_CPU_AVX2_FMA, t->cpu);
-        return why ? why : npu_amx_usable(t->cpu) ? NULL : "self-test: wrong results";
+    if (b) {
+        why = lacking(b->need, t->cpu);
+        return why ? why : npu_bf16_usable(b, t) ? NULL : "self-test: wrong results";
     }
     if (strcmp(name, "avx2") == 0) {
         if (!npu_avx2_kernels())
@@ -84,9 +92,9 @@ static bool concerns(const struct npu_dev *d, const char *name)
     }
     if (strstr(name, "-emulated")) {
         const struct npu_int8_kernels *k = int8_kernels(name);
-        const struct npu_amx_kernels *a = npu_amx_for(t);
+        const struct npu_bf16_kernels *b = bf16_kernels(name);
 
-        return k ? npu_int8_usable(k, t, NULL, 0) : a && strcmp(a->tier, name) == 0;
+        return k ? npu_int8_usable(k, t, NULL, 0) : b && npu_bf16_usable(b, t);
     }
     if (is_native(name))
         return cpu;

@@ -8,6 +8,8 @@ static const char *const names[] = {
     "amx-int8-emulated",
     "amx-bf16",
     "amx-bf16-emulated",
+    "avx512-bf16",
+    "avx512-bf16-emulated",
     "vnni512",
     "vnni512-emulated",
     "vnni256",

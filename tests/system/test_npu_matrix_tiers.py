@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
-GPUs, the register-blocked kernels, the AMX, VNNI and AVX2 tiers over their emulated units, sub-group products and integer dot
+GPUs, the register-blocked kernels, the AMX, AVX-512 BF16, VNNI and AVX2 tiers over their emulated units, sub-group products and integer dot
 products over plain code in their place, and native code for everything that has it."""
 import tap
 from npu_ops_fixture import need_opencl, run, side_by_side
@@ -37,6 +37,10 @@ def native_code():
 
 def emulated_amx():
     tier(PRODUCTS, env={"NPU_AMX_EMULATE": "1"})
+
+
+def emulated_avx512_bf16():
+    tier(PRODUCTS, env={"NPU_BF16_EMULATE": "1"})
 
 
 def emulated_int8_amx():
@@ -76,5 +80,5 @@ def wrong_dot_products_are_refused():
     tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken", "NPU_MAT_NATIVE": "0"})
 
 
-tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
+tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_avx512_bf16, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
          emulated_subgroups, wrong_subgroups_are_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

@@ -256,6 +256,31 @@ static void test_no_time(void **state)
     unsetenv("NPU_TUNE");
 }
 
+/* The dot product of pairs serves where it is there and tiles are not; its sums are those of tiles within the bound. */
+static void test_bf16_units(void **state)
+{
+    static struct result tiles, dot;
+
+    setenv("NPU_TUNE", "0", 1);
+    setenv("NPU_BF16_EMULATE", "1", 1);
+    if (!product("", &dot)) {
+        puts("# SKIP no OpenCL device");
+        return;
+    }
+    assert_string_equal(dot.tier, "avx512-bf16-emulated");
+    setenv("NPU_AMX_EMULATE", "1", 1);
+    assert_true(product("", &tiles));
+    assert_string_equal(tiles.tier, "amx-bf16-emulated");
+    check(&dot, &tiles);
+    unsetenv("NPU_AMX_EMULATE");
+    setenv("NPU_BF16_EMULATE", "0", 1);
+    assert_true(product("", &tiles));
+    assert_null(strstr(tiles.tier, "bf16-emulated"));
+    check(&dot, &tiles);
+    unsetenv("NPU_BF16_EMULATE");
+    unsetenv("NPU_TUNE");
+}
+
 /* ---- what npu_dev_tier tells ---- */
 static bool find_tier(npu_dev *d, const char *name, struct npu_tier_info *ret)
 {
@@ -320,9 +345,9 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),   cmocka_unit_test(test_table),  cmocka_unit_test(test_self_tests),
-        cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_choice), cmocka_unit_test(test_no_time),
-        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_classes),    cmocka_unit_test(test_table),  cmocka_unit_test(test_self_tests),
+        cmocka_unit_test(test_bad_lines),  cmocka_unit_test(test_choice), cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_bf16_units), cmocka_unit_test(test_tiers),  cmocka_unit_test(test_scores),
     };
     const char *home = getenv("HOME");
     char pocl[4096];

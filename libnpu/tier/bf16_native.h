@@ -1,11 +1,11 @@
-/* amx.h - the matrix tier "amx-bf16": products and convolutions of bf16 tensors as native launches on x86 CPUs with
- * AMX.
+/* bf16_native.h - the tiers "amx-bf16" and "avx512-bf16": products and convolutions of bf16 tensors as native launches
+ * on x86 CPUs with tile registers or the dot product of bf16 pairs.
  *
- * The blocking is written once (amx_kernels.h) and compiled twice: for the tile registers and, for tests on every
- * machine, over their emulation in plain C.
+ * The blocking is written once (bf16_native_kernels.h) and compiled for each unit and, for tests on every machine, over
+ * its emulation in plain C.
  */
-#ifndef NPU_TIER_AMX_H
-#define NPU_TIER_AMX_H
+#ifndef NPU_TIER_BF16_NATIVE_H
+#define NPU_TIER_BF16_NATIVE_H
 
 #include "libnpu/op.h"
 
@@ -13,7 +13,7 @@
  * `groups` groups with cn result channels. Forward convolution as it is; with grad_x the gradient with respect to x, in
  * stride^2 phases (see kernels/conv2d.cl); a matrix product is a 1 x 1 convolution of a picture of one row. The
  * launches take the fields in this order as int32 arguments. */
-struct npu_amx_gather {
+struct npu_bf16_gather {
     int32_t n, src_h, src_w, src_c, dst_h, dst_w, dst_c;
     int32_t kh, kw, stride, pad_top, pad_left, depth, cn, groups, grad_x;
     int32_t w_d, w_n;   /* matrix product: steps between weights along depth and result channel; 0 = a convolution's */
@@ -24,7 +24,7 @@ struct npu_amx_gather {
 };
 
 /* A weight gradient: dW[tap, c, o] = sum over pixels of x[pixel + tap, c] gy[pixel, o]. */
-struct npu_amx_wgrad {
+struct npu_bf16_wgrad {
     int32_t n, h, w, cin, oh, ow, cout, kh, kw, stride, pad_top, pad_left, cing, coutg, groups;
     int32_t n_x, n_y;     /* pixels of x and gy (fewer than n h w where rows are only a way to count) */
     int32_t shares, rows; /* of all rows of gy; rows at a time */
@@ -32,7 +32,7 @@ struct npu_amx_wgrad {
 };
 
 /* Sizes that both the lowering and the kernels need. */
-struct npu_amx_wgrad_sizes {
+struct npu_bf16_wgrad_sizes {
     int64_t wp;      /* columns of a row in local order: ow and what the taps reach beyond */
     int64_t kl;      /* terms of a step: rows * wp up to a multiple of 32 */
     int64_t ld;      /* pixels of a channel's row of a plane */
@@ -42,33 +42,36 @@ struct npu_amx_wgrad_sizes {
     size_t scratch;  /* bytes a thread */
     size_t part;     /* floats a share */
 };
-struct npu_amx_wgrad_sizes npu_amx_wgrad_sizes(const struct npu_amx_wgrad *g);
-size_t npu_amx_gather_scratch(const struct npu_amx_gather *g); /* bytes a thread */
-size_t npu_amx_gather_packed(const struct npu_amx_gather *g);  /* bytes of packed weights */
+struct npu_bf16_wgrad_sizes npu_bf16_wgrad_sizes(const struct npu_bf16_wgrad *g);
+size_t npu_bf16_gather_scratch(const struct npu_bf16_gather *g); /* bytes a thread */
+size_t npu_bf16_gather_packed(const struct npu_bf16_gather *g);  /* bytes of packed weights */
 
 /* Arguments: pack: weights, packed, fields. gather: src, packed, bias, residual, dst, scratch, fields, scale.
  * wgrad: x, gy, part, scratch, fields. sum: part, dW, fields. */
-struct npu_amx_kernels {
+struct npu_bf16_kernels {
     const char *tier;
+    unsigned need; /* enum npu_cpu_feature bits; 0: emulated */
+    int rows;      /* that are computed together */
     npu_native_fn *pack, *gather, *wgrad, *sum;
 };
-extern const struct npu_amx_kernels npu_amx_emulated;
-const struct npu_amx_kernels *npu_amx_hardware(void); /* NULL where this build has none */
+enum { NPU_BF16_TILE = 512 }; /* elements of a packed tile: 16 pairs of terms of 16 columns */
+extern const struct npu_bf16_kernels npu_bf16_amx_emulated, npu_bf16_dot_emulated;
+/* The hardware's; NULL where this build has none. */
+const struct npu_bf16_kernels *npu_bf16_amx_hardware(void);
+const struct npu_bf16_kernels *npu_bf16_dot_hardware(void);
 
-/* Odd shapes through all four kernels against plain C: 0 or -EIO. */
-int npu_amx_self_test(const struct npu_amx_kernels *k);
-/* True if these enum npu_cpu_feature bits (the processor, the system and its permission, see dev/cpu.c) allow the
- * hardware's kernels and those pass the self-test, which runs once. */
-bool npu_amx_usable(unsigned cpu);
+/* Odd shapes through all four kernels against plain C: 0, -EIO or -ENOMEM. */
+int npu_bf16_self_test(const struct npu_bf16_kernels *k);
+/* Kernels by number, best first, among them those that can't run; NULL past the last. */
+const struct npu_bf16_kernels *npu_bf16_kernels(int i);
+/* May these run on such a device: the processor has the unit (dev/cpu.c) and the kernels passed the self-test, which
+ * runs once; or they are emulated and NPU_AMX_EMULATE=1 or NPU_BF16_EMULATE=1 is in the environment (tests). */
+bool npu_bf16_usable(const struct npu_bf16_kernels *k, const struct npu_traits *t);
 
-/* The kernels to use on a device: the hardware's, the emulated ones if NPU_AMX_EMULATE=1 is in the environment (tests),
- * or NULL. */
-const struct npu_amx_kernels *npu_amx_for(const struct npu_traits *t);
-/* Adds the launches of a gather product or weight gradient. packed is kept from run to run if the weights are frozen.
- */
-int npu_amx_lower_gather(struct npu_lower *l, const struct npu_amx_kernels *k, struct npu_amx_gather g, npu_val src,
-                         npu_val w, npu_val bias, npu_val residual, npu_val dst, float scale);
-int npu_amx_lower_wgrad(struct npu_lower *l, const struct npu_amx_kernels *k, struct npu_amx_wgrad g, npu_val x,
-                        npu_val gy, npu_val dw);
+/* Adds the launches of a gather product or weight gradient on the best unit that may serve; -EOPNOTSUPP if none does.
+ * Packed weights are kept from run to run if they are frozen. */
+int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
+                          npu_val residual, npu_val dst, float scale);
+int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x, npu_val gy, npu_val dw);
 
 #endif

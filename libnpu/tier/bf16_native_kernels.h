@@ -1,13 +1,13 @@
-/* amx_kernels.h - the native kernels of the tier amx-bf16 over amx_tile.h.
+/* bf16_native_kernels.h - the native kernels of the bf16 tiers over a unit's blocks: bf16_amx_tile.h or
+ * bf16_dot_tile.h, included before.
  *
- * A 2 x 2 block of tiles makes 32 x 32 sums from 32 bf16 terms a step: rows of A are [16][32 terms], tiles of B hold
- * pairs of terms [16 pairs][16 columns][2]. Tails are zeros in the packed operands.
+ * A block makes 32 x 32 sums from 32 bf16 terms a step: rows of A are [16][32 terms], tiles of B hold pairs of terms
+ * [16 pairs][16 columns][2]. Tails are zeros in the packed operands.
  */
-#include "libnpu/tier/amx.h"
-#include "libnpu/tier/amx_tile.h"
+#include "libnpu/tier/bf16_native.h"
 
 typedef uint16_t bf16;
-enum { TILE_BF16 = 512, BLOCK = 32 };
+enum { BLOCK = 32, ROW_BYTES = 64 };
 
 static inline int64_t at_most(int64_t a, int64_t b)
 {
@@ -47,45 +47,13 @@ static void read_fields(const struct npu_native_call *c, int first, int32_t *to,
         to[i] = c->arg[first + (int)i].i;
 }
 
-/* c[2][2] tiles at c (ldc floats) += a b over n steps; a0, a1: 16 rows each, `a_ld` bytes apart, a_step bytes a step;
- * b0, b1: packed tiles */
-static inline void block(const char *a0, const char *a1, size_t a_ld, size_t a_step, const bf16 *b0, const bf16 *b1,
-                         int64_t n, float *c, size_t ldc, bool add)
-{
-    if (add) {
-        amx_load(0, c, ldc * 4);
-        amx_load(1, c + 16, ldc * 4);
-        amx_load(2, c + 16 * ldc, ldc * 4);
-        amx_load(3, c + 16 * ldc + 16, ldc * 4);
-    } else {
-        amx_zero(0);
-        amx_zero(1);
-        amx_zero(2);
-        amx_zero(3);
-    }
-    for (int64_t k = 0; k < n; k++) {
-        amx_load(4, a0 + (size_t)k * a_step, a_ld);
-        amx_load(6, b0 + k * TILE_BF16, AMX_BYTES);
-        amx_load(7, b1 + k * TILE_BF16, AMX_BYTES);
-        amx_dp(0, 4, 6);
-        amx_load(5, a1 + (size_t)k * a_step, a_ld);
-        amx_dp(1, 4, 7);
-        amx_dp(2, 5, 6);
-        amx_dp(3, 5, 7);
-    }
-    amx_store(0, c, ldc * 4);
-    amx_store(1, c + 16, ldc * 4);
-    amx_store(2, c + 16 * ldc, ldc * 4);
-    amx_store(3, c + 16 * ldc + 16, ldc * 4);
-}
-
 /* ---- the gather product: geometry of a phase (kernels/conv2d.cl has the formulas' explanation) ---- */
 struct phase {
     int64_t h, w, step, off_y, off_x, taps_y, taps_x, dst_step, dst_y, dst_x;
     int64_t w_base, w_y, w_x, w_d, w_n;
 };
 
-static struct phase phase_of(const struct npu_amx_gather *g, int64_t phase, int64_t group)
+static struct phase phase_of(const struct npu_bf16_gather *g, int64_t phase, int64_t group)
 {
     const int64_t s = g->stride, cn = g->cn, src_c = g->src_c, py = phase / s, px = phase % s;
     struct phase p = {.h = g->dst_h,
@@ -175,7 +143,7 @@ static inline const bf16 *term_at(const struct phase *p, const struct term *t)
     return t->w + t->y * p->w_y + t->x * p->w_x + t->d * p->w_d;
 }
 
-static inline void term_next(const struct npu_amx_gather *g, const struct phase *p, struct term *t, int64_t n)
+static inline void term_next(const struct npu_bf16_gather *g, const struct phase *p, struct term *t, int64_t n)
 {
     t->d += n;
     if (t->d == g->depth) {
@@ -199,7 +167,7 @@ static inline void pack_pair(const bf16 *lo, const bf16 *hi, int64_t step, int64
 }
 
 /* Weights to [phase][group][npad / 16][kpad / 32] tiles; a unit of work is a column of tiles. */
-static void pack_columns(const struct npu_amx_gather *g, const struct phase *p, const bf16 *w, int64_t n0, bf16 *to)
+static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p, const bf16 *w, int64_t n0, bf16 *to)
 {
     const int64_t cols = clamp64(g->cn - n0, 0, 16), terms = p->taps_y * p->taps_x * g->depth;
     struct term t = {.w = w + p->w_base + n0 * p->w_n};
@@ -232,7 +200,7 @@ static void pack_columns(const struct npu_amx_gather *g, const struct phase *p, 
 
 static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_gather g = {0};
+    struct npu_bf16_gather g = {0};
     int64_t panels, units;
 
     read_fields(c, 2, &g.n, sizeof g);
@@ -249,7 +217,7 @@ static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
 static inline void put(bf16 *row, int64_t k, const bf16 *src, int64_t len)
 {
     while (len > 0) {
-        bf16 *to = row + k / 32 * TILE_BF16 + k % 32;
+        bf16 *to = row + k / 32 * NPU_BF16_TILE + k % 32;
         const int64_t n = at_most(len, 32 - k % 32);
 
         if (!src) {
@@ -267,7 +235,7 @@ static inline void put(bf16 *row, int64_t k, const bf16 *src, int64_t len)
 }
 
 /* One result pixel's terms. */
-static void put_pixel(const struct npu_amx_gather *g, const struct phase *p, const bf16 *src, int64_t z, int64_t sy,
+static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const bf16 *src, int64_t z, int64_t sy,
                       int64_t sx, bf16 *row)
 {
     const bool whole = g->depth == g->src_c; /* taps of a row are one run */
@@ -347,7 +315,7 @@ static inline void add_values(float *v, const void *p, int type, int64_t at, int
         v[i] += type == NPU_F32 ? ((const float *)p)[at + i] : from_bf16(((const bf16 *)p)[at + i]);
 }
 
-static void finish_row(const struct npu_native_call *c, const struct npu_amx_gather *g, float *v, int64_t at,
+static void finish_row(const struct npu_native_call *c, const struct npu_bf16_gather *g, float *v, int64_t at,
                        int64_t col, int n, float scale)
 {
     const bool after = g->act & 256;
@@ -370,11 +338,11 @@ static void finish_row(const struct npu_native_call *c, const struct npu_amx_gat
 }
 
 /* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
-static void gather_unit(const struct npu_native_call *c, const struct npu_amx_gather *g, const struct phase *p,
+static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
                         int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
                         float scale)
 {
-    const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * TILE_BF16;
+    const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * NPU_BF16_TILE;
     const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
     const bf16 *src = (const bf16 *)c->p[0] + group * g->depth;
     float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
@@ -390,8 +358,8 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_amx_ga
             const bf16 *a = rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
 
-            block((const char *)a, (const char *)(a + tile_row), AMX_BYTES, sizeof(bf16) * TILE_BF16, w, w + tile_row,
-                  steps, sums[0], BLOCK, false);
+            unit_block((const char *)a, (const char *)(a + tile_row), ROW_BYTES, sizeof(bf16) * NPU_BF16_TILE, w,
+                       w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK, false);
             for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++) {
                 const int64_t m = m0 + i + r, z = m / p->w / p->h, col = group * g->cn + b * BLOCK;
                 const int64_t y = m / p->w % p->h * p->dst_step + p->dst_y, x = m % p->w * p->dst_step + p->dst_x;
@@ -403,7 +371,7 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_amx_ga
 
 static void gather_run(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_gather g = {0};
+    struct npu_bf16_gather g = {0};
     int64_t unit = 0;
     bf16 *rows;
 
@@ -411,8 +379,8 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
     n_parts = (int)at_most(n_parts, g.parts);
     if (part >= n_parts)
         return;
-    rows = (bf16 *)((char *)c->p[5] + (size_t)part * npu_amx_gather_scratch(&g));
-    amx_config();
+    rows = (bf16 *)((char *)c->p[5] + (size_t)part * npu_bf16_gather_scratch(&g));
+    unit_begin();
     for (int64_t ph = 0; ph < (g.grad_x ? g.stride * g.stride : 1); ph++)
         for (int64_t group = 0; group < g.groups; group++) {
             const struct phase p = phase_of(&g, ph, group);
@@ -425,7 +393,7 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
                         gather_unit(c, &g, &p, group, packed, m, at_most(g.mb, total - m), s, rows,
                                     c->arg[6 + sizeof g / 4].f);
         }
-    amx_release();
+    unit_end();
 }
 
 /* ---- the weight gradient ----
@@ -433,7 +401,7 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
  * tap and 16 channels is 16 rows of a plane from the tap's shift on, read in place. gy stands in the same pixel order
  * with zeros where a row of a plane is longer than one of y. */
 /* Pixel q of plane (py, px) for rows of y from oy on, channels from c on; no_pixel outside the picture. */
-static inline const bf16 *plane_pixel(const struct npu_amx_wgrad *g, int64_t wp, const bf16 *x, int64_t z, int64_t oy,
+static inline const bf16 *plane_pixel(const struct npu_bf16_wgrad *g, int64_t wp, const bf16 *x, int64_t z, int64_t oy,
                                       int64_t py, int64_t px, int64_t q, int64_t c)
 {
     const int64_t iy = (oy + q / wp) * g->stride - g->pad_top + py, ix = q % wp * g->stride - g->pad_left + px;
@@ -442,7 +410,7 @@ static inline const bf16 *plane_pixel(const struct npu_amx_wgrad *g, int64_t wp,
     return iy < 0 || iy >= g->h || ix < 0 || ix >= g->w || at >= g->n_x ? no_pixel : x + at * g->cin + c;
 }
 
-static void load_planes(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *x, int64_t z,
+static void load_planes(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *x, int64_t z,
                         int64_t oy, int64_t group, bf16 *planes)
 {
     for (int64_t plane = 0; plane < g->stride * g->stride; plane++)
@@ -462,8 +430,8 @@ static void load_planes(const struct npu_amx_wgrad *g, const struct npu_amx_wgra
 }
 
 /* `count` rows of gy from y on (rows of all pictures) as tiles [npad / 16][kl / 32] */
-static void load_gradient(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *gy, int64_t y,
-                          int64_t count, int64_t group, bf16 *tiles)
+static void load_gradient(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *gy,
+                          int64_t y, int64_t count, int64_t group, bf16 *tiles)
 {
     for (int64_t o = 0; o < s->npad; o += 16)
         for (int64_t k = 0; k < s->kl; k += 2) {
@@ -480,7 +448,7 @@ static void load_gradient(const struct npu_amx_wgrad *g, const struct npu_amx_wg
         }
 }
 
-static void wgrad_share(const struct npu_amx_wgrad *g, const struct npu_amx_wgrad_sizes *s, const bf16 *x,
+static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *x,
                         const bf16 *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, bf16 *tiles, float *part)
 {
     const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
@@ -502,8 +470,9 @@ static void wgrad_share(const struct npu_amx_wgrad *g, const struct npu_amx_wgra
                                       kx / g->stride);
             }
             for (int64_t o = 0; o < s->npad; o += BLOCK)
-                block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, AMX_BYTES, tiles + o * s->kl, tiles + (o + 16) * s->kl,
-                      s->kl / 32, part + m * 16 * s->npad + o, (size_t)s->npad, add);
+                unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o * s->kl,
+                           tiles + (o + 16) * s->kl, s->kl / 32, BLOCK, part + m * 16 * s->npad + o, (size_t)s->npad,
+                           add);
         }
         add = true;
         y += count;
@@ -514,8 +483,8 @@ static void wgrad_share(const struct npu_amx_wgrad *g, const struct npu_amx_wgra
 
 static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_wgrad_sizes s;
-    struct npu_amx_wgrad g = {0};
+    struct npu_bf16_wgrad_sizes s;
+    struct npu_bf16_wgrad g = {0};
     int64_t per;
     bf16 *planes;
 
@@ -523,10 +492,10 @@ static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
     n_parts = (int)at_most(n_parts, g.parts);
     if (part >= n_parts)
         return;
-    s = npu_amx_wgrad_sizes(&g);
+    s = npu_bf16_wgrad_sizes(&g);
     planes = (bf16 *)((char *)c->p[3] + (size_t)part * s.scratch);
     per = ((int64_t)g.n * g.oh + g.shares - 1) / g.shares;
-    amx_config();
+    unit_begin();
     for (int64_t u = part; u < (int64_t)g.shares * g.groups; u += n_parts) {
         const int64_t share = u % g.shares, group = u / g.shares;
 
@@ -534,17 +503,17 @@ static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
                     planes, planes + (size_t)(g.stride * g.stride * s.c16 * s.ld),
                     (float *)c->p[2] + (size_t)u * s.part);
     }
-    amx_release();
+    unit_end();
 }
 
 /* dW [kh, kw, cing, cout] = sum of the shares, in order */
 static void wgrad_sum(const struct npu_native_call *c, int part, int n_parts)
 {
-    struct npu_amx_wgrad_sizes s;
-    struct npu_amx_wgrad g = {0};
+    struct npu_bf16_wgrad_sizes s;
+    struct npu_bf16_wgrad g = {0};
 
     read_fields(c, 2, &g.n, sizeof g);
-    s = npu_amx_wgrad_sizes(&g);
+    s = npu_bf16_wgrad_sizes(&g);
     for (int64_t row = part; row < (int64_t)g.kh * g.kw * g.cing; row += n_parts)
         for (int64_t o = 0; o < g.cout; o++) {
             const int64_t m = row / g.cing * s.c16 + row % g.cing, group = o / g.coutg;
@@ -560,7 +529,7 @@ static void wgrad_sum(const struct npu_native_call *c, int part, int n_parts)
         }
 }
 
-#define AMX_KERNELS(name)                                                                                              \
+#define BF16_KERNELS(name, need)                                                                                       \
     {                                                                                                                  \
-        name, gather_pack, gather_run, wgrad_run, wgrad_sum                                                            \
+        name, need, UNIT_ROWS, gather_pack, gather_run, wgrad_run, wgrad_sum                                           \
     }

@@ -1,7 +1,8 @@
-/* amx_self_test.c - the kernels of a tier on small odd shapes against plain C, before anything relies on them. */
+/* bf16_native_self_test.c - the kernels of a tier on small odd shapes against plain C, before anything relies on them.
+ */
 #include <stdlib.h>
 
-#include "libnpu/tier/amx.h"
+#include "libnpu/tier/bf16_native.h"
 
 /* One shape for all directions: x [n, h, w, groups * cing], weights [kh, kw, cing, groups * coutg]. */
 struct shape {
@@ -110,20 +111,20 @@ static struct npu_launch empty(int n)
     return k;
 }
 
-static int test_gather(const struct npu_amx_kernels *a, const struct shape *s, struct data *d, bool grad_x)
+static int test_gather(const struct npu_bf16_kernels *a, const struct shape *s, struct data *d, bool grad_x)
 {
     const int cin = s->cing * s->groups, cout = s->coutg * s->groups, step = grad_x ? s->stride : 1;
-    struct npu_amx_gather g = {.n = s->n,
-                               .kh = s->kh,
-                               .kw = s->kw,
-                               .stride = s->stride,
-                               .pad_top = s->pad,
-                               .pad_left = s->pad,
-                               .groups = s->groups,
-                               .grad_x = grad_x,
-                               .mb = 64,
-                               .slices = 2,
-                               .parts = 2};
+    struct npu_bf16_gather g = {.n = s->n,
+                                .kh = s->kh,
+                                .kw = s->kw,
+                                .stride = s->stride,
+                                .pad_top = s->pad,
+                                .pad_left = s->pad,
+                                .groups = s->groups,
+                                .grad_x = grad_x,
+                                .mb = 64,
+                                .slices = 2,
+                                .parts = 2};
     struct npu_launch pack = empty(2), gather = empty(6);
     void *from = grad_x ? d->gy : d->x, *to = grad_x ? d->gx : d->y;
     const float scale = 1.0f;
@@ -139,8 +140,8 @@ static int test_gather(const struct npu_amx_kernels *a, const struct shape *s, s
     g.cn = grad_x ? s->cing : s->coutg;
     g.kpad = ((s->kh + step - 1) / step * ((s->kw + step - 1) / step) * g.depth + 31) / 32 * 32;
     g.npad = (g.cn + 31) / 32 * 32;
-    d->packed = calloc(1, npu_amx_gather_packed(&g));
-    d->scratch = calloc(2, npu_amx_gather_scratch(&g));
+    d->packed = calloc(1, npu_bf16_gather_packed(&g));
+    d->scratch = calloc(2, npu_bf16_gather_scratch(&g));
     if (!d->packed || !d->scratch)
         return -ENOMEM;
     run(a->pack, &pack, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){d->w, d->packed});
@@ -153,31 +154,31 @@ static int test_gather(const struct npu_amx_kernels *a, const struct shape *s, s
     return agrees(to, d->want, n) ? 0 : -EIO;
 }
 
-static int test_wgrad(const struct npu_amx_kernels *a, const struct shape *s, struct data *d)
+static int test_wgrad(const struct npu_bf16_kernels *a, const struct shape *s, struct data *d)
 {
-    struct npu_amx_wgrad g = {.n = s->n,
-                              .h = s->h,
-                              .w = s->w,
-                              .cin = s->cing * s->groups,
-                              .oh = s->oh,
-                              .ow = s->ow,
-                              .cout = s->coutg * s->groups,
-                              .kh = s->kh,
-                              .kw = s->kw,
-                              .stride = s->stride,
-                              .pad_top = s->pad,
-                              .pad_left = s->pad,
-                              .cing = s->cing,
-                              .coutg = s->coutg,
-                              .groups = s->groups,
-                              .n_x = s->n * s->h * s->w,
-                              .n_y = s->n * s->oh * s->ow,
-                              .shares = 2,
-                              .rows = 3,
-                              .parts = 2,
-                              .dtype = NPU_F32};
+    struct npu_bf16_wgrad g = {.n = s->n,
+                               .h = s->h,
+                               .w = s->w,
+                               .cin = s->cing * s->groups,
+                               .oh = s->oh,
+                               .ow = s->ow,
+                               .cout = s->coutg * s->groups,
+                               .kh = s->kh,
+                               .kw = s->kw,
+                               .stride = s->stride,
+                               .pad_top = s->pad,
+                               .pad_left = s->pad,
+                               .cing = s->cing,
+                               .coutg = s->coutg,
+                               .groups = s->groups,
+                               .n_x = s->n * s->h * s->w,
+                               .n_y = s->n * s->oh * s->ow,
+                               .shares = 2,
+                               .rows = 3,
+                               .parts = 2,
+                               .dtype = NPU_F32};
     struct npu_launch wgrad = empty(4), sum = empty(2);
-    const struct npu_amx_wgrad_sizes z = npu_amx_wgrad_sizes(&g);
+    const struct npu_bf16_wgrad_sizes z = npu_bf16_wgrad_sizes(&g);
 
     d->scratch = calloc(2, z.scratch);
     d->part = calloc((size_t)(g.shares * g.groups), sizeof(float) * z.part);
@@ -198,7 +199,7 @@ static void clean(struct data *d)
     d->packed = d->scratch = d->part = NULL;
 }
 
-static int test_shape(const struct npu_amx_kernels *a, struct shape s)
+static int test_shape(const struct npu_bf16_kernels *a, struct shape s)
 {
     const int64_t nx = x_size(&s), nw = w_size(&s);
     uint32_t seed = 1;
@@ -243,7 +244,7 @@ static int test_shape(const struct npu_amx_kernels *a, struct shape s)
     return r;
 }
 
-int npu_amx_self_test(const struct npu_amx_kernels *k)
+int npu_bf16_self_test(const struct npu_bf16_kernels *k)
 {
     static const struct shape shapes[] = {
         {.n = 1, .h = 1, .w = 37, .cing = 45, .coutg = 70, .groups = 1, .kh = 1, .kw = 1, .stride = 1},

@@ -1,0 +1,166 @@
+/* bf16_native_lower.c - launches of the native bf16 tiers. */
+#include "libnpu/tier/bf16_native.h"
+
+enum { STEP_PIXELS = 512, ROWS_BYTES = 512 << 10 };
+enum { SRC, WEIGHTS, BIAS, RESIDUAL, DST };
+
+static int64_t round_up(int64_t v, int64_t to)
+{
+    return (v + to - 1) / to * to;
+}
+
+static void push_fields(struct npu_launch *k, const int32_t *v, size_t size)
+{
+    for (size_t i = 0; i < size / sizeof *v; i++)
+        npu_launch_i32(k, v[i]);
+}
+
+static struct npu_launch *native_launch(struct npu_lower *l, const struct npu_bf16_kernels *a, npu_native_fn *fn)
+{
+    struct npu_launch *k = npu_lower_launch(l, "", a->tier);
+
+    if (k) {
+        k->native = fn;
+        k->tier = a->tier;
+    }
+    return k;
+}
+
+static bool is_bf16(const struct npu_lower *l, npu_val v)
+{
+    return npu_lower_type(l, v).dtype == NPU_BF16;
+}
+static bool is_ok(const struct npu_lower *l, npu_val v)
+{
+    return v == NPU_NONE || npu_lower_type(l, v).dtype == NPU_F32 || is_bf16(l, v);
+}
+
+/* Is a block worth its padding and the packing of the weights? Tests want to see every shape. */
+static bool pays(const struct npu_bf16_kernels *a, const struct npu_bf16_gather *g, int64_t terms, bool packed_once)
+{
+    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w;
+
+    return a->need == 0 || (terms >= 24 && g->cn >= 12 && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
+}
+
+/* Result pixels at a time and shares of the columns, so that every thread has something to do. */
+static void divide_work(struct npu_bf16_gather *g)
+{
+    const int64_t phases = g->grad_x ? g->stride * g->stride : 1;
+    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w / phases * g->groups * phases;
+
+    g->mb = 96;
+    while (g->mb > 32 && ((int64_t)g->mb * g->kpad * 2 > ROWS_BYTES || (pixels + g->mb - 1) / g->mb < 2 * g->parts))
+        g->mb -= 32;
+    g->slices = 1;
+    while (g->slices < g->npad / 32 && (pixels + g->mb - 1) / g->mb * g->slices < g->parts)
+        g->slices++;
+}
+
+static int64_t terms_of(const struct npu_bf16_gather *g)
+{
+    const int64_t step = g->grad_x ? g->stride : 1;
+
+    return (g->kh + step - 1) / step * ((g->kw + step - 1) / step) * g->depth;
+}
+
+static void gather_launches(struct npu_lower *l, const struct npu_bf16_kernels *a, const struct npu_bf16_gather *g,
+                            const npu_val *val, float scale)
+{
+    const bool keep = npu_val_is_frozen(npu_lower_graph(l), val[WEIGHTS]);
+    const enum npu_arg_kind kind = keep ? NPU_ARG_PACKED : NPU_ARG_SCRATCH;
+    const size_t bytes = npu_bf16_gather_packed(g);
+    const int packed = keep ? npu_lower_packed(l, bytes) : npu_lower_scratch(l, bytes);
+    const int scratch = npu_lower_scratch(l, npu_bf16_gather_scratch(g) * (size_t)g->parts);
+    struct npu_launch *k = native_launch(l, a, a->pack);
+
+    npu_launch_val(k, val[WEIGHTS]);
+    npu_launch_buf(k, kind, packed);
+    push_fields(k, &g->n, sizeof *g);
+    if (k)
+        k->on_params = keep;
+    k = native_launch(l, a, a->gather);
+    npu_launch_val(k, val[SRC]);
+    npu_launch_buf(k, kind, packed);
+    npu_launch_val(k, val[BIAS]);
+    npu_launch_val(k, val[RESIDUAL]);
+    npu_launch_val(k, val[DST]);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    push_fields(k, &g->n, sizeof *g);
+    npu_launch_f32(k, scale);
+}
+
+int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
+                          npu_val residual, npu_val dst, float scale)
+{
+    const npu_val val[] = {[SRC] = src, [WEIGHTS] = w, [BIAS] = bias, [RESIDUAL] = residual, [DST] = dst};
+    const int64_t terms = terms_of(&g);
+    const struct npu_bf16_kernels *a;
+
+    g.kpad = (int32_t)round_up(terms, 32);
+    g.npad = (int32_t)round_up(g.cn, 32);
+    g.parts = npu_lower_traits(l)->compute_units;
+    g.types = (int32_t)(npu_lower_type(l, dst).dtype | npu_lower_type(l, bias).dtype << 8 |
+                        npu_lower_type(l, residual).dtype << 16);
+    divide_work(&g);
+    for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
+        if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
+            continue;
+        if (!is_bf16(l, src) || !is_bf16(l, w)) {
+            npu_lower_refuse(l, a->tier, "operands are not bf16");
+        } else if (!is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst)) {
+            npu_lower_refuse(l, a->tier, "bias, residual or result is neither f32 nor bf16");
+        } else if (!pays(a, &g, terms, npu_val_is_frozen(npu_lower_graph(l), w))) {
+            npu_lower_refuse(l, a->tier, "too small for blocks");
+        } else {
+            gather_launches(l, a, &g, val, scale);
+            return 0;
+        }
+    }
+    return -EOPNOTSUPP;
+}
+
+static void wgrad_launches(struct npu_lower *l, const struct npu_bf16_kernels *a, const struct npu_bf16_wgrad *g,
+                           npu_val x, npu_val gy, npu_val dw)
+{
+    const struct npu_bf16_wgrad_sizes s = npu_bf16_wgrad_sizes(g);
+    const int part = npu_lower_scratch(l, sizeof(float) * s.part * (size_t)(g->shares * g->groups));
+    const int scratch = npu_lower_scratch(l, s.scratch * (size_t)g->parts);
+    struct npu_launch *k = native_launch(l, a, a->wgrad);
+
+    npu_launch_val(k, x);
+    npu_launch_val(k, gy);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, part);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
+    push_fields(k, &g->n, sizeof *g);
+    k = native_launch(l, a, a->sum);
+    npu_launch_buf(k, NPU_ARG_SCRATCH, part);
+    npu_launch_val(k, dw);
+    push_fields(k, &g->n, sizeof *g);
+}
+
+int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x, npu_val gy, npu_val dw)
+{
+    const int64_t rows = (int64_t)g.n * g.oh;
+    const struct npu_bf16_kernels *a;
+
+    g.parts = npu_lower_traits(l)->compute_units;
+    g.dtype = (int32_t)npu_lower_type(l, dw).dtype;
+    g.rows = (int32_t)((STEP_PIXELS + g.ow - 1) / g.ow);
+    if (g.rows > g.oh)
+        g.rows = g.oh;
+    g.shares = (g.parts + g.groups - 1) / g.groups;
+    if ((rows + g.rows - 1) / g.rows < g.shares)
+        g.shares = (int32_t)((rows + g.rows - 1) / g.rows);
+    for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
+        if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
+            continue;
+        if (!is_bf16(l, x) || !is_bf16(l, gy) || !is_ok(l, dw)) {
+            npu_lower_refuse(l, a->tier, "operands are not bf16");
+        } else {
+            wgrad_launches(l, a, &g, x, gy, dw);
+            return 0;
+        }
+    }
+    return -EOPNOTSUPP;
+}
