@@ -1,7 +1,9 @@
 /* int8_avx2_depthwise.c - the tier avx2-int8: int8 convolutions with one channel a group. Two taps of a channel lie
  * side by side, as VPMADDWD wants them; taps outside of the picture read a row of zero points.
  *
- * Weights are packed as [taps / 2][npad][2] in 16 bits. Compiled with AVX2 enabled.
+ * Weights are packed as [taps / 2][npad][2] in 16 bits. Those of 3 x 3 taps go by columns, so that what was widened for
+ * one result serves the next ones: pairs are the upper two taps of each column, then the lower one and nothing.
+ * Compiled with AVX2 enabled.
  */
 #include "libnpu/tier/int8_native.h"
 
@@ -24,6 +26,14 @@ static void read_fields(const struct npu_native_call *c, int first, struct npu_i
         to[i] = c->arg[first + (int)i].i;
 }
 
+/* The tap at place t of packed weights; one from `taps` on is none. */
+static int64_t tap_at(const struct npu_int8_conv *g, int64_t t)
+{
+    if (!npu_int8_goes_by_columns(g))
+        return t;
+    return t < 6 ? t % 2 * 3 + t / 2 : t % 2 ? 9 : t / 2 + 3;
+}
+
 /* Arguments: weights, packed, sums of a channel's weights, fields. */
 void npu_int8_avx2_depthwise_pack(const struct npu_native_call *c, int part, int n_parts)
 {
@@ -38,7 +48,8 @@ void npu_int8_avx2_depthwise_pack(const struct npu_native_call *c, int part, int
     for (int64_t j = (int64_t)g.npad * part / n_parts; j < (int64_t)g.npad * (part + 1) / n_parts; j++) {
         sum[j] = 0;
         for (int64_t t = 0; t < g.kpad; t++) {
-            const int16_t v = t < taps && j < g.cout ? w[t * g.cout + j] : 0;
+            const int64_t tap = tap_at(&g, t);
+            const int16_t v = tap < taps && j < g.cout ? w[tap * g.cout + j] : 0;
 
             to[(t / 2 * g.npad + j) * 2 + t % 2] = v;
             sum[j] += v;
@@ -141,6 +152,138 @@ static void sum_pixels(const struct job *j, int64_t line, int64_t ox, int64_t co
     }
 }
 
+/* ---- 3 x 3 taps ---- */
+enum { COLUMN_LANES = 8, COLUMN_PIXELS = 64 };
+
+/* Three rows of eight channels. */
+struct rows {
+    const int8_t *top, *mid, *low;
+};
+
+/* The upper two rows of a column side by side, and the lower one, in 16 bits. */
+struct column {
+    __m256i upper, lower;
+};
+
+static inline __attribute__((always_inline)) struct column column_of(struct rows at)
+{
+    const __m128i top = _mm_loadl_epi64((const __m128i *)(const void *)at.top),
+                  mid = _mm_loadl_epi64((const __m128i *)(const void *)at.mid),
+                  low = _mm_loadl_epi64((const __m128i *)(const void *)at.low);
+
+    return (struct column){_mm256_cvtepi8_epi16(_mm_unpacklo_epi8(top, mid)), _mm256_cvtepi8_epi32(low)};
+}
+
+/* A line of results: the three lines that it reads. Those outside of the picture are zero points, with a step of 0. */
+struct line {
+    struct rows from;      /* of column 0 */
+    int64_t top, mid, low; /* steps from column to column */
+    const int8_t *zeros;
+    int64_t w;
+};
+
+static inline __attribute__((always_inline)) struct column column_at(const struct line *l, int64_t n, int64_t ix)
+{
+    const int8_t *zeros = l->zeros + n;
+
+    if ((uint64_t)ix >= (uint64_t)l->w)
+        return column_of((struct rows){zeros, zeros, zeros});
+    return column_of(
+        (struct rows){l->from.top + n + ix * l->top, l->from.mid + n + ix * l->mid, l->from.low + n + ix * l->low});
+}
+
+static inline __m256i add_column(struct column c, __m256i upper, __m256i lower)
+{
+    return _mm256_add_epi32(_mm256_madd_epi16(c.upper, upper), _mm256_madd_epi16(c.lower, lower));
+}
+
+/* Eight channels from n on of `count` pixels, the first of which begins at column ix. w: their packed weights. */
+static inline __attribute__((always_inline)) void sum_columns(const struct line *l, int64_t n, int64_t ix,
+                                                              const int16_t *w, int64_t npad, const int stride,
+                                                              int64_t count, int32_t (*to)[LANES])
+{
+    struct column left = column_at(l, n, ix), mid = left;
+    __m256i k[6];
+
+    for (int t = 0; t < 6; t++)
+        k[t] = finish_load(w + 2 * t * npad);
+    if (stride == 1)
+        mid = column_at(l, n, ix + 1);
+    for (int64_t i = 0; i < count; i++, ix += stride) {
+        __m256i sum = add_column(left, k[0], k[3]);
+        struct column right;
+
+        if (stride == 2)
+            mid = column_at(l, n, ix + 1);
+        right = column_at(l, n, ix + 2);
+        sum = _mm256_add_epi32(sum, add_column(mid, k[1], k[4]));
+        sum = _mm256_add_epi32(sum, add_column(right, k[2], k[5]));
+        _mm256_storeu_si256((__m256i *)(void *)to[i], sum);
+        left = stride == 1 ? mid : right;
+        mid = right;
+    }
+}
+
+static struct line line_of(const struct job *j, int64_t line)
+{
+    const struct npu_int8_conv *g = j->g;
+    const int64_t top = line % g->oh * j->a->stride - j->a->pad_top;
+    const int8_t *x = j->x + line / g->oh * g->h * g->w * g->cin, *row[3];
+    int64_t step[3];
+
+    for (int r = 0; r < 3; r++) {
+        const bool in = top + r >= 0 && top + r < g->h;
+
+        step[r] = in ? g->cin : 0;
+        row[r] = in ? x + (top + r) * g->w * g->cin : j->zeros;
+    }
+    return (struct line){{row[0], row[1], row[2]}, step[0], step[1], step[2], j->zeros, g->w};
+}
+
+/* One line of results, some pixels and sixteen channels at a time. */
+static inline __attribute__((always_inline)) void
+line_by_columns(const struct job *j, const struct finish *f, const uint32_t *offset, int64_t line, const int stride)
+{
+    const struct npu_int8_conv *g = j->g;
+    const struct line l = line_of(j, line);
+    int32_t sums[COLUMN_PIXELS][LANES] __attribute__((aligned(64)));
+
+    for (int64_t ox = 0; ox < g->ow; ox += COLUMN_PIXELS)
+        for (int64_t n = 0; n < g->cout; n += LANES) {
+            const int64_t from = least(n, g->cout - LANES), count = least(COLUMN_PIXELS, g->ow - ox);
+
+            for (int64_t i = 0; i < LANES; i += COLUMN_LANES)
+                sum_columns(&l, from + i, ox * stride - j->a->pad_left, j->w + 2 * (from + i), g->npad, stride, count,
+                            (int32_t(*)[LANES])(sums[0] + i));
+            finish_rows(f, sums[0] + n - from, LANES, offset + n, line * g->ow + ox, count, n,
+                        least(LANES, g->cout - n));
+        }
+}
+
+static __attribute__((noinline)) void line_of_stride_1(const struct job *j, const struct finish *f,
+                                                       const uint32_t *offset, int64_t line)
+{
+    line_by_columns(j, f, offset, line, 1);
+}
+
+static __attribute__((noinline)) void line_of_stride_2(const struct job *j, const struct finish *f,
+                                                       const uint32_t *offset, int64_t line)
+{
+    line_by_columns(j, f, offset, line, 2);
+}
+
+static void line_by_pixels(const struct job *j, const struct finish *f, const uint32_t *offset, int64_t line)
+{
+    const struct npu_int8_conv *g = j->g;
+
+    for (int64_t ox = 0; ox < g->ow; ox += g->mb) {
+        const int64_t count = least(g->mb, g->ow - ox);
+
+        sum_pixels(j, line, ox, count);
+        finish_rows(f, j->sums, g->npad, offset, line * g->ow + ox, count, 0, g->cout);
+    }
+}
+
 /* Arguments as those of conv; scratch of a part: offsets, sums, a row of zero points. */
 void npu_int8_avx2_depthwise(const struct npu_native_call *c, int part, int n_parts)
 {
@@ -163,11 +306,8 @@ void npu_int8_avx2_depthwise(const struct npu_native_call *c, int part, int n_pa
     finish_offsets(&f, 0, g.cout, offset);
     lines = (int64_t)g.n * g.oh;
     for (int64_t line = lines * part / n_parts; line < lines * (part + 1) / n_parts; line++)
-        for (int64_t ox = 0; ox < g.ow; ox += g.mb) {
-            const int64_t count = least(g.mb, g.ow - ox);
-
-            sum_pixels(&j, line, ox, count);
-            finish_rows(&f, j.sums, g.npad, offset, line * g.ow + ox, count, 0, g.cout);
-        }
+        (!npu_int8_goes_by_columns(&g) ? line_by_pixels
+         : f.a->stride == 2            ? line_of_stride_2
+                                       : line_of_stride_1)(&j, &f, offset, line);
 }
 #endif

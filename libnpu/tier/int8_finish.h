@@ -93,67 +93,137 @@ static inline __m256i finish_load(const void *p)
     return _mm256_loadu_si256((const __m256i *)p);
 }
 
-/* What eight columns have in common; shift >= 32, so that the high halves of the products do. */
-struct finish8 {
-    __m256i add, mul, mul_odd, half, res_zero, res_mul;
+/* Shifts where rounding and zero point fit into the high halves of the products; smaller ones take both halves. */
+enum { FINISH_HIGH_LEAST = 33, FINISH_HIGH_MOST = 54 };
+
+/* What all results have in common. round: half a unit and the zero point. */
+struct finish_all {
+    __m256i round, res_zero, res_mul;
     __m128i shift;
 };
 
-static inline struct finish8 finish8_of(const struct finish *f, const uint32_t *offset, int64_t col)
-{
-    const struct npu_qconv_attr *a = f->a;
-    const __m256i mul = finish_load((const int32_t *)f->scale + col);
+/* What eight columns have in common. */
+struct finish8 {
+    __m256i add, mul, mul_odd;
+};
 
-    return (struct finish8){.add = finish_load(offset),
-                            .mul = mul,
-                            .mul_odd = _mm256_srli_epi64(mul, 32),
-                            .half = _mm256_set1_epi64x(INT64_C(1) << (a->shift - 1)),
-                            .res_zero = _mm256_set1_epi32(a->res_zero),
-                            .res_mul = _mm256_set1_epi32(a->res_mul),
-                            .shift = _mm_cvtsi32_si128(a->shift - 32)};
+static inline __attribute__((always_inline)) struct finish_all finish_all_of(const struct npu_qconv_attr *a,
+                                                                             const bool high)
+{
+    const int64_t round = (INT64_C(1) << (a->shift - 1)) + a->y_zero * (INT64_C(1) << a->shift);
+
+    return (struct finish_all){.round = high ? _mm256_set1_epi32((int32_t)(round >> 32)) : _mm256_set1_epi64x(round),
+                               .res_zero = _mm256_set1_epi32(a->res_zero),
+                               .res_mul = _mm256_set1_epi32(a->res_mul),
+                               .shift = _mm_cvtsi32_si128(high ? a->shift - 32 : a->shift)};
 }
 
-/* Eight sums, times their multipliers, shifted: before the zero point. res: of the residual, or NULL. */
-static inline __m256i finish8_sums(const struct finish8 *k, const int32_t *raw, const int8_t *res)
+static inline struct finish8 finish8_of(const struct finish *f, const uint32_t *offset, int64_t col)
+{
+    const __m256i mul = finish_load((const int32_t *)f->scale + col);
+
+    return (struct finish8){finish_load(offset), mul, _mm256_srli_epi64(mul, 32)};
+}
+
+/* The low (0x88) or high (0xdd) halves of the products of columns 0, 2, 4, 6 and 1, 3, 5, 7. */
+#define FINISH_HALVES(even, odd, which)                                                                                \
+    _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(even), _mm256_castsi256_ps(odd), which))
+
+/* Eight results before they are clamped; of each four columns in the order 0, 2, 1, 3. res: of the residual, or NULL.
+ */
+static inline __attribute__((always_inline)) __m256i finish8_sums(const struct finish_all *g, const struct finish8 *k,
+                                                                  const int32_t *raw, const int8_t *res,
+                                                                  const bool high)
 {
     const __m256i s = _mm256_add_epi32(finish_load(raw), k->add);
-    __m256i even = _mm256_add_epi64(_mm256_mul_epi32(s, k->mul), k->half);
-    __m256i odd = _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64(s, 32), k->mul_odd), k->half);
+    __m256i even = _mm256_mul_epi32(s, k->mul), odd = _mm256_mul_epi32(_mm256_srli_epi64(s, 32), k->mul_odd);
+    __m256i top, sign, fits;
 
     if (res) {
         const __m128i q = _mm_loadl_epi64((const __m128i *)(const void *)res);
-        const __m256i r = _mm256_sub_epi32(_mm256_cvtepi8_epi32(q), k->res_zero);
+        const __m256i r = _mm256_sub_epi32(_mm256_cvtepi8_epi32(q), g->res_zero);
 
-        even = _mm256_add_epi64(even, _mm256_mul_epi32(r, k->res_mul));
-        odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(r, 32), k->res_mul));
+        even = _mm256_add_epi64(even, _mm256_mul_epi32(r, g->res_mul));
+        odd = _mm256_add_epi64(odd, _mm256_mul_epi32(_mm256_srli_epi64(r, 32), g->res_mul));
     }
-    return _mm256_sra_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xaa), k->shift);
+    if (high)
+        return _mm256_sra_epi32(_mm256_add_epi32(FINISH_HALVES(even, odd, 0xdd), g->round), g->shift);
+    even = _mm256_add_epi64(even, g->round);
+    odd = _mm256_add_epi64(odd, g->round);
+    top = FINISH_HALVES(even, odd, 0xdd);
+    sign = _mm256_srai_epi32(top, 31);
+    fits = _mm256_cmpeq_epi32(_mm256_sra_epi32(top, _mm_sub_epi32(g->shift, _mm_cvtsi32_si128(1))), sign);
+    even = FINISH_HALVES(_mm256_srl_epi64(even, g->shift), _mm256_srl_epi64(odd, g->shift), 0x88);
+    return _mm256_blendv_epi8(_mm256_xor_si256(sign, _mm256_set1_epi32(INT32_MAX)), even, fits);
 }
 
-/* Rows of eight or, if `both`, sixteen int8 results, ld sums from row to row. */
+/* Rows of eight or, if `both`, sixteen int8 results, ld sums from row to row; two rows at a time. high: by the high
+ * halves alone, see above. */
 static inline __attribute__((always_inline)) void finish_int8_rows(const struct finish *f, const int32_t *raw,
                                                                    int64_t ld, const uint32_t *offset, int64_t at,
-                                                                   int64_t col, int64_t rows, const bool both)
+                                                                   int64_t col, int64_t rows, const bool both,
+                                                                   const bool high)
 {
-    const struct finish8 low = finish8_of(f, offset, col);
-    const struct finish8 high = both ? finish8_of(f, offset + 8, col + 8) : low;
-    const __m256i y_zero = _mm256_set1_epi16(f->a->y_zero);
-    const __m128i lo = _mm_set1_epi8(f->a->lo), hi = _mm_set1_epi8(f->a->hi);
+    const struct finish_all g = finish_all_of(f->a, high);
+    const struct finish8 low8 = finish8_of(f, offset, col), high8 = both ? finish8_of(f, offset + 8, col + 8) : low8;
+    const __m256i order = _mm256_broadcastsi128_si256(
+        _mm_setr_epi8(0, 2, 1, 3, 8, 10, 9, 11, 4, 6, 5, 7, 12, 14, 13, 15)); /* of packed columns */
+    const __m256i lo = _mm256_set1_epi8(f->a->lo), hi = _mm256_set1_epi8(f->a->hi);
 
-    for (int64_t i = 0; i < rows; i++, raw += ld, at += f->g->cout) {
-        const int8_t *res = f->res ? (const int8_t *)f->res + at : NULL;
-        const __m256i a = finish8_sums(&low, raw, res);
-        const __m256i b = both ? finish8_sums(&high, raw + 8, res ? res + 8 : NULL) : a;
-        const __m256i t = _mm256_adds_epi16(_mm256_packs_epi32(a, b), y_zero), q = _mm256_packs_epi16(t, t);
-        __m128i y = _mm_unpacklo_epi32(_mm256_castsi256_si128(q), _mm256_extracti128_si256(q, 1));
-        __m128i *to = (__m128i *)(void *)((int8_t *)f->y + at);
+    for (int64_t i = 0; i < rows; i += 2) {
+        __m256i y[2];
 
-        y = _mm_min_epi8(_mm_max_epi8(y, lo), hi);
-        if (both)
-            _mm_storeu_si128(to, y);
-        else
-            _mm_storel_epi64(to, y);
+        for (int r = 0; r < 2; r++) { /* the last row may come twice */
+            const int64_t row = i + r < rows ? i + r : i;
+            const int8_t *res = f->res ? (const int8_t *)f->res + at + row * f->g->cout : NULL;
+            const __m256i a = finish8_sums(&g, &low8, raw + row * ld, res, high);
+
+            y[r] = _mm256_packs_epi32(a, both ? finish8_sums(&g, &high8, raw + row * ld + 8, res ? res + 8 : NULL, high)
+                                              : a);
+        }
+        y[0] = _mm256_permute4x64_epi64(_mm256_packs_epi16(y[0], y[1]), 0xd8);
+        y[0] = _mm256_shuffle_epi8(_mm256_min_epi8(_mm256_max_epi8(y[0], lo), hi), order);
+        for (int r = 0; r < 2; r++) {
+            const __m128i q = r ? _mm256_extracti128_si256(y[0], 1) : _mm256_castsi256_si128(y[0]);
+            __m128i *to = (__m128i *)(void *)((int8_t *)f->y + at + (i + r < rows ? i + r : i) * f->g->cout);
+
+            if (both)
+                _mm_storeu_si128(to, q);
+            else
+                _mm_storel_epi64(to, q);
+        }
     }
+}
+
+/* All blocks of eight columns of n: how many columns they are. */
+static inline __attribute__((always_inline)) int64_t finish_int8_columns(const struct finish *f, const int32_t *raw,
+                                                                         int64_t ld, const uint32_t *offset, int64_t at,
+                                                                         int64_t col, int64_t rows, int64_t n,
+                                                                         const bool high)
+{
+    int64_t j = 0;
+
+    for (; j + 16 <= n; j += 16)
+        finish_int8_rows(f, raw + j, ld, offset + j, at + j, col + j, rows, true, high);
+    if (j + 8 <= n) {
+        finish_int8_rows(f, raw + j, ld, offset + j, at + j, col + j, rows, false, high);
+        j += 8;
+    }
+    return j;
+}
+
+static __attribute__((noinline)) int64_t finish_by_high(const struct finish *f, const int32_t *raw, int64_t ld,
+                                                        const uint32_t *offset, int64_t at, int64_t col, int64_t rows,
+                                                        int64_t n)
+{
+    return finish_int8_columns(f, raw, ld, offset, at, col, rows, n, true);
+}
+
+static __attribute__((noinline)) int64_t finish_by_both(const struct finish *f, const int32_t *raw, int64_t ld,
+                                                        const uint32_t *offset, int64_t at, int64_t col, int64_t rows,
+                                                        int64_t n)
+{
+    return finish_int8_columns(f, raw, ld, offset, at, col, rows, n, false);
 }
 
 static inline __m256 finish_residual8(const struct finish *f, int64_t at)
@@ -194,13 +264,12 @@ static inline void finish_rows(const struct finish *f, const int32_t *raw, int64
     int64_t j = 0;
 
 #ifdef __AVX2__
-    for (; j + 16 <= n && f->a->out_int8 && f->a->shift >= 32; j += 16)
-        finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows, true);
-    for (; j + 8 <= n && (!f->a->out_int8 || f->a->shift >= 32); j += 8)
-        if (f->a->out_int8)
-            finish_int8_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows, false);
-        else
-            finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
+    if (f->a->out_int8 && f->a->shift < FINISH_HIGH_LEAST)
+        j = finish_by_both(f, raw, ld, offset, m * f->g->cout + col, col, rows, n);
+    else if (f->a->out_int8 && f->a->shift <= FINISH_HIGH_MOST)
+        j = finish_by_high(f, raw, ld, offset, m * f->g->cout + col, col, rows, n);
+    for (; j + 8 <= n && !f->a->out_int8; j += 8)
+        finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
 #endif
     for (; j < n; j += 8)
         for (int64_t i = 0, count = n - j < 8 ? n - j : 8; i < rows; i++) {

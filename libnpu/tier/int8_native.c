@@ -53,18 +53,40 @@ size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_in
                                        : (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
-/* Result rows at a time and shares of the columns, so that every thread has something to do. */
+/* What the busiest thread computes with mb rows at a time: rows times blocks of columns. */
+static int64_t busiest(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t mb, int32_t *ret_slices)
+{
+    const int64_t total = (int64_t)g->n * g->oh * g->ow, units = (total + mb - 1) / mb, blocks = g->npad / k->n_step;
+    const int64_t shares = (g->parts + units - 1) / units, rounds = (units + g->parts - 1) / g->parts;
+
+    *ret_slices = (int32_t)(shares < blocks ? shares : blocks);
+    if (shares > 1)
+        return (mb < total ? mb : total) * ((blocks + *ret_slices - 1) / *ret_slices);
+    if ((units - 1) % g->parts == 0) /* one thread alone has the last rows, which are fewer */
+        return ((rounds - 1) * mb + total - (units - 1) * mb) * blocks;
+    return rounds * mb * blocks;
+}
+
+/* Result rows at a time, many if they share out well, and shares of the columns. */
 static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
 {
     const int64_t total = (int64_t)g->n * g->oh * g->ow, least = round_up(48, k->rows);
+    int64_t mb = NPU_INT8_MOST_ROWS / k->rows * k->rows, best;
+    int32_t slices;
 
-    g->mb = (int32_t)round_up(96, k->rows);
-    while (g->mb > least && ((int64_t)g->mb * g->kpad * k->term_bytes > ROWS_BYTES ||
-                             (total + g->mb - 1) / g->mb < 2 * (int64_t)g->parts))
-        g->mb -= k->rows;
-    g->slices = 1;
-    while (g->slices < g->npad / k->n_step && (total + g->mb - 1) / g->mb * g->slices < g->parts)
-        g->slices++;
+    while (mb > least && (mb * g->kpad * k->term_bytes > ROWS_BYTES || mb - k->rows >= total))
+        mb -= k->rows;
+    g->mb = (int32_t)mb;
+    best = busiest(g, k, mb, &g->slices);
+    while ((mb -= k->rows) >= least) {
+        const int64_t work = busiest(g, k, mb, &slices);
+
+        if (work * 50 < best * 49) {
+            best = work;
+            g->mb = (int32_t)mb;
+            g->slices = slices;
+        }
+    }
 }
 
 /* Tiles at a time, and shares of the columns. */
@@ -106,6 +128,8 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
     } else if (way == NPU_INT8_PLAIN) {
         divide_work(&g, k);
     } else { /* pixels at a time: their sums are read again at once */
+        if (d->kh == 3 && d->kw == 3 && d->stride <= 2 && d->cout >= 16)
+            g.kpad = NPU_INT8_COLUMN_TERMS;
         g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);
         g.slices = 1;
         g.parts = (int32_t)(d->n * d->oh < parts ? d->n * d->oh : parts);

@@ -31,7 +31,7 @@ struct npu_int8_kernels {
     /* These may be NULL. One channel a group, up to NPU_INT8_TAPS taps; 3 x 3 taps, stride 1, by Winograd's tiles. */
     npu_native_fn *depthwise_pack, *depthwise, *winograd_pack, *winograd;
 };
-enum { NPU_INT8_TAPS = 49, NPU_INT8_WINOGRAD_CIN = 1792 };
+enum { NPU_INT8_MOST_ROWS = 102, NPU_INT8_TAPS = 49, NPU_INT8_COLUMN_TERMS = 12, NPU_INT8_WINOGRAD_CIN = 1792 };
 /* Ways to compute a convolution. */
 enum npu_int8_way { NPU_INT8_PLAIN, NPU_INT8_DEPTHWISE, NPU_INT8_WINOGRAD };
 extern const struct npu_int8_kernels npu_int8_amx_emulated, npu_vnni512_emulated, npu_vnni256_emulated,
@@ -44,6 +44,11 @@ const struct npu_int8_kernels *npu_int8_avx2_hardware(void);
 
 /* Can these kernels go by Winograd's tiles, and are the tiles worth it? */
 bool npu_int8_suits_winograd(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d);
+/* Does a convolution with one channel a group take its 3 x 3 taps by columns (int8_avx2_depthwise.c)? */
+static inline bool npu_int8_goes_by_columns(const struct npu_int8_conv *g)
+{
+    return g->kh == 3 && g->kw == 3 && g->kpad == NPU_INT8_COLUMN_TERMS;
+}
 size_t npu_int8_packed_bytes(const struct npu_int8_conv *g, enum npu_int8_way way);
 /* Scratch memory of a part. */
 size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, enum npu_int8_way way);

@@ -14,7 +14,7 @@
  */
 #include "libnpu/tier/int8_finish.h"
 
-enum { PANEL = 16, MOST_ROWS = 96 };
+enum { PANEL = 16 };
 
 static inline int64_t least(int64_t a, int64_t b)
 {
@@ -75,20 +75,65 @@ static inline void put_zero(UNIT_TERM *to, int zero, int64_t n)
         to[i] = TERM(zero);
 }
 
-/* What result row m sums over; `zero` stands for what is outside the picture. */
-static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a, const int8_t *x, int64_t m, int zero,
-                   UNIT_TERM *to)
+#ifdef UNIT_PUT16
+/* All kernel rows, where the window and sixteen bytes at the end of each are inside; false where not. */
+static inline bool gather_inside(const struct npu_int8_conv *g, const int8_t *x, const int8_t *end, int64_t top,
+                                 int64_t left, UNIT_TERM *to)
 {
-    const int64_t ox = m % g->ow, oy = m / g->ow % g->oh, run = (int64_t)g->kw * g->cin;
-    const int64_t left = ox * a->stride - a->pad_left;
+    const int64_t run = (int64_t)g->kw * g->cin, line = (int64_t)g->w * g->cin;
+    const int8_t *from = x + top * line + left * g->cin;
+
+    if (top < 0 || top + g->kh > g->h || left < 0 || left + g->kw > g->w ||
+        end - from < (g->kh - 1) * line + (run + 15) / 16 * 16)
+        return false;
+    for (int64_t ky = 0; ky < g->kh; ky++, to += run, from += line)
+        for (int64_t i = 0; i < run; i += 16)
+            UNIT_PUT16(to + i, from + i);
+    return true;
+}
+#endif
+
+/* A pixel of the result. */
+struct pixel {
+    int64_t picture, oy, ox;
+};
+
+static struct pixel pixel_of(const struct npu_int8_conv *g, int64_t m)
+{
+    return (struct pixel){m / g->ow / g->oh, m / g->ow % g->oh, m % g->ow};
+}
+
+static inline void go_on(const struct npu_int8_conv *g, struct pixel *p)
+{
+    if (++p->ox < g->ow)
+        return;
+    p->ox = 0;
+    if (++p->oy < g->oh)
+        return;
+    p->oy = 0;
+    p->picture++;
+}
+
+/* What a result sums over; `zero` stands for what is outside the picture. */
+static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a, const int8_t *x,
+                   const struct pixel *p, int zero, UNIT_TERM *to)
+{
+    const int64_t run = (int64_t)g->kw * g->cin, left = p->ox * a->stride - a->pad_left;
     const int64_t from = least(left < 0 ? -left : 0, g->kw) * g->cin, in = least(g->w - left, g->kw);
     const int64_t end = in * g->cin < from ? from : in * g->cin;
     const UNIT_TERM *row = to;
     const int8_t *x_end = x + (int64_t)g->n * g->h * g->w * g->cin;
 
-    x += m / g->ow / g->oh * g->h * g->w * g->cin;
+    x += p->picture * g->h * g->w * g->cin;
+#ifdef UNIT_PUT16
+    if (gather_inside(g, x, x_end, p->oy * a->stride - a->pad_top, left, to)) {
+        for (int64_t k = g->kh * run; k < g->kpad; k++)
+            to[k] = 0;
+        return;
+    }
+#endif
     for (int64_t ky = 0; ky < g->kh; ky++, to += run) {
-        const int64_t iy = oy * a->stride + ky - a->pad_top;
+        const int64_t iy = p->oy * a->stride + ky - a->pad_top;
 
         if (iy < 0 || iy >= g->h) {
             put_zero(to, zero, run);
@@ -98,7 +143,8 @@ static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a
         put(to + from, x + (iy * g->w + left) * g->cin + from, end - from, x_end);
         put_zero(to + end, zero, run - end);
     }
-    memset(to, 0, sizeof *to * (size_t)(g->kpad - (to - row))); /* weights are 0 there */
+    for (UNIT_TERM *pad_end = to + (g->kpad - (to - row)); to < pad_end; to++)
+        *to = 0; /* weights are 0 there */
 }
 
 /* Is result row m row m of the input? */
@@ -107,11 +153,21 @@ static bool is_product(const struct npu_int8_conv *g, const struct npu_qconv_att
     return g->kh * g->kw == 1 && a->stride <= 1 && g->oh == g->h && g->ow == g->w && a->pad_top + a->pad_left == 0;
 }
 
-static void put_pixel(const struct npu_int8_conv *g, const int8_t *x, int64_t m, UNIT_TERM *to)
+/* Pixels m .. m + n - 1. */
+static void put_pixels(const struct npu_int8_conv *g, const int8_t *x, int64_t m, int64_t n, UNIT_TERM *to)
 {
-    put(to, x + m * g->cin, g->cin, x + (int64_t)g->n * g->h * g->w * g->cin);
-    for (int64_t k = g->cin; k < g->kpad; k++)
-        to[k] = 0; /* weights are 0 there */
+    const int8_t *end = x + (int64_t)g->n * g->h * g->w * g->cin;
+
+    x += m * g->cin;
+    if (g->kpad == g->cin) {
+        put(to, x, n * g->cin, end);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++, to += g->kpad) {
+        put(to, x + i * g->cin, g->cin, end);
+        for (int64_t k = g->cin; k < g->kpad; k++)
+            to[k] = 0; /* weights are 0 there */
+    }
 }
 
 /* ---- a unit of work: rows m0 .. m0 + mn - 1, one share of the columns ---- */
@@ -120,15 +176,15 @@ static void conv_unit(const struct finish *f, const int8_t *x, const int8_t *pac
 {
     const struct npu_int8_conv *g = f->g;
     const int64_t blocks = g->npad / UNIT_COLS, b1 = blocks * (slice + 1) / g->slices;
-    const bool in_place = is_product(g, f->a);
-    int32_t sums[MOST_ROWS][UNIT_COLS] __attribute__((aligned(64)));
+    struct pixel at = pixel_of(g, m0);
+    int32_t sums[NPU_INT8_MOST_ROWS][UNIT_COLS] __attribute__((aligned(64)));
     uint32_t offset[UNIT_COLS];
 
-    for (int64_t i = 0; i < mn; i++)
-        if (in_place)
-            put_pixel(g, x, m0 + i, rows + i * g->kpad);
-        else
-            gather(g, f->a, x, m0 + i, zero, rows + i * g->kpad);
+    if (is_product(g, f->a))
+        put_pixels(g, x, m0, mn, rows);
+    else
+        for (int64_t i = 0; i < mn; i++, go_on(g, &at))
+            gather(g, f->a, x, &at, zero, rows + i * g->kpad);
     for (int64_t b = blocks * slice / g->slices; b < b1; b++) {
         const int8_t *w = packed + b * UNIT_COLS * g->kpad;
 
