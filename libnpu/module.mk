@@ -14,7 +14,7 @@ npu_kernels := scale
 npu_kernels += unary erf binary reduce copy
 npu_kernels += layer_norm batch_norm loss optim
 npu_kernels += pool resize softmax prelu
-npu_kernels += tile gemm conv2d attention quantise qconv2d subgroup subgroup_gemm
+npu_kernels += builtin tile gemm conv2d attention quantise qconv2d subgroup subgroup_gemm
 npu_kernels += exact exact_rows exact_matrix exact_attention
 
 npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain file graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
@@ -27,7 +27,7 @@ CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev
 # Native matrix tiers.
 npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/int_dot
 npu_tiers += tier/bf16_amx_emulated tier/bf16_amx_hw tier/bf16_dot_emulated tier/bf16_dot_hw
-npu_tiers += tier/report tier/subgroup tier/subgroup_lower
+npu_tiers += tier/builtin tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
 npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test

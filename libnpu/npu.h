@@ -57,8 +57,9 @@ struct npu_dev_info {
     char why_not[256]; /* why a device can't be used, with the remedy; "" if usable */
     int compute_units;
     uint64_t memory_bytes;
-    char extensions[4096]; /* OpenCL extensions, space separated; "" otherwise */
-    char tiers[256];       /* matrix tiers that may serve here, best first, space separated: "amx-bf16 vec16" */
+    char extensions[4096];       /* OpenCL extensions, space separated; "" otherwise */
+    char built_in_kernels[1024]; /* kernels that the OpenCL driver brings along, separated by semicolons */
+    char tiers[256];             /* matrix tiers that may serve here, best first, space separated: "amx-bf16 vec16" */
 };
 
 /* Looks for devices: OpenCL through the ICD loader, the kernel's accel and drm nodes, and `ref`, which is always there.

@@ -100,6 +100,7 @@ struct npu_traits {
     float product_error; /* of a matrix product, as a share of its largest result; 0: that of f32 */
     bool int_dot;        /* the integer dot product extension is there and passed its self-test */
     unsigned subgroup;   /* sub-group products that passed theirs (libnpu/tier/subgroup.h) */
+    bool builtin;        /* the driver's own kernel for products did (libnpu/tier/builtin.h) */
 };
 
 enum npu_arg_kind { NPU_ARG_VAL, NPU_ARG_SCRATCH, NPU_ARG_PACKED, NPU_ARG_I32, NPU_ARG_F32, NPU_ARG_LOCAL };

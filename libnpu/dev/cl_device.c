@@ -7,6 +7,7 @@
 #include "libnpu/dev/cl.h"
 #include "libnpu/dev/cl_list.h"
 #include "libnpu/dev/cpu.h"
+#include "libnpu/tier/builtin.h"
 #include "libnpu/tier/int_dot.h"
 #include "libnpu/tier/subgroup.h"
 #include "libnpu/tune.h"
@@ -146,7 +147,8 @@ static void check_usable(cl_platform_id p, cl_device_id d, struct npu_dev_info *
     if (!available)
         strcpy(i->why_not, "the driver says that the device is not available");
     else if (!compiler)
-        strcpy(i->why_not, "the driver has no compiler for this device; libnpu needs one");
+        snprintf(i->why_not, sizeof i->why_not, "the driver has no compiler for this device; libnpu needs one%s",
+                 i->built_in_kernels[0] ? ", its built-in kernels do not make a network" : "");
     else if (!little)
         strcpy(i->why_not, "the device is big-endian");
     else if (is_pocl(p) && !in_path("ld"))
@@ -189,6 +191,7 @@ static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_foun
     get_text(d, CL_DRIVER_VERSION, driver, sizeof driver);
     snprintf(i->driver, sizeof i->driver, "%s, %s", platform, driver);
     get_text(d, CL_DEVICE_EXTENSIONS, i->extensions, sizeof i->extensions);
+    get_text(d, CL_DEVICE_BUILT_IN_KERNELS, i->built_in_kernels, sizeof i->built_in_kernels);
     clGetDeviceInfo(d, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
     i->kind = kind_of(d);
     i->compute_units = (int)get_uint(d, CL_DEVICE_MAX_COMPUTE_UNITS);
@@ -395,6 +398,7 @@ int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct n
     d->base.tune = npu_tune_new(c->cache_dir, d->identity, d->base.traits.compute_units);
     npu_int_dot_test(&d->base);
     npu_subgroup_test(&d->base);
+    npu_builtin_test(&d->base);
     *ret_dev = &d->base;
     return 0;
 }

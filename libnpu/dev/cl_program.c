@@ -3,6 +3,7 @@
 
 #include "libnpu/dev/cl.h"
 #include "libnpu/kernels.h"
+#include "libnpu/tier/builtin.h"
 
 static const char *kernel_text(const char *name)
 {
@@ -10,6 +11,14 @@ static const char *kernel_text(const char *name)
         if (strcmp(s->name, name) == 0)
             return s->text;
     return NULL;
+}
+
+/* The kernel that a launch's source names if it is one of the driver's own, else NULL. */
+static const char *builtin_name(const char *source)
+{
+    const size_t n = strlen(NPU_BUILTIN_SOURCE);
+
+    return strncmp(source, NPU_BUILTIN_SOURCE, n) == 0 ? source + n : NULL;
 }
 
 /* lib.clh and the file, with its lines `#include "name.clh"` replaced by those texts (one level). NULL: no memory. */
@@ -49,6 +58,10 @@ static int make_options(const struct cl_dev *d, const struct npu_plan *p, const 
     char only[80];
     int k = 0;
 
+    if (builtin_name(l->source)) {
+        buf[0] = '\0';
+        return 0;
+    }
     snprintf(only, sizeof only, "def K_%s\n", l->entry);
     if (text && strstr(text, only))
         n += (size_t)snprintf(buf + n, size - n, " -DK_%s", l->entry);
@@ -93,6 +106,23 @@ static char *build_log(const struct cl_dev *d, cl_program prog)
     if (log)
         clGetProgramBuildInfo(prog, d->id, CL_PROGRAM_BUILD_LOG, n, log, NULL);
     return log;
+}
+
+/* Drivers may not let such programs be built, as nothing of them is to be compiled. */
+static int build_builtin(struct cl_dev *d, struct cl_prog *g)
+{
+    cl_int e;
+
+    g->saved = true; /* it has no binary */
+    g->prog = clCreateProgramWithBuiltInKernels(d->context, 1, &d->id, builtin_name(g->source), &e);
+    if (!g->prog)
+        return e == CL_INVALID_VALUE ? -ENOEXEC : cl_errno(e);
+    e = clBuildProgram(g->prog, 1, &d->id, "", NULL, NULL);
+    if (e == CL_SUCCESS || e == CL_INVALID_OPERATION)
+        return 0;
+    clReleaseProgram(g->prog);
+    g->prog = NULL;
+    return e == CL_BUILD_PROGRAM_FAILURE ? -ENOEXEC : cl_errno(e);
 }
 
 static int build(struct cl_dev *d, struct cl_prog *g)
@@ -177,7 +207,7 @@ static void *build_main(void *arg)
             continue;
         g->building = true;
         pthread_mutex_unlock(&d->lock);
-        r = build(d, g);
+        r = builtin_name(g->source) ? build_builtin(d, g) : build(d, g);
         pthread_mutex_lock(&d->lock);
         g->building = false;
         g->status = r;
@@ -191,6 +221,8 @@ static int check_built(struct npu_plan *p, const struct cl_prog *g)
 {
     if (g->status == 0)
         return 0;
+    if (builtin_name(g->source))
+        return npu_plan_fail(p, g->status, "built-in kernel %s: %s", builtin_name(g->source), strerror(-g->status));
     if (g->status == -ENOENT)
         return npu_plan_fail(p, -ENOENT, "kernels/%s.cl is not in this build", g->source);
     return npu_plan_fail(p, g->status, "kernels/%s.cl (%s): %s", g->source, g->options,

@@ -4,6 +4,7 @@
 #include "libnpu/op/util.h"
 #include "libnpu/tier/avx2.h"
 #include "libnpu/tier/bf16_native.h"
+#include "libnpu/tier/builtin.h"
 #include "libnpu/tier/subgroup.h"
 
 static void common_args(struct npu_launch *k, const struct npu_node *n, const struct npu_matmul_dims *d)
@@ -212,7 +213,8 @@ int npu_matmul_lower(const struct npu_node *n, struct npu_lower *l)
 
     if (d.batch == 0 || d.m == 0 || d.n == 0)
         return 0;
-    if (npu_subgroup_lower(n, l, &d) == 0 || lower_bf16(n, l, &d) == 0 || lower_avx2(n, l, &d) == 0)
+    if (npu_builtin_lower(n, l, &d) == 0 || npu_subgroup_lower(n, l, &d) == 0 || lower_bf16(n, l, &d) == 0 ||
+        lower_avx2(n, l, &d) == 0)
         return 0;
     if (!npu_mat_blocked(npu_lower_traits(l)))
         lower_any(n, l, &d);

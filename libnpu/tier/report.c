@@ -3,6 +3,7 @@
 #include "libnpu/dev/cpu.h"
 #include "libnpu/tier/avx2.h"
 #include "libnpu/tier/bf16_native.h"
+#include "libnpu/tier/builtin.h"
 #include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/int8_native.h"
 #include "libnpu/tier/subgroup.h"
@@ -76,6 +77,8 @@ static const char *why_not_native(const struct npu_traits *t, const char *name, 
     return why ? why : npu_int8_usable(k, t, buf, size) ? NULL : buf;
 }
 
+#define IMG_MATRIX "cl_img_matrix_multiply"
+
 /* Is there anything to say of this tier on such a device? */
 static bool concerns(const struct npu_dev *d, const char *name)
 {
@@ -90,6 +93,11 @@ static bool concerns(const struct npu_dev *d, const char *name)
                 return true;
         return false;
     }
+    if (starts_with(name, "builtin"))
+        return strcmp(name, npu_builtin_tier()) == 0 &&
+               (strstr(name, "-emulated") || d->info.built_in_kernels[0] || t->kind == NPU_KIND_NPU);
+    if (strcmp(name, "img-matrix") == 0)
+        return t->kind == NPU_KIND_GPU || strstr(d->info.extensions, IMG_MATRIX);
     if (strstr(name, "-emulated")) {
         const struct npu_int8_kernels *k = int8_kernels(name);
         const struct npu_bf16_kernels *b = bf16_kernels(name);
@@ -131,6 +139,11 @@ static void describe(struct npu_dev *d, const char *name, struct npu_tier_info *
                                                                        : "cl_khr_integer_dot_product is not advertised";
     else if (starts_with(name, "subgroup-"))
         why = npu_subgroup_why_not(d, name, buf, sizeof buf);
+    else if (starts_with(name, "builtin"))
+        why = npu_builtin_why_not(d, buf, sizeof buf);
+    else if (strcmp(name, "img-matrix") == 0)
+        why = strstr(d->info.extensions, IMG_MATRIX) ? IMG_MATRIX " has no kernel here: its functions are not published"
+                                                     : IMG_MATRIX " is not advertised";
     ret->passed = !why;
     if (why)
         snprintf(ret->why, sizeof ret->why, "%s", why);

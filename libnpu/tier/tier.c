@@ -18,6 +18,8 @@ static const char *const names[] = {
     "avx2-int8-emulated",
     "avx2",
     "exact-avx2",
+    "builtin",
+    "builtin-emulated",
     "subgroup-intel16",
     "subgroup-intel16-emulated",
     "subgroup-intel8",
@@ -32,6 +34,7 @@ static const char *const names[] = {
     "exact",
     "int8-vec8",
     "int8-depthwise",
+    "img-matrix",
     "portable",
     "int8-portable",
     NULL,
@@ -68,6 +71,7 @@ struct npu_traits npu_tier_traits(const struct npu_traits *t, const char *only)
     else if (strcmp(only, "portable") == 0 || strcmp(only, "int8-portable") == 0)
         to.vec_f32 = 1;
     to.int_dot = t->int_dot && strncmp(only, "int8-dot", 8) == 0;
+    to.builtin = t->builtin && strncmp(only, "builtin", 7) == 0;
     to.subgroup = strncmp(only, "subgroup-", 9) == 0 ? t->subgroup : 0;
     return to;
 }

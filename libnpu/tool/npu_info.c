@@ -68,6 +68,7 @@ static void print_json(npu_ctx *c)
         printf("\"compute_units\": %d, \"memory_bytes\": %llu, ", d.compute_units, (unsigned long long)d.memory_bytes);
         json_text("tiers", d.tiers, ", ");
         print_tiers_json(c, &d);
+        json_text("built_in_kernels", d.built_in_kernels, ", ");
         json_text("extensions", d.extensions, "}");
     }
     printf("\n]}\n");
@@ -78,8 +79,8 @@ static void print_words(const char *heading, const char *words)
 {
     int column = printf("    %-12s", heading), at_start = column;
 
-    for (words += strspn(words, " "); *words; words += strspn(words, " ")) {
-        const int n = (int)strcspn(words, " ");
+    for (words += strspn(words, " ;"); *words; words += strspn(words, " ;")) {
+        const int n = (int)strcspn(words, " ;");
 
         if (column > at_start && column + 1 + n > 100)
             column = printf("\n    %-12s", "") - 1;
@@ -119,6 +120,8 @@ static void print_device(npu_ctx *c, const struct npu_dev_info *d, bool is_defau
     printf("    %-12s%s\n    %-12s%s\n", "name", d->name, "driver", d->driver);
     if (d->node[0])
         printf("    %-12s%s\n", "node", d->node);
+    if (d->built_in_kernels[0])
+        print_words("built-in", d->built_in_kernels);
     if (!d->usable)
         return;
     printf("    %-12s%d compute unit%s, %.1f GiB of memory\n", "size", d->compute_units,

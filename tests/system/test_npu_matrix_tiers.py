@@ -68,6 +68,14 @@ def wrong_subgroups_are_refused():
     tier(PRODUCTS[:1] + QUANTISED[:1], env={"NPU_SUBGROUP": "broken"})
 
 
+def emulated_built_in_product():
+    tier(PRODUCTS[:1], env={"NPU_BUILTIN": "emulate"})
+
+
+def wrong_built_in_product_is_refused():
+    tier(PRODUCTS[:1], "--f32", env={"NPU_BUILTIN": "broken"})
+
+
 def int8_portable():
     tier(QUANTISED, "--f32", env={"NPU_MAT_PORTABLE": "1"})
 
@@ -81,4 +89,4 @@ def wrong_dot_products_are_refused():
 
 
 tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_avx512_bf16, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
-         emulated_subgroups, wrong_subgroups_are_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])
+         emulated_subgroups, wrong_subgroups_are_refused, emulated_built_in_product, wrong_built_in_product_is_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

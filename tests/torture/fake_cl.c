@@ -28,10 +28,8 @@ struct object {
     } arg[MAX_ARGS];
 };
 
-struct fake_cl fake_cl = {.n_devices = 1,
-                          .device = {{CL_DEVICE_TYPE_CPU, FAKE_CL_NO_PCI, {0}}},
-                          .driver_version = "1",
-                          .run_status = CL_COMPLETE};
+struct fake_cl fake_cl = {
+    .n_devices = 1, .device = {{.type = CL_DEVICE_TYPE_CPU}}, .driver_version = "1", .run_status = CL_COMPLETE};
 
 static char platform_tag, device_tag[FAKE_CL_DEVICES];
 
@@ -153,7 +151,6 @@ static cl_int device_number(cl_device_info what, size_t size, void *to, size_t *
         uint64_t value;
     } known[] = {
         {CL_DEVICE_AVAILABLE, sizeof(cl_bool), CL_TRUE},
-        {CL_DEVICE_COMPILER_AVAILABLE, sizeof(cl_bool), CL_TRUE},
         {CL_DEVICE_ENDIAN_LITTLE, sizeof(cl_bool), CL_TRUE},
         {CL_DEVICE_MAX_COMPUTE_UNITS, sizeof(cl_uint), 2},
         {CL_DEVICE_NATIVE_VECTOR_WIDTH_FLOAT, sizeof(cl_uint), 8},
@@ -206,8 +203,14 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *t
         return answer_text("OpenCL 3.0", size, to, ret_size);
     case CL_DRIVER_VERSION:
         return answer_text(fake_cl.driver_version, size, to, ret_size);
+    case CL_DEVICE_BUILT_IN_KERNELS:
+        return fake_cl.device[i].built_in_kernels ? answer_text(fake_cl.device[i].built_in_kernels, size, to, ret_size)
+                                                  : CL_INVALID_VALUE;
+    case CL_DEVICE_COMPILER_AVAILABLE:
+        return answer(&(cl_bool){!fake_cl.device[i].has_no_compiler}, sizeof(cl_bool), size, to, ret_size);
     case CL_DEVICE_EXTENSIONS:
-        return answer_text("cl_khr_fake", size, to, ret_size);
+        return answer_text(fake_cl.device[i].extensions ? fake_cl.device[i].extensions : "cl_khr_fake", size, to,
+                           ret_size);
     default:
         return what >= PCI_BUS_ID_NV ? device_pci(i, what, size, to, ret_size)
                                      : device_number(what, size, to, ret_size);
@@ -335,6 +338,22 @@ cl_program clCreateProgramWithBinary(cl_context c, cl_uint n, const cl_device_id
     return made(o, CL_SUCCESS, e);
 }
 
+/* Any name of one of the devices' lists is taken. */
+cl_program clCreateProgramWithBuiltInKernels(cl_context c, cl_uint n, const cl_device_id *d, const char *names,
+                                             cl_int *e)
+{
+    const char *list = fake_cl.device[(char *)d[0] - device_tag].built_in_kernels;
+    struct object *o;
+
+    if (fails(__func__))
+        return made(NULL, CL_OUT_OF_HOST_MEMORY, e);
+    if (!list || !strstr(list, names))
+        return made(NULL, CL_INVALID_VALUE, e);
+    o = new_object((void *)c);
+    o->text = copy_text(names, strlen(names));
+    return made(o, CL_SUCCESS, e);
+}
+
 cl_int clBuildProgram(cl_program p, cl_uint n, const cl_device_id *d, const char *options,
                       void(CL_CALLBACK *notify)(cl_program, void *), void *arg)
 {
@@ -395,6 +414,26 @@ cl_int clSetKernelArg(cl_kernel k, cl_uint i, size_t size, const void *value)
     return CL_SUCCESS;
 }
 
+/* c [m, n] = a [m, k] b [k, n] of the rows and columns of the grid */
+static void product(const struct object *k, const size_t *global)
+{
+    const float *a = (const float *)(void *)memory_of(k->arg[0].mem),
+                *b = (const float *)(void *)memory_of(k->arg[1].mem);
+    float *c = (float *)(void *)memory_of(k->arg[2].mem);
+    int32_t n, depth;
+
+    memcpy(&n, &k->arg[4].f, sizeof n);
+    memcpy(&depth, &k->arg[5].f, sizeof depth);
+    for (size_t y = 0; y < global[1]; y++)
+        for (size_t x = 0; x < global[0]; x++) {
+            float sum = fake_cl.multiplies_wrongly ? 1.0f : 0.0f;
+
+            for (int32_t i = 0; i < depth; i++)
+                sum += a[y * (size_t)depth + (size_t)i] * b[(size_t)i * (size_t)n + x];
+            c[y * (size_t)n + x] = sum;
+        }
+}
+
 cl_int clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint dims, const size_t *offset, const size_t *global,
                               const size_t *local, cl_uint n_wait, const cl_event *wait, cl_event *ret_event)
 {
@@ -402,6 +441,8 @@ cl_int clEnqueueNDRangeKernel(cl_command_queue q, cl_kernel k, cl_uint dims, con
 
     if (fails(__func__))
         return CL_OUT_OF_RESOURCES;
+    if (strcmp(o->text, "pocl.sgemm.local.f32") == 0)
+        product(o, global);
     if (strcmp(o->text, "scale") == 0) {
         const float *x = (const float *)(void *)memory_of(o->arg[0].mem);
         float *y = (float *)(void *)memory_of(o->arg[1].mem);

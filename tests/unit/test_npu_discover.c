@@ -129,6 +129,157 @@ static void what_a_device_calls_itself(void **state)
     }
 }
 
+/* ---- built-in kernels ---- */
+#define PRODUCT "pocl.sgemm.local.f32"
+
+static int six(const char *entry)
+{
+    return strcmp(entry, PRODUCT) == 0 ? 6 : 0;
+}
+
+static int no_such(const char *entry)
+{
+    return 2;
+}
+
+/* The second device, opened; a tier's verdict. */
+static npu_dev *open_second(const char *tier, npu_ctx **ret_ctx, struct npu_tier_info *ret_tier)
+{
+    npu_dev *d = NULL;
+
+    fake_cl.n_devices = 2;
+    assert_int_equal(npu_ctx_new("", ret_ctx), 0);
+    assert_int_equal(npu_dev_open(*ret_ctx, "cl1", &d), 0);
+    for (int i = 0; npu_dev_tier(d, i, ret_tier) == 0; i++)
+        if (strcmp(ret_tier->name, tier) == 0)
+            return d;
+    fail_msg("no tier %s", tier);
+    return d;
+}
+
+static void a_device_without_compiler_says_what_it_has(void **state)
+{
+    struct npu_dev_info info;
+    npu_ctx *c;
+
+    fake_cl.n_devices = 2;
+    fake_cl.device[1].type = CL_DEVICE_TYPE_CUSTOM;
+    fake_cl.device[1].has_no_compiler = true;
+    fake_cl.device[1].built_in_kernels = "pocl.add.i8;" PRODUCT;
+    assert_int_equal(npu_ctx_new("", &c), 0);
+    assert_int_equal(npu_ctx_device(c, 1, &info), 0);
+    assert_false(info.usable);
+    assert_string_equal(info.built_in_kernels, "pocl.add.i8;" PRODUCT);
+    assert_non_null(strstr(info.why_not, "no compiler"));
+    assert_non_null(strstr(info.why_not, "built-in kernels"));
+    npu_ctx_free(c);
+    fake_cl.device[1].has_no_compiler = false;
+    fake_cl.device[1].built_in_kernels = NULL;
+    assert_int_equal(npu_ctx_new("", &c), 0);
+    assert_int_equal(npu_ctx_device(c, 1, &info), 0);
+    assert_true(info.usable);
+    assert_string_equal(info.built_in_kernels, "");
+    npu_ctx_free(c);
+}
+
+/* Only what is listed, builds and computes a product may serve. */
+static void built_in_kernels_are_not_believed(void **state)
+{
+    static const struct {
+        const char *kernels, *why;
+        int (*n_args)(const char *);
+        bool wrong;
+    } cases[] = {{NULL, "no built-in kernels", six, false},
+                 {"pocl.add.i8;x." PRODUCT ";" PRODUCT ".b", "no product", six, false},
+                 {"a;" PRODUCT, "does not build or run", no_such, false},
+                 {PRODUCT ";b", "wrong results", six, true}};
+    struct npu_tier_info t;
+    npu_ctx *c;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        fake_cl.n_args = cases[i].n_args;
+        fake_cl.multiplies_wrongly = cases[i].wrong;
+        fake_cl.device[1].type = CL_DEVICE_TYPE_ACCELERATOR;
+        fake_cl.device[1].built_in_kernels = cases[i].kernels;
+        npu_dev_close(open_second("builtin", &c, &t));
+        npu_ctx_free(c);
+        assert_false(t.passed);
+        assert_non_null(strstr(t.why, cases[i].why));
+    }
+    fake_cl.multiplies_wrongly = false;
+}
+
+/* y = a b of 32 x 16 by 16 x 48 numbers, and what serves it. */
+static const char *multiply(npu_dev *d)
+{
+    enum { M = 32, K = 16, N = 48 };
+    static float a[M * K], b[K * N], y[M * N];
+    const char *tier;
+    npu_graph *g;
+    npu_plan *p;
+
+    for (int i = 0; i < M * K; i++)
+        a[i] = (float)(i % 7 - 3);
+    for (int i = 0; i < K * N; i++)
+        b[i] = (float)(i % 5 - 2);
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    npu_output(g, "y",
+               npu_matmul(g, npu_input(g, "a", NPU_F32, 2, (int64_t[]){M, K}),
+                          npu_input(g, "b", NPU_F32, 2, (int64_t[]){K, N}), NULL));
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), 0);
+    tier = p->lower.launch[p->lower.n_launches - 1].tier;
+    assert_int_equal(npu_plan_write(p, "a", a, sizeof a), 0);
+    assert_int_equal(npu_plan_write(p, "b", b, sizeof b), 0);
+    assert_int_equal(npu_plan_run(p), 0);
+    assert_int_equal(npu_plan_read(p, "y", y, sizeof y), 0);
+    for (int i = 0; i < M * N; i++) {
+        float sum = 0;
+
+        for (int k = 0; k < K; k++)
+            sum += a[i / N * K + k] * b[k * N + i % N];
+        assert_true(y[i] == sum);
+    }
+    npu_plan_free(p);
+    npu_graph_free(g);
+    return tier;
+}
+
+static void a_right_built_in_product_serves(void **state)
+{
+    struct npu_tier_info t;
+    npu_ctx *c;
+    npu_dev *d;
+
+    setenv("NPU_TUNE", "0", 1);
+    fake_cl.n_args = six;
+    fake_cl.device[1].built_in_kernels = PRODUCT;
+    d = open_second("builtin", &c, &t);
+    fake_cl.device[1].built_in_kernels = NULL;
+    assert_true(t.passed);
+    assert_string_equal(multiply(d), "builtin");
+    npu_dev_close(d);
+    npu_ctx_free(c);
+    unsetenv("NPU_TUNE");
+}
+
+/* An extension without a kernel here: said of GPUs, and whoever else lists it. */
+static void an_extension_without_a_kernel_is_named(void **state)
+{
+    static const char *const why[] = {"not advertised", "not published"};
+    struct npu_tier_info t;
+    npu_ctx *c;
+
+    fake_cl.device[1].type = CL_DEVICE_TYPE_GPU;
+    for (int listed = 0; listed < 2; listed++) {
+        fake_cl.device[1].extensions = listed ? "cl_khr_fp16 cl_img_matrix_multiply" : NULL;
+        npu_dev_close(open_second("img-matrix", &c, &t));
+        assert_false(t.passed);
+        assert_non_null(strstr(t.why, why[listed]));
+        npu_ctx_free(c);
+    }
+    fake_cl.device[1].extensions = NULL;
+}
+
 static void no_device_is_said(void **state)
 {
     npu_ctx *c;
@@ -149,6 +300,10 @@ int main(void)
         cmocka_unit_test(strangers_stay_apart),
         cmocka_unit_test(drivers_say_where_in_their_own_ways),
         cmocka_unit_test(what_a_device_calls_itself),
+        cmocka_unit_test(a_device_without_compiler_says_what_it_has),
+        cmocka_unit_test(built_in_kernels_are_not_believed),
+        cmocka_unit_test(a_right_built_in_product_serves),
+        cmocka_unit_test(an_extension_without_a_kernel_is_named),
         cmocka_unit_test(no_device_is_said),
     };
 

@@ -70,7 +70,7 @@ static const struct npu_op op_packed = {
 
 static int scale_args(const char *entry)
 {
-    return strcmp(entry, "scale") == 0 ? 8 : -1;
+    return strcmp(entry, "scale") == 0 ? 8 : strcmp(entry, "pocl.sgemm.local.f32") == 0 ? 6 : -1;
 }
 
 static int make_graph(struct subject *s)
@@ -290,6 +290,14 @@ static void opencl_survives_with_a_warm_cache(void **state)
     torture(whole_life, "cl", FAULTS_SHORT, false);
 }
 
+/* The self-test of a kernel that the driver has built in, too. */
+static void built_in_kernels_survive(void **state)
+{
+    fake_cl.device[0].built_in_kernels = "pocl.sgemm.local.f32";
+    torture(whole_life, "cl", FAULTS_FAIL, true);
+    fake_cl.device[0].built_in_kernels = NULL;
+}
+
 /* The run was taken, but ends with an error of the device: told once, and the plan can be run again. */
 static void a_run_that_ends_in_an_error_is_told(void **state)
 {
@@ -334,6 +342,7 @@ int main(void)
         cmocka_unit_test(null_survives),
         cmocka_unit_test(opencl_survives_with_a_cold_cache),
         cmocka_unit_test(opencl_survives_with_a_warm_cache),
+        cmocka_unit_test(built_in_kernels_survive),
         cmocka_unit_test(a_run_that_ends_in_an_error_is_told),
     };
 
