@@ -61,6 +61,7 @@ def tiers_say_why_they_were_refused():
             assert not tiers["subgroup-arm-emulated"]["passed"]
             assert "self-test off by" in tiers["subgroup-arm-emulated"]["why"]
             assert tiers["int8-dot"]["passed"] or tiers["int8-dot"]["why"]
+            assert ("builtin" in tiers) == (d["built_in_kernels"] != "" or d["kind"] == "npu"), d
 
 
 @test
