@@ -30,7 +30,7 @@ npu_tiers += tier/bf16_amx_emulated tier/bf16_amx_hw tier/bf16_dot_emulated tier
 npu_tiers += tier/builtin tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
-npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
+npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_narrow tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
 npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd
 npu_tiers += tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
 
@@ -74,7 +74,7 @@ $(foreach f,product attention attention_grad rows plain train winograd outer gra
 CFLAGS_libnpu_tier_bf16_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 CFLAGS_libnpu_tier_bf16_dot_hw = -O3 -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
-$(foreach f,hw depthwise winograd,$(eval CFLAGS_libnpu_tier_int8_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
+$(foreach f,hw depthwise narrow winograd,$(eval CFLAGS_libnpu_tier_int8_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 $(foreach f,attention depthwise plain,$(eval CFLAGS_libnpu_tier_exact_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 CFLAGS_libnpu_tier_vnni512_hw = -O3 -ffp-contract=off -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mfma
 CFLAGS_libnpu_tier_vnni256_hw = -O3 -ffp-contract=off -mavx2 -mavxvnni -mfma

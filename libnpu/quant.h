@@ -15,6 +15,7 @@ extern "C" {
 
 #define NPU_QUANT_MAX_DEPTH  65536 /* terms of a sum */
 #define NPU_QUANT_MAX_LAYERS 1024
+#define NPU_QUANT_PAIR       128 /* most that neighbours of narrow weights add up to: 255 times it fits 16 bits */
 
 /* ---- operations; none has a backward ---- */
 /* x (float type) -> i8: saturate(round_half_even(x * (1 / scale)) + zero). scale: 1e-30 .. 1e30; zero: -128 .. 127. */
@@ -76,6 +77,7 @@ int npu_graph_quantise(npu_graph *g, const struct npu_quant_recipe *r);
 struct npu_quant_settings {
     enum npu_quant_mode mode;
     bool per_tensor;         /* one weight scale a layer instead of one a channel */
+    bool wide;               /* weights up to 127 beside any neighbour: a little more exact, slower on AVX2 */
     int64_t min_macs;        /* layers of fewer multiply-adds a run stay f32 */
     const char *const *keep; /* layers (<name> of <name>.weight) that stay f32, ended by NULL; may be NULL */
 };

@@ -167,19 +167,41 @@ static double clamp(double v, double lo, double hi)
     return v < lo ? lo : v > hi ? hi : v;
 }
 
+/* May two neighbours of a column add up to more than NPU_QUANT_PAIR? Products with AVX2 sum them in 16 bits; Winograd's
+ * tiles and convolutions with one channel a group do not, so their weights keep all their bits. */
+static bool has_wide_pairs(const struct maker *m, const struct npu_node *n, const struct npu_shape *w)
+{
+    const struct npu_conv2d_attr *a = (const struct npu_conv2d_attr *)(const void *)n->attr;
+
+    return m->s->wide || (w->rank == 4 && (w->dim[2] == 1 || (w->dim[0] == 3 && w->dim[1] == 3 && a->stride == 1)));
+}
+
+/* The step of channel c of w [depth, n]: its largest weight is 127, its largest pair of neighbours, if they matter,
+ * NPU_QUANT_PAIR, also when both are rounded: where both go up, their sum was less than that by as much. */
+static double step_of(const float *w, int64_t depth, int64_t n, int64_t c, bool wide_pairs)
+{
+    double most = 0, pair = 0;
+
+    for (int64_t k = 0; k < depth; k++) {
+        most = fmax(most, fabs((double)w[k * n + c]));
+        if (k % 2 == 1)
+            pair = fmax(pair, fabs((double)w[k * n + c] + (double)w[(k - 1) * n + c]));
+    }
+    return fmax(most / 127, wide_pairs ? 0 : pair / NPU_QUANT_PAIR);
+}
+
 /* w [depth, n] f32 -> symmetric int8, -127 .. 127; step[n] of each channel. */
-static void quantise_weights(const float *w, int64_t depth, int64_t n, bool per_tensor, int8_t *q, double *step)
+static void quantise_weights(const float *w, int64_t depth, int64_t n, bool per_tensor, bool wide_pairs, int8_t *q,
+                             double *step)
 {
     double most = 0;
 
     for (int64_t c = 0; c < n; c++) {
-        step[c] = 0;
-        for (int64_t k = 0; k < depth; k++)
-            step[c] = fmax(step[c], fabs((double)w[k * n + c]));
+        step[c] = fmax(step_of(w, depth, n, c, wide_pairs), 1e-12 / 127);
         most = fmax(most, step[c]);
     }
-    for (int64_t c = 0; c < n; c++)
-        step[c] = fmax(per_tensor ? most : step[c], 1e-12) / 127;
+    for (int64_t c = 0; c < n && per_tensor; c++)
+        step[c] = most;
     for (int64_t i = 0; i < depth * n; i++)
         q[i] = (int8_t)clamp(rint((double)w[i] / step[i % n]), -127, 127);
 }
@@ -228,7 +250,7 @@ static int make_layer(struct maker *m, const struct npu_node *node, struct npu_q
     int r = f && step && q && scale && (!b || bias) ? 0 : -ENOMEM;
 
     if (r == 0) {
-        quantise_weights(f, depth, n, m->s->per_tensor, q, step);
+        quantise_weights(f, depth, n, m->s->per_tensor, has_wide_pairs(m, node, shape), q, step);
         qbias = b ? make_bias(m, l, bias, step, n) : NULL;
         if (l->y_scale > 0)
             set_multipliers(l, step, n, scale);

@@ -6,5 +6,8 @@
 
 npu_native_fn npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise;
 npu_native_fn npu_int8_avx2_winograd_pack, npu_int8_avx2_winograd;
+/* Arguments as those of pack and conv; for weights [depth][cout] that are narrow, with kpad a multiple of 4. */
+npu_native_fn npu_int8_avx2_narrow_pack, npu_int8_avx2_narrow;
+bool npu_int8_avx2_is_narrow(const int8_t *w, int64_t depth, int64_t cout);
 
 #endif

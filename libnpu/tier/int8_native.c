@@ -31,7 +31,7 @@ size_t npu_int8_packed_bytes(const struct npu_int8_conv *g, enum npu_int8_way wa
 
     return way == NPU_INT8_WINOGRAD    ? 16 * npad * (size_t)g->cin * sizeof(int16_t)
            : way == NPU_INT8_DEPTHWISE ? npad * (size_t)g->kpad * sizeof(int16_t)
-                                       : npad * (size_t)g->kpad;
+                                       : npad * (size_t)g->kpad + 1; /* int8_avx2_hw.c */
 }
 
 size_t npu_int8_depthwise_scratch(const struct npu_int8_conv *g)

@@ -11,6 +11,7 @@ struct shape {
     bool out_int8, dynamic, bias, residual, wild; /* wild: sums to the ends of 32 bits */
     enum npu_int8_way way;
     enum npu_act act;
+    int top; /* weights: this or its negative, and x -128 or 127; 0: both anything */
 };
 
 static const struct shape shapes[] = {
@@ -29,6 +30,10 @@ static const struct shape shapes[] = {
     {1, 1, 15, 30, 24, 1, 1, 0, 9, 20, .out_int8 = true, .bias = true, .residual = true, .wild = true},
     {1, 1, 15, 30, 27, 1, 1, 0, 9, 52, .out_int8 = true, .bias = true, .residual = true, .wild = true},
     {1, 1, 13, 30, 24, 1, 1, 0, 9, 56, .out_int8 = true, .bias = true, .wild = true},
+    {1, 1, 13, 66, 20, 1, 1, 0, -128, 38, .out_int8 = true, .bias = true, .top = 64},
+    {1, 1, 21, 1100, 35, 1, 1, 0, 127, .bias = true, .act = NPU_ACT_RELU, .top = 64},
+    {2, 9, 8, 12, 18, 3, 2, 1, -7, 38, .out_int8 = true, .residual = true, .top = 64},
+    {1, 1, 13, 68, 20, 1, 1, 0, -128, 38, .out_int8 = true, .bias = true, .top = 65},
     {1, 1, 13, 130, 17, 1, 1, 0, 5, .dynamic = true, .bias = true, .act = NPU_ACT_RELU6},
 };
 
@@ -73,6 +78,15 @@ static int make(struct npu_tensor *t, enum npu_dtype type, int rank, const int64
     return 0;
 }
 
+/* Bytes become lo or hi. */
+static void to_ends(struct npu_tensor *t, int8_t lo, int8_t hi)
+{
+    int8_t *p = t->data;
+
+    for (int64_t i = 0, n = npu_shape_elements(&t->shape); i < n; i++)
+        p[i] = p[i] < 0 ? lo : hi;
+}
+
 static int make_all(struct data *q, const struct shape *s, const struct npu_qconv_dims *d)
 {
     const int64_t y[4] = {d->n, d->oh, d->ow, d->cout};
@@ -84,6 +98,10 @@ static int make_all(struct data *q, const struct shape *s, const struct npu_qcon
 
     if (r == 0)
         r = make(&q->in[NPU_QCONV_W], NPU_I8, 4, (int64_t[]){d->kh, d->kw, d->cing, d->cout}, 0, 0, &seed);
+    if (r == 0 && s->top) {
+        to_ends(&q->in[NPU_QCONV_X], -128, 127);
+        to_ends(&q->in[NPU_QCONV_W], (int8_t)-s->top, (int8_t)s->top);
+    }
     if (r == 0)
         r = make(&q->in[NPU_QCONV_SCALE], s->out_int8 ? NPU_I32 : NPU_F32, 1, &d->cout, mul, 9.0f * mul, &seed);
     if (r == 0 && s->bias)

@@ -270,6 +270,37 @@ static void a_network_quantised(enum npu_quant_mode mode, bool per_tensor, int l
     unlink(path);
 }
 
+/* Pairs of a product's weights fit what AVX2 sums in 16 bits, and no more bits are lost than that takes. */
+static void neighbours_are_narrow(void **state)
+{
+    char path[] = "/tmp/npu-quant-XXXXXX", why[256] = "";
+    const struct st_tensor *t;
+    struct st_file *f;
+    float y[N_OUT];
+    int fd = mkstemp(path), found;
+
+    assert_true(fd >= 0);
+    close(fd);
+    quantise_to(path, NPU_QUANT_STATIC, false, &found, y);
+    assert_int_equal(st_open(path, &f, why, sizeof why), 0);
+    t = st_find(f, "up.weight"); /* [8, 16] */
+    assert_true(t && t->has_dtype && t->dtype == NPU_I8 && t->shape.dim[0] == 8 && t->shape.dim[1] == 16);
+    for (int c = 0; c < 16; c++) {
+        int most = 0, pair = 0;
+
+        for (int k = 0; k < 8; k += 2) {
+            const int8_t *w = (const int8_t *)t->data + k * 16 + c;
+
+            most = abs(w[0]) > most ? abs(w[0]) : most;
+            most = abs(w[16]) > most ? abs(w[16]) : most;
+            pair = abs(w[0] + w[16]) > pair ? abs(w[0] + w[16]) : pair;
+        }
+        assert_true(pair <= NPU_QUANT_PAIR && (most == 127 || pair >= NPU_QUANT_PAIR - 1));
+    }
+    st_close(f);
+    unlink(path);
+}
+
 static void static_int8(void **state)
 {
     a_network_quantised(NPU_QUANT_STATIC, false, 4, 0.05f); /* a, b, c, up */
@@ -454,6 +485,7 @@ int main(void)
         cmocka_unit_test(a_product_of_two_terms),
         cmocka_unit_test(refusals_name_the_reason),
         cmocka_unit_test(recipes_survive_their_text),
+        cmocka_unit_test(neighbours_are_narrow),
         cmocka_unit_test(static_int8),
         cmocka_unit_test(dynamic_int8),
         cmocka_unit_test(bf16),
