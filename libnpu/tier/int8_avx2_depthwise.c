@@ -197,10 +197,11 @@ static inline __m256i add_column(struct column c, __m256i upper, __m256i lower)
     return _mm256_add_epi32(_mm256_madd_epi16(c.upper, upper), _mm256_madd_epi16(c.lower, lower));
 }
 
-/* Eight channels from n on of `count` pixels, the first of which begins at column ix. w: their packed weights. */
+/* Eight channels from n on of `count` pixels, the first of which begins at column ix, LANES sums from one to the next.
+ * w: their packed weights. */
 static inline __attribute__((always_inline)) void sum_columns(const struct line *l, int64_t n, int64_t ix,
                                                               const int16_t *w, int64_t npad, const int stride,
-                                                              int64_t count, int32_t (*to)[LANES])
+                                                              int64_t count, int32_t *to)
 {
     struct column left = column_at(l, n, ix), mid = left;
     __m256i k[6];
@@ -218,7 +219,7 @@ static inline __attribute__((always_inline)) void sum_columns(const struct line 
         right = column_at(l, n, ix + 2);
         sum = _mm256_add_epi32(sum, add_column(mid, k[1], k[4]));
         sum = _mm256_add_epi32(sum, add_column(right, k[2], k[5]));
-        _mm256_storeu_si256((__m256i *)(void *)to[i], sum);
+        _mm256_storeu_si256((__m256i *)(void *)(to + i * LANES), sum);
         left = stride == 1 ? mid : right;
         mid = right;
     }
@@ -254,8 +255,8 @@ line_by_columns(const struct job *j, const struct finish *f, const uint32_t *off
 
             for (int64_t i = 0; i < LANES; i += COLUMN_LANES)
                 sum_columns(&l, from + i, ox * stride - j->a->pad_left, j->w + 2 * (from + i), g->npad, stride, count,
-                            (int32_t(*)[LANES])(sums[0] + i));
-            finish_rows(f, sums[0] + n - from, LANES, offset + n, line * g->ow + ox, count, n,
+                            sums[0] + i);
+            finish_rows(f, sums[0] + (n - from), LANES, offset + n, line * g->ow + ox, count, n,
                         least(LANES, g->cout - n));
         }
 }

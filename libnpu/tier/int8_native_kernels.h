@@ -81,10 +81,12 @@ static inline bool gather_inside(const struct npu_int8_conv *g, const int8_t *x,
                                  int64_t left, UNIT_TERM *to)
 {
     const int64_t run = (int64_t)g->kw * g->cin, line = (int64_t)g->w * g->cin;
-    const int8_t *from = x + top * line + left * g->cin;
+    const int8_t *from;
 
-    if (top < 0 || top + g->kh > g->h || left < 0 || left + g->kw > g->w ||
-        end - from < (g->kh - 1) * line + (run + 15) / 16 * 16)
+    if (top < 0 || top + g->kh > g->h || left < 0 || left + g->kw > g->w)
+        return false;
+    from = x + top * line + left * g->cin;
+    if (end - from < (g->kh - 1) * line + (run + 15) / 16 * 16)
         return false;
     for (int64_t ky = 0; ky < g->kh; ky++, to += run, from += line)
         for (int64_t i = 0; i < run; i += 16)
