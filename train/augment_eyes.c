@@ -5,12 +5,13 @@
 
 // One face's change; both eyes have the same.
 struct look {
-    float iris_pale;                       // share of the skin's grey in the iris
-    float white_dull;                      // and in the white
+    float pale, dull;                      // between the lids: share of the skin's grey in what is darker, brighter
+    float pupil;                           // power of the dark's tone curve: above 1 only the darkest stays dark
     float lamp, lamp_x, lamp_y, lamp_size; // mirrored lamp: strength, place and size in radii of the iris
     float lash, lash_up_px, lash_width_px; // dark line along the upper lid
     float shade, shade_px;                 // shadow below it
-    float skin, light;                     // grey levels
+    float skin, light, dark;               // grey levels
+    float edge_px;                         // how soft edges are: as soft as a small or blurred face's
 };
 
 static float step(float x)
@@ -34,19 +35,28 @@ static float lid_at(const struct point *const p[4], float x)
     return p[3]->y;
 }
 
+// A grey level between the lids. It alone decides, not where the iris is: a network must find no other edges than those
+// that the camera saw.
+static float tone(const struct look *k, float grey)
+{
+    if (grey >= k->skin)
+        return grey + (k->skin - grey) * k->dull;
+    float depth = (k->skin - grey) / (k->skin - k->dark + 1);
+    return k->skin - (k->skin - k->dark + 1) * (1 - k->pale) * powf(depth, k->pupil);
+}
+
 static float change(const struct look *k, const struct augment_eye *e, float x, float y, float grey)
 {
     const struct point *const upper[4] = {&e->lid[0], &e->lid[1], &e->lid[2], &e->lid[3]};
     const struct point *const lower[4] = {&e->lid[0], &e->lid[5], &e->lid[4], &e->lid[3]};
     const struct point *c = &e->iris[0];
     float under = y - lid_at(upper, x), along = step((x - e->lid[0].x) / 0.7f) * step((e->lid[3].x - x) / 0.7f);
-    float open = along * step(under / 0.4f) * step((lid_at(lower, x) - y) / 0.4f);
+    float open = along * step(under / k->edge_px) * step((lid_at(lower, x) - y) / k->edge_px);
     float wide = fmaxf(0.5f * fabsf(e->iris[1].x - e->iris[3].x), 0.5f);
     float high = fmaxf(0.5f * fabsf(e->iris[2].y - e->iris[4].y), 0.5f);
     float u = (x - c->x) / wide, v = (y - c->y) / high;
-    float iris = step((1 - sqrtf(u * u + v * v)) * wide / 0.4f);
 
-    grey += (k->skin - grey) * open * (iris * k->iris_pale + (1 - iris) * k->white_dull);
+    grey += (tone(k, grey) - grey) * open;
     grey *= 1 - k->shade * open * expf(-fmaxf(under, 0) / k->shade_px);
     grey += (k->light - grey) * k->lamp * open * bell((u - k->lamp_x) / k->lamp_size) *
             bell((v - k->lamp_y) / k->lamp_size);
@@ -55,18 +65,23 @@ static float change(const struct look *k, const struct augment_eye *e, float x, 
 
 static struct look draw_look(struct rng *rng, int count, const float *pixels)
 {
-    struct look k = {.shade_px = 1};
+    struct look k = {.shade_px = 1, .edge_px = rng_log_uniform(rng, 0.3f, 1.5f), .pupil = 1, .dark = 255};
     float sum = 0, top = 0;
     for (int i = 0; i < count; i++) {
         sum += pixels[i];
         top = fmaxf(top, pixels[i]);
+        k.dark = fminf(k.dark, pixels[i]);
     }
     k.skin = sum / (float)count;
     k.light = fminf(255, top + rng_uniform(rng, 0, 60));
     if (rng_chance(rng, 0.7f))
-        k.iris_pale = rng_uniform(rng, 0, 0.65f);
+        k.pale = rng_uniform(rng, 0, 0.65f);
+    if (rng_chance(rng, 0.4f)) {
+        k.pupil = rng_uniform(rng, 1, 3);
+        k.pale *= 0.5f;
+    }
     if (rng_chance(rng, 0.5f))
-        k.white_dull = rng_uniform(rng, 0, 0.7f);
+        k.dull = rng_uniform(rng, 0, 0.7f);
     if (rng_chance(rng, 0.5f))
         k.lamp = rng_uniform(rng, 0.15f, 0.9f);
     k.lamp_x = rng_uniform(rng, -0.5f, 0.5f);

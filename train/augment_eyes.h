@@ -11,7 +11,7 @@ struct augment_eye {
 };
 
 // pixels: grey levels 0..255, width x height, both eyes of one face about level, `scale` pixels a millimetre or so;
-// changed in place. Where the lids and irises are stays as it is, how light and sharp they are changes: irises as pale
-// as skin, mirrored lamps, dark lashes along the upper lid, its shadow on the ball, whites that are none.
+// changed in place. Where the lids and irises are stays as it is, how light and soft-edged they are changes: irises as
+// pale as skin, mirrored lamps, dark lashes along the upper lid, its shadow on the ball, whites that are none.
 void augment_eyes(struct rng *rng, const struct augment_eye eye[2], int width_px, int height_px, float scale,
                   float *pixels);

@@ -16,12 +16,12 @@
 #include "vision/warp.h"
 
 #define CORNER_JITTER   0.015f // of the distance between the outer corners
-#define POSE_NOISE_DEG  4.0f   // error of the head's angles, as our own estimator has it
-#define ORIGIN_JITTER   0.02f  // of the face origin's image, shares of the corner distance
+#define POSE_NOISE_DEG  3.0f   // error of the head's angles, as our own estimator has it
+#define FOUND_NOISE     0.3f   // share of those errors that is added to the product's own, which knows these pictures
 #define CALIBRATE_FACES 1500
-#define EYES_SHARE      0.75f // of the renders, whose eyes are made lighter and darker
-#define SPOIL_SHARE     0.4f  // that are blurred, noisy, dark beyond what they are
-#define FOUND_SHARE     0.6f  // samples that take the product's own landmarks and pose, where they are known
+#define EYES_SHARE      0.6f  // of the renders, whose eyes are made lighter and darker
+#define SPOIL_SHARE     0.25f // that are blurred, noisy, dark beyond what they are
+#define FOUND_SHARE     0.85f // samples that take the product's own landmarks and pose, where they are known
 
 // Beside the gaze the network learns where lids, corners and irises are in the windows: thus it finds the iris long
 // before gaze alone would have taught it. An output of training only.
@@ -147,7 +147,7 @@ static struct face_landmarks draw_found(struct rng *rng, const struct face_sampl
         memcpy(f.points, s->points, sizeof(f.points));
     float unit = hypotf(s->points[FACE_LEFT_EYE_OUTER].x - s->points[FACE_RIGHT_EYE_OUTER].x,
                         s->points[FACE_LEFT_EYE_OUTER].y - s->points[FACE_RIGHT_EYE_OUTER].y);
-    float jitter = (own ? 0.4f : 1) * CORNER_JITTER * unit;
+    float jitter = (own ? FOUND_NOISE : 1) * CORNER_JITTER * unit;
     // One shift and stretch for all points, then each corner by itself.
     float dx = jitter * rng_normal(rng), dy = jitter * rng_normal(rng), stretch = 1 + 0.025f * rng_normal(rng);
     for (int i = 0; i < FACE_POINTS; i++) {
@@ -157,7 +157,7 @@ static struct face_landmarks draw_found(struct rng *rng, const struct face_sampl
         f.points[i].x = cx + stretch * (f.points[i].x - cx) + dx + (corner ? jitter * rng_normal(rng) : 0);
         f.points[i].y = cy + stretch * (f.points[i].y - cy) + dy + (corner ? jitter * rng_normal(rng) : 0);
     }
-    struct mat3 turn = random_turn(rng, (float)rad_from_deg((own ? 0.4f : 1) * POSE_NOISE_DEG));
+    struct mat3 turn = random_turn(rng, (float)rad_from_deg((own ? FOUND_NOISE : 1) * POSE_NOISE_DEG));
     f.head = mat3_mul(&turn, &f.head);
     return f;
 }
