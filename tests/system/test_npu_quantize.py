@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import struct
 import subprocess
 import tempfile
 
@@ -58,6 +59,27 @@ def in_static_int8():
         assert p.returncode == 1 and "quantised already" in p.stderr, p.stderr
 
 
+def widest_pair(path, name):
+    """The largest sum of two weights of a column, one below the other."""
+    with open(path, "rb") as f:
+        size, = struct.unpack("<Q", f.read(8))
+        tensor = json.loads(f.read(size))[name]
+        f.seek(8 + size + tensor["data_offsets"][0])
+        k, n = tensor["shape"]
+        w = struct.unpack("%db" % (k * n), f.read(k * n))
+    return max(abs(w[i * n + c] + w[(i + 1) * n + c]) for i in range(0, k, 2) for c in range(n))
+
+
+def narrow_and_wide():
+    with tempfile.TemporaryDirectory() as d:
+        pairs = []
+        for options in ((), ("--wide",)):
+            report, out = quantise(d, "--limit", "1", *options)
+            assert report["wide"] == bool(options), report
+            pairs.append(widest_pair(out, "encoder.0.mlp1.weight"))
+        assert pairs[0] <= 128 < pairs[1], pairs
+
+
 def in_bf16():
     with tempfile.TemporaryDirectory() as d:
         report, out = quantise(d, "--bf16")
@@ -79,4 +101,4 @@ def refusals():
             assert p.returncode == code and text in p.stderr, (args, p.returncode, p.stderr)
 
 
-tap.run([in_static_int8, in_bf16, refusals])
+tap.run([in_static_int8, narrow_and_wide, in_bf16, refusals])
