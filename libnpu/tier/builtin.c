@@ -124,28 +124,30 @@ static int test(struct npu_dev *d, char *why, size_t why_size)
 {
     static const struct npu_matmul_opts o;
     const bool before = d->traits.builtin;
-    float *a = malloc(sizeof(float) * (M * K + K * N + M * N)), *b = a + M * K, *y = b + K * N;
+    struct {
+        float a[M * K], b[K * N], y[M * N];
+    } *t = malloc(sizeof *t);
     npu_graph *g = NULL;
-    int r = a ? npu_graph_new(0, &g) : -ENOMEM;
+    int r = t ? npu_graph_new(0, &g) : -ENOMEM;
 
     if (r == 0) {
         npu_output(g, "y",
                    npu_matmul(g, npu_input(g, "a", NPU_F32, 2, (int64_t[]){M, K}),
                               npu_input(g, "b", NPU_F32, 2, (int64_t[]){K, N}), &o));
-        fill(a, M * K, 1);
-        fill(b, K * N, 2);
+        fill(t->a, M * K, 1);
+        fill(t->b, K * N, 2);
         d->traits.builtin = true;
-        r = compute(d, g, a, b, y);
+        r = compute(d, g, t->a, t->b, t->y);
         d->traits.builtin = before;
         if (r < 0)
             snprintf(why, why_size, "%s does not build or run", SGEMM);
     }
-    if (r == 0 && !is_product(a, b, y)) {
+    if (r == 0 && !is_product(t->a, t->b, t->y)) {
         snprintf(why, why_size, "self-test: %s gives wrong results", SGEMM);
         r = -EIO;
     }
     npu_graph_free(g);
-    free(a);
+    free(t);
     return r;
 }
 
