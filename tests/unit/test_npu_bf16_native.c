@@ -20,6 +20,18 @@ static uint16_t bf16_of(float f)
     return (uint16_t)(u >> 16);
 }
 
+/* c += a b on the emulated tiles. */
+static void tile_product(uint16_t a[16][32], uint16_t b[16][32], float c[16][16])
+{
+    amx_config();
+    amx_load(1, c, 64);
+    amx_load(4, a, 64);
+    amx_load(6, b, 64);
+    amx_dp(1, 4, 6);
+    amx_store(1, c, 64);
+    amx_release();
+}
+
 /* One product of pairs: c[m][n] += a[m][2k] b[k][2n] + a[m][2k+1] b[k][2n+1]. */
 static void test_pairs(void **state)
 {
@@ -32,16 +44,10 @@ static void test_pairs(void **state)
     b[5][2 * 7 + 1] = bf16_of(100.0f);
     c[3][7] = 0.5f;
     c[15][15] = 4.0f;
-    amx_config();
-    amx_load(1, c, 64);
-    amx_load(4, a, 64);
-    amx_load(6, b, 64);
-    amx_dp(1, 4, 6);
-    amx_store(1, c, 64);
+    tile_product(a, b, c);
     assert_true(c[3][7] == 320.5f);
     assert_true(c[15][15] == 4.0f);
     assert_true(c[7][3] == 0.0f);
-    amx_release();
 }
 
 static void test_denormals_are_zero(void **state)
@@ -54,16 +60,10 @@ static void test_denormals_are_zero(void **state)
     a[1][0] = bf16_of(0x1p-100f); /* a product below the smallest normal number */
     b[0][2] = bf16_of(0x1p-40f);
     c[2][0] = 0x1p-140f; /* a denormal accumulator */
-    amx_config();
-    amx_load(0, c, 64);
-    amx_load(4, a, 64);
-    amx_load(6, b, 64);
-    amx_dp(0, 4, 6);
-    amx_store(0, c, 64);
+    tile_product(a, b, c);
     assert_true(c[0][0] == 0.0f);
     assert_true(c[1][1] == 0.0f);
     assert_true(c[2][0] == 0.0f);
-    amx_release();
 }
 
 static void test_strided_rows(void **state)
