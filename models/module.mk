@@ -12,7 +12,7 @@ $(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c models/tool/net_by_n
 LIBS_npu-explain = $(VISION_LIBS) $(npu_libs)
 
 PROGS += $(O)/bin/npu-quantize
-$(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net net_by_name calib_set)) $(O)/lib/libmodels.a \
+$(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net net_by_name calib_set calib_write npy)) $(O)/lib/libmodels.a \
     $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_npu-quantize = $(VISION_LIBS) $(npu_libs)
 TEST_SCRIPTS += tests/system/test_npu_quantize.py

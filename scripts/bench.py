@@ -262,8 +262,8 @@ class Bench:
         if self.wanted("growth"):
             names += [f"gaze_vit@{b}" for b in BATCHES if self.wanted("gaze_vit")] + [f"mobilenet_v2@{s}" for s in SIZES if self.wanted("mobilenet_v2")]
         self.say("making networks, inputs and quantised files")
-        p = subprocess.run([self.python, os.path.join(HERE, "bench_networks.py"), "--out", self.folder, "--convert", os.path.join(self.a.build, "bin", "npu-convert"),
-                            "--weights", os.path.join(ROOT, "models", "weights"), *names], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        p = subprocess.run([self.python, os.path.join(HERE, "bench_networks.py"), "--out", self.folder, "--bin", os.path.join(self.a.build, "bin"),
+                            "--weights", os.path.join(ROOT, "models", "weights"), "--clip", os.path.join(ROOT, "samples", "clip.mjpeg"), *names], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if p.returncode != 0:
             raise SystemExit("bench: the networks can't be made:\n" + bench_env.last_lines(p.stderr))
 

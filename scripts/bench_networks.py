@@ -2,11 +2,12 @@
 """Makes what scripts/bench.py measures: networks as ONNX files, in f32 and quantised to int8 by onnxruntime, with inputs,
 calibration inputs and onnxruntime's f32 outputs as the reference; and operands of matrix products.
 
-usage: bench_networks.py --out DIR --convert NPU-CONVERT --weights DIR NAME...
+usage: bench_networks.py --out DIR --bin DIR --weights DIR --clip FILE.mjpeg NAME...
 
 A NAME is one of gazed's networks (gaze_vit, landmarks, face_finder; gaze_vit@4 with a batch), one of torchvision's with
 random weights (vit_tiny, resnet34, mobilenet_v2, alexnet; mobilenet_v2@160 with another picture), or a product of
-matrices (gemm:197x192x576*4). Runs in the environment of bench_env.py. What is there already is kept."""
+matrices (gemm:197x192x576*4). gazed's own see frames of the clip, as the product cuts them out; the others smooth random
+pictures. Runs in the environment of bench_env.py. What is there already is kept."""
 import argparse
 import hashlib
 import json
@@ -14,10 +15,12 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 
 import numpy
 
 CALIBRATION = 8
+FRAMES = 40  # of the clip: half of them calibrate, the others are the inputs
 OURS = ("gaze_vit", "landmarks", "face_finder")
 TRANSFORMERS = ("gaze_vit", "vit_tiny")
 SIZES = {"vit_tiny": 224, "resnet34": 224, "mobilenet_v2": 224, "alexnet": 448}
@@ -68,20 +71,57 @@ def picture(rng, n, h, w, c):
     return ((p - p.mean()) / p.std()).astype(numpy.float32)
 
 
-def array_for(rng, base, shape):
-    if len(shape) != 4:
-        return (0.2 * rng.standard_normal(shape)).astype(numpy.float32)
-    if base in OURS:
-        return picture(rng, *shape)
-    return numpy.ascontiguousarray(picture(rng, shape[0], shape[2], shape[3], shape[1]).transpose(0, 3, 1, 2))
+def random_feeds(s):
+    """The inputs and those that calibrate, for a network that takes pictures."""
+    rng = numpy.random.default_rng(1)
+    make = lambda n, c, h, w: numpy.ascontiguousarray(picture(rng, n, h, w, c).transpose(0, 3, 1, 2))
+    feeds = [{i.name: make(*i.shape) for i in s.get_inputs()} for _ in range(CALIBRATION + 1)]
+    return feeds[0], feeds[1:]
+
+
+def frames_of(path, folder):
+    """FRAMES frames, spread over an MJPEG file, as pictures."""
+    with open(path, "rb") as f:
+        parts = f.read().split(b"\xff\xd8\xff")[1:]
+    for i in range(FRAMES):
+        with open(os.path.join(folder, f"{i:03}.jpg"), "wb") as f:
+            f.write(b"\xff\xd8\xff" + parts[i * len(parts) // FRAMES])
+
+
+def clip_feeds(s, base, a):
+    """What the product would give the network of the clip: each frame makes one input, or two (both looks of landmarks, the
+    eyes and their mirror image)."""
+    names = [(i.name, i.shape[0]) for i in s.get_inputs()]
+    with tempfile.TemporaryDirectory() as d:
+        frames, arrays = os.path.join(d, "frames"), os.path.join(d, "arrays")
+        os.mkdir(frames)
+        frames_of(a.clip, frames)
+        tell([os.path.join(a.bin, "npu-quantize"), os.path.join(a.weights, base + ".safetensors"), "--calib", frames, "--write-inputs", arrays])
+        count = len(os.listdir(arrays))
+        samples = [{n: numpy.load(os.path.join(arrays, str(k), file_name(n) + ".npy")) for n, _ in names} for k in range(count)]
+    of_frame = max(1, count // FRAMES)
+    judge = [x for k, x in enumerate(samples) if k // of_frame % 2 == 0]
+    calibrate = [x for k, x in enumerate(samples) if k // of_frame % 2]
+    batch = {n: numpy.concatenate([judge[k % len(judge)][n] for k in range(b)]) for n, b in names}
+    return batch, calibrate
+
+
+def file_name(name):
+    name = name.replace("/", "_")
+    return "_" + name[1:] if name.startswith(".") else name
 
 
 def write(folder, arrays):
     """DIR/NAME.npy, as npu-bench reads and writes them."""
     os.makedirs(folder, exist_ok=True)
     for name, a in arrays.items():
-        name = name.replace("/", "_")
-        numpy.save(os.path.join(folder, ("_" + name[1:] if name.startswith(".") else name) + ".npy"), a)
+        numpy.save(os.path.join(folder, file_name(name) + ".npy"), a)
+
+
+def tell(command):
+    p = subprocess.run(command, capture_output=True, text=True)
+    if p.returncode != 0:
+        raise SystemExit(p.stderr.strip())
 
 
 def session(path):
@@ -147,9 +187,7 @@ def multiply_adds(path):
 def export(base, number, folder, a):
     path = os.path.join(folder, "net.onnx")
     if base in OURS:
-        p = subprocess.run([a.convert, "--model", base, "--batch", str(number or 1), a.weights, path], capture_output=True, text=True)
-        if p.returncode != 0:
-            raise SystemExit(p.stderr.strip())
+        tell([os.path.join(a.bin, "npu-convert"), "--model", base, "--batch", str(number or 1), a.weights, path])
         return
     import torch
 
@@ -162,14 +200,13 @@ def make_network(name, folder, a):
     base, number = split(name)
     export(base, number, folder, a)
     s = session(os.path.join(folder, "net.onnx"))
-    rng = numpy.random.default_rng(1)
-    feeds = [{i.name: array_for(rng, base, i.shape) for i in s.get_inputs()} for _ in range(CALIBRATION + 1)]
-    write(os.path.join(folder, "inputs"), feeds[0])
-    write(os.path.join(folder, "reference"), {o.name: y for o, y in zip(s.get_outputs(), s.run(None, feeds[0]))})
-    for k, f in enumerate(feeds[1:]):
+    feed, calibrate = clip_feeds(s, base, a) if base in OURS else random_feeds(s)
+    write(os.path.join(folder, "inputs"), feed)
+    write(os.path.join(folder, "reference"), {o.name: y for o, y in zip(s.get_outputs(), s.run(None, feed))})
+    for k, f in enumerate(calibrate):
         write(os.path.join(folder, "calib", str(k)), f)
     if number is None:
-        quantise(base, folder, feeds[1:])
+        quantise(base, folder, calibrate)
     return {"macs": multiply_adds(os.path.join(folder, "net.onnx")), "inputs": {i.name: i.shape for i in s.get_inputs()}}
 
 
@@ -215,7 +252,7 @@ def stamp(name, a):
     """Changes with what the files are made from."""
     h = hashlib.sha256(name.encode())
     base = split(name)[0] if ":" not in name else ""
-    for path in [__file__] + ([os.path.join(a.weights, base + ".safetensors")] if base in OURS else []):
+    for path in [__file__] + ([os.path.join(a.weights, base + ".safetensors"), a.clip] if base in OURS else []):
         with open(path, "rb") as f:
             h.update(f.read())
     return h.hexdigest()
@@ -224,8 +261,9 @@ def stamp(name, a):
 def main():
     p = argparse.ArgumentParser()
     p.add_argument("--out", required=True)
-    p.add_argument("--convert", required=True)
+    p.add_argument("--bin", required=True)
     p.add_argument("--weights", required=True)
+    p.add_argument("--clip", required=True)
     p.add_argument("names", nargs="+")
     a = p.parse_args()
     for name in a.names:

@@ -11,6 +11,7 @@
 #include "libnpu/quant.h"
 #include "libnpu/safetensors.h"
 #include "models/tool/calib_set.h"
+#include "models/tool/calib_write.h"
 
 #define MAX_KEPT    64
 #define MAX_OUTPUTS 8
@@ -18,6 +19,7 @@
 static const char usage_text[] =
     "usage: npu-quantize MODEL --calib PICTURES [options]\n"
     "       npu-quantize MODEL --bf16 [--calib PICTURES] [options]\n"
+    "       npu-quantize MODEL --calib PICTURES --write-inputs DIR [--limit N] [--models DIR] [--device D]\n"
     "  MODEL             face_finder, landmarks or gaze_vit .safetensors, f32\n"
     "  --calib PICTURES  a folder of photographs with faces, or a text file with a path a line\n"
     "  --out FILE        default: MODEL with .int8 (.bf16) before its ending\n"
@@ -27,10 +29,11 @@ static const char usage_text[] =
     "  --range HOW       minmax, percentile or mse (default)      --limit N   photographs at most, default 200\n"
     "  --keep LAYER      stays f32; may be given again            --min-macs N   so do smaller layers, default 65536\n"
     "  --models DIR      the f32 networks that find faces; default: MODEL's folder\n"
-    "  --device D        as npu-info lists them; default auto     --report FILE  what is printed, as JSON\n";
+    "  --device D        as npu-info lists them; default auto     --report FILE  what is printed, as JSON\n"
+    "  --write-inputs DIR  quantise nothing: write what the network would get of the photographs, as arrays of NumPy\n";
 
 struct settings {
-    const char *model, *calib, *out, *models, *device, *report;
+    const char *model, *calib, *out, *models, *device, *report, *inputs;
     struct npu_quant_settings quant;
     const char *kept[MAX_KEPT + 1];
     int kept_count, limit;
@@ -221,6 +224,25 @@ static int write_report(const struct job *j)
     return 0;
 }
 
+static int write_inputs(struct job *j)
+{
+    char message[MODEL_MESSAGE_SIZE] = "";
+    if (named_net_open(j->dev, j->kind, j->s->model, &j->f32, message) < 0 ||
+        calib_write(&j->set, &j->f32, j->s->inputs, message) < 0)
+        return complain("", message);
+    printf("%s: %d pictures, %d inputs\n", j->s->inputs, j->set.pictures, j->set.count);
+    return 0;
+}
+
+static int quantise(struct job *j)
+{
+    int failed = make(j) || compare(j);
+    if (failed)
+        return failed;
+    print_text(j);
+    return j->s->report ? write_report(j) : 0;
+}
+
 static int run(const struct settings *s)
 {
     struct job j = {.s = s};
@@ -233,11 +255,7 @@ static int run(const struct settings *s)
         if (r < 0)
             failed = complain("device", j.ctx ? npu_ctx_error(j.ctx) : strerror(-r));
     }
-    failed = failed || collect(&j) || make(&j) || compare(&j);
-    if (!failed)
-        print_text(&j);
-    if (!failed && s->report)
-        failed = write_report(&j);
+    failed = failed || collect(&j) || (s->inputs ? write_inputs : quantise)(&j);
     named_net_close(&j.quantised);
     named_net_close(&j.f32);
     calib_set_free(&j.set);
@@ -262,7 +280,8 @@ enum {
     OPT_MIN_MACS,
     OPT_MODELS,
     OPT_DEVICE,
-    OPT_REPORT
+    OPT_REPORT,
+    OPT_WRITE_INPUTS
 };
 
 static const struct option options[] = {
@@ -280,6 +299,7 @@ static const struct option options[] = {
     {"models", required_argument, NULL, OPT_MODELS},
     {"device", required_argument, NULL, OPT_DEVICE},
     {"report", required_argument, NULL, OPT_REPORT},
+    {"write-inputs", required_argument, NULL, OPT_WRITE_INPUTS},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
     {0},
@@ -354,6 +374,9 @@ static bool read_option(int c, struct settings *s)
     case OPT_REPORT:
         s->report = optarg;
         return true;
+    case OPT_WRITE_INPUTS:
+        s->inputs = optarg;
+        return true;
     default:
         return false;
     }
@@ -378,7 +401,7 @@ int main(int argc, char **argv)
             return 2;
         }
     }
-    if (optind != argc - 1 || (!s.calib && s.quant.mode == NPU_QUANT_STATIC)) {
+    if (optind != argc - 1 || (!s.calib && (s.inputs || s.quant.mode == NPU_QUANT_STATIC))) {
         fputs(usage_text, stderr);
         return 2;
     }

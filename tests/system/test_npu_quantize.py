@@ -88,9 +88,30 @@ def in_bf16():
         assert os.path.getsize(out) < 0.7 * os.path.getsize(GAZE)
 
 
+def inputs_as_arrays():
+    with tempfile.TemporaryDirectory() as d:
+        out = os.path.join(d, "inputs")
+        p = run("npu-quantize", GAZE, "--device", "ref", "--calib", pictures(d, 2), "--write-inputs", out)
+        assert p.returncode == 0, p.stderr
+        folders = sorted(os.listdir(out))
+        assert len(folders) >= 2 and "%d inputs" % len(folders) in p.stdout, (folders, p.stdout)
+        eyes = []
+        for name in folders[:2]:
+            assert sorted(os.listdir(os.path.join(out, name))) == ["image.npy", "pose.npy"]
+            with open(os.path.join(out, name, "image.npy"), "rb") as f:
+                head = f.read(128)
+                assert head.startswith(b"\x93NUMPY") and b"'<f4'" in head, head
+                eyes.append(f.read())
+        half = len(eyes[0]) // 2
+        assert eyes[0][:half] == eyes[1][half:] and eyes[0] != eyes[1], "the second is not the mirror image of the first"
+        assert not os.path.exists(os.path.join(d, "gaze_vit.int8.safetensors"))
+
+
 def refusals():
     with tempfile.TemporaryDirectory() as d:
         for args, code, text in (((GAZE,), 2, "usage"),
+                                 ((GAZE, "--bf16", "--write-inputs", d), 2, "usage"),
+                                 ((GAZE, "--calib", pictures(d, 1), "--device", "ref", "--write-inputs", d + "/a/b"), 1, "No such file"),
                                  ((GAZE, "--calib", d, "--range", "best"), 2, "percentile"),
                                  ((GAZE, "--calib", d, "--limit", "-1"), 2, "not a number"),
                                  ((GAZE, "--calib", d, "--device", "ref"), 1, "no picture"),
@@ -101,4 +122,4 @@ def refusals():
             assert p.returncode == code and text in p.stderr, (args, p.returncode, p.stderr)
 
 
-tap.run([in_static_int8, narrow_and_wide, in_bf16, refusals])
+tap.run([in_static_int8, narrow_and_wide, in_bf16, inputs_as_arrays, refusals])
