@@ -55,7 +55,7 @@ $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_ke
 npu_onnx_srcs := model file text proto proto_write
 npu_onnx_srcs += export export_build export_mat export_ops
 npu_onnx_srcs += import import_attr import_value import_shape import_mat import_picture import_element import_move
-npu_onnx_srcs += fold fold_math fuse fuse_attention
+npu_onnx_srcs += fold fold_math fuse fuse_attention fuse_view
 npu_onnx_libs := -lprotobuf-c
 $(O)/lib/libnpu_onnx.a: $(call objs,$(npu_onnx_srcs:%=libnpu/onnx/%.c)) $(O)/libnpu/onnx/onnx.pb-c.o
 
@@ -105,6 +105,9 @@ TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a
 $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
+TEST_PROGS += $(O)/tests/test_onnx_attention
+$(O)/tests/test_onnx_attention: $(O)/lib/libnpu_onnx.a $(O)/lib/libnpu.a
+LIBS_test_onnx_attention = $(npu_libs) $(npu_onnx_libs)
 
 TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py tests/system/test_npu_vendor_kernels.py
 

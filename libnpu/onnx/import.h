@@ -162,7 +162,7 @@ int oi_squeeze_shape(struct oi *im, struct oi_node *n, const struct npu_shape *f
 int oi_unsqueeze_shape(struct oi *im, struct oi_node *n, const struct npu_shape *from, struct npu_shape *ret_s);
 int oi_broadcast(const struct npu_shape *a, const struct npu_shape *b, struct npu_shape *ret_s);
 
-/* ---- several nodes as one (fuse.c, fuse_attention.c) ---- */
+/* ---- several nodes as one (fuse.c, fuse_attention.c, fuse_view.c) ---- */
 /* The only node that takes x, if x is no output and the node has this op (NULL: any). */
 struct oi_node *oi_only_user(const struct oi_value *x, const char *op);
 bool oi_is(const struct oi_node *n, const char *op);
@@ -172,5 +172,8 @@ int oi_find_gelu(struct oi *im);
 enum npu_act oi_fusable_act(struct oi *im, const struct oi_node *u);
 /* n is the Reshape that begins attention written out: 1 if it was imported as one operation. */
 int oi_try_attention(struct oi *im, struct oi_node *n);
+/* The product of `weights` and v is attention: its result, whose axes lie as ret_perm says (fuse_view.c); else NPU_NONE,
+ * or negative. v_swapped: v is [.., size, n]. */
+npu_val oi_find_attention(struct oi *im, npu_val weights, npu_val v, bool v_swapped, int *ret_perm);
 
 #endif

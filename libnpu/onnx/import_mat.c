@@ -256,7 +256,8 @@ static int import_matmul(struct oi *im, struct oi_node *n)
     const struct npu_shape *a = &n->in[0]->shape, *b = &n->in[1]->shape;
     struct npu_shape lead_a = *a, lead_b = *b, s;
     struct npu_matmul_opts o = {0};
-    npu_val va, vb;
+    int perm[NPU_MAX_DIMS];
+    npu_val va, vb, v;
 
     if (a->rank < 2 || b->rank < 2)
         return oi_fail(im, -EOPNOTSUPP, "inputs of rank %d and %d; at least 2 is supported", a->rank, b->rank);
@@ -276,6 +277,9 @@ static int import_matmul(struct oi *im, struct oi_node *n)
     }
     s.dim[s.rank - 2] = a->dim[a->rank - 2];
     s.dim[s.rank - 1] = b->dim[b->rank - 1];
+    v = va > 0 && vb > 0 && !o.trans_a ? oi_find_attention(im, va, vb, o.trans_b, perm) : NPU_NONE;
+    if (v != NPU_NONE)
+        return oi_set(im, n->out[0], v, perm);
     return im->failed ? -EINVAL : finish_product(im, n->out[0], va, vb, &o, &s);
 }
 
