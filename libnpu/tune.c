@@ -8,7 +8,8 @@
 #include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/tier.h"
 
-enum { DEFAULT_MS = 300, MAX_MS = 600000 };
+/* A class is measured when it is met first; what did not work out then must cost later starts little or nothing. */
+enum { FIRST_MS = 2000, AGAIN_MS = 100, MAX_MS = 600000 };
 #define MIN_WORK  65536.0 /* multiply-adds of a node worth a measurement */
 #define DRIVER_US 100.0   /* what submitting to a driver and waiting for it costs a run, about */
 #define MARGIN    0.95f   /* a tier must be so much faster than the default one */
@@ -19,6 +20,8 @@ struct tuning {
     struct npu_lower lower; /* to try lowerings on */
     const char *asked;      /* NPU_TIER */
     bool off;               /* NPU_TUNE=0: default order */
+    bool native;            /* in the default order the plan needs no driver */
+    int64_t until_ns[3];    /* by enum npu_tune_put_off */
 };
 
 struct pending {
@@ -26,15 +29,20 @@ struct pending {
     double work;
 };
 
-static int64_t budget_ns(void)
+/* Training takes the default order: a run that goes on from a checkpoint must round like the one before it. */
+static void set_budget(struct tuning *u)
 {
     const char *e = getenv("NPU_TUNE");
     char *end = NULL;
-    const long ms = e ? strtol(e, &end, 10) : DEFAULT_MS;
+    const long asked = e ? strtol(e, &end, 10) : 0;
+    const bool train = u->p->graph->flags & NPU_GRAPH_TRAIN, said = e && end != e && !*end;
+    const long ms = asked < MAX_MS ? asked : MAX_MS;
+    const int64_t now_ns = npu_now_ns();
 
-    if (e && (end == e || *end))
-        return (int64_t)DEFAULT_MS * 1000000;
-    return ms <= 0 ? 0 : (int64_t)(ms < MAX_MS ? ms : MAX_MS) * 1000000;
+    u->off = train || (said && ms <= 0);
+    u->until_ns[NPU_TUNE_NEW] = now_ns + (said ? ms : FIRST_MS) * (int64_t)1000000;
+    u->until_ns[NPU_TUNE_BUSY] = now_ns + (said ? ms : AGAIN_MS) * (int64_t)1000000;
+    u->until_ns[NPU_TUNE_LATE] = now_ns + (said ? ms : 0) * (int64_t)1000000;
 }
 
 /* Position of a tier in the list "a,b,c"; -1: not in it. */
@@ -77,7 +85,18 @@ static void add_option(struct npu_choice *c, const char *tier, const char *refus
         c->option[c->n++] = (struct npu_tier_option){.tier = tier, .refused = refused};
 }
 
-/* Candidates, the default one first, and tiers that this device has but this node can't take. */
+/* Are all launches native that try_lower made, or will they be where others are? */
+static bool all_native(const struct tuning *u)
+{
+    for (int i = 0; i < u->lower.n_launches; i++)
+        if (!u->lower.launch[i].native && !npu_exact_avx2_would_take(&u->lower, &u->lower.launch[i]))
+            return false;
+    return true;
+}
+
+/* Candidates, the default one first, and tiers that this device has but that don't come into question for this node. A
+ * plan without driver is worth more than OpenCL code of no wider vectors: building that takes a second, it was never
+ * the faster one by far, and with it each run costs DRIVER_US more. */
 static void list_options(struct tuning *u, const struct npu_node *n, struct npu_choice *c)
 {
     const struct npu_traits *t = &u->p->dev->traits;
@@ -93,7 +112,10 @@ static void list_options(struct tuning *u, const struct npu_node *n, struct npu_
             continue;
         got = try_lower(u, n, name, &refused);
         if (got && strcmp(got, name) == 0)
-            add_option(c, name, NULL);
+            add_option(c, name,
+                       u->native && position(u->asked, name) < 0 && !all_native(u) && !npu_tier_may_beat(name, usual)
+                           ? "not measured, as the plan needs no driver"
+                           : NULL);
         else if (refused)
             add_option(c, name, refused);
     }
@@ -171,8 +193,9 @@ static bool decide(struct tuning *u, int step, double *ret_work)
     return !v;
 }
 
-/* False: no use in trying further. */
-static bool measure(struct tuning *u, int step, int64_t until_ns)
+/* Takes the class's verdict, after a measurement if there is none. What can't be measured now is noted with the reason:
+ * the kernels of a class that came too late may not even be built yet, so it waits until someone gives it time. */
+static void measure(struct tuning *u, int step)
 {
     struct npu_choice *c = &u->p->choice[step];
     const struct npu_node *n = u->p->graph->node[u->p->step[step].node];
@@ -180,38 +203,58 @@ static bool measure(struct tuning *u, int step, int64_t until_ns)
     const struct npu_tune_verdict *known;
     const char *tier[NPU_TUNE_OPTIONS];
     int index[NPU_TUNE_OPTIONS];
+    enum npu_tune_put_off before;
     struct npu_tune_class k;
-
-    int r;
+    bool tried;
+    int r = -ETIME;
 
     if (!full_class(u, step, &k))
-        return true;
+        return;
     known = npu_tune_find(u->t, k.text);
     if (known) { /* another step of this plan has that class */
         take(c, known, NPU_CHOICE_MEASURED);
-        return true;
+        return;
     }
+    before = npu_tune_put_off(u->t, k.text);
     v.n = candidates(c, tier, index);
-    r = npu_now_ns() >= until_ns ? -ETIME : npu_tune_measure(u->p->dev, u->p->graph, n, tier, v.n, until_ns, v.us);
-    if (r < 0)
-        return r != -EAGAIN;
+    tried = npu_now_ns() < u->until_ns[before];
+    if (tried)
+        r = npu_tune_measure(u->p->dev, u->p->graph, n, tier, v.n, u->until_ns[before], v.us);
+    if (r < 0) {
+        const enum npu_tune_put_off now =
+            tried || before == NPU_TUNE_NEW ? r == -EAGAIN ? NPU_TUNE_BUSY : NPU_TUNE_LATE : before;
+
+        c->why = now == NPU_TUNE_BUSY ? NPU_CHOICE_BUSY : NPU_CHOICE_LATE;
+        if (now != before)
+            npu_tune_set_put_off(u->t, k.text, now);
+        return;
+    }
     for (int i = 1; i < v.n; i++)
         if (v.us[i] < (v.taken ? v.us[v.taken] : MARGIN * v.us[0]))
             v.taken = i;
     snprintf(v.class_text, sizeof v.class_text, "%s", k.text);
     if (npu_tune_add(u->t, &v) == 0)
         take(c, &v, NPU_CHOICE_MEASURED);
-    return true;
 }
 
-/* Are all launches native that the step gets with this tier (NULL: by default), or will they be where others are? */
-static bool is_native(struct tuning *u, int step, const char *only)
+/* Does the plan as it would be in the default order have native launches alone? */
+static bool plan_is_native(struct tuning *u)
 {
-    const char *refused;
+    const struct npu_plan *p = u->p;
+    struct npu_lower *l = &u->lower;
+    char why[256];
+    int first, r = 0;
 
-    try_lower(u, u->p->graph->node[u->p->step[step].node], only, &refused);
-    for (int i = 0; i < u->lower.n_launches; i++)
-        if (!u->lower.launch[i].native && !npu_exact_avx2_would_take(&u->lower, &u->lower.launch[i]))
+    l->n_launches = l->n_bufs = 0;
+    l->only = NULL;
+    for (int s = 0; s < p->n_steps && r == 0; s++)
+        r = npu_lower_node(l, p->graph->node[p->step[s].node], s, &first, why, sizeof why);
+    if (r < 0)
+        return false;
+    npu_avx2_take_over(l, l->launch, l->n_launches);
+    npu_exact_avx2_take_over(l, l->launch, l->n_launches);
+    for (int i = 0; i < l->n_launches; i++)
+        if (!l->launch[i].native)
             return false;
     return true;
 }
@@ -221,16 +264,19 @@ static bool is_native(struct tuning *u, int step, const char *only)
 static void keep_native(struct tuning *u)
 {
     struct npu_plan *p = u->p;
+    const char *refused;
     double saved_us = 0.0;
 
-    for (int s = 0; s < p->n_steps; s++)
-        if (!is_native(u, s, NULL))
-            return;
+    if (!u->native)
+        return;
     for (int pass = 0; pass < 2 && saved_us < DRIVER_US; pass++)
         for (int s = 0; s < p->n_steps; s++) {
             struct npu_choice *c = &p->choice[s];
 
-            if (c->taken == 0 || c->why == NPU_CHOICE_ASKED || is_native(u, s, c->option[c->taken].tier))
+            if (c->taken == 0 || c->why == NPU_CHOICE_ASKED)
+                continue;
+            try_lower(u, p->graph->node[p->step[s].node], c->option[c->taken].tier, &refused);
+            if (all_native(u))
                 continue;
             if (pass == 0)
                 saved_us += (double)(c->option[0].us - c->option[c->taken].us);
@@ -253,17 +299,16 @@ static int more_work(const void *a, const void *b)
 static void choose(struct tuning *u, struct pending *pending)
 {
     struct npu_plan *p = u->p;
-    /* training takes the default order: a run that goes on from a checkpoint must round like the one before it */
-    const int64_t budget = p->graph->flags & NPU_GRAPH_TRAIN ? 0 : budget_ns(), until_ns = npu_now_ns() + budget;
     int n = 0;
 
-    u->off = budget == 0;
+    set_budget(u);
+    u->native = plan_is_native(u);
     for (int s = 0; s < p->n_steps; s++)
         if (decide(u, s, &pending[n].work))
             pending[n++].step = s;
     qsort(pending, (size_t)n, sizeof *pending, more_work);
-    for (int i = 0; i < n && measure(u, pending[i].step, until_ns); i++)
-        ;
+    for (int i = 0; i < n; i++)
+        measure(u, pending[i].step);
     if (n > 0)
         npu_tune_save(u->t);
     keep_native(u);
@@ -307,7 +352,15 @@ int npu_tune_plan(struct npu_plan *p, const char *identity)
 const char *npu_choice_why_text(enum npu_choice_why w)
 {
     static const char *const text[] = {
-        "only", "default order", "measured", "measured before", "NPU_TIER", "so that the plan needs no driver"};
+        [NPU_CHOICE_ONLY] = "only",
+        [NPU_CHOICE_ORDER] = "default order",
+        [NPU_CHOICE_LATE] = "default order, as there was no time to measure",
+        [NPU_CHOICE_BUSY] = "default order, as others used the processors",
+        [NPU_CHOICE_MEASURED] = "measured",
+        [NPU_CHOICE_KNOWN] = "measured before",
+        [NPU_CHOICE_ASKED] = "NPU_TIER",
+        [NPU_CHOICE_NATIVE] = "so that the plan needs no driver",
+    };
 
     return text[w];
 }

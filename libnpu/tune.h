@@ -13,13 +13,15 @@ enum { NPU_TUNE_OPTIONS = 10, NPU_TUNE_CLASS = 192, NPU_TUNE_TESTS = 16 };
 
 struct npu_tier_option {
     const char *tier;    /* static text */
-    const char *refused; /* why the tier can't do the node (static text); NULL: a candidate */
+    const char *refused; /* why the tier can't or shall not do the node (static text); NULL: a candidate */
     float us;            /* median time of a run; 0: not measured */
 };
 
 enum npu_choice_why {
     NPU_CHOICE_ONLY,     /* no other candidate */
     NPU_CHOICE_ORDER,    /* not measured: default order */
+    NPU_CHOICE_LATE,     /* the same, because the time for measurements was over */
+    NPU_CHOICE_BUSY,     /* because other processes disturbed them */
     NPU_CHOICE_MEASURED, /* while this plan was built */
     NPU_CHOICE_KNOWN,    /* by a verdict from before */
     NPU_CHOICE_ASKED,    /* NPU_TIER */
@@ -76,6 +78,10 @@ bool npu_tune_score(const struct npu_tune *t, const char *tier, struct npu_tune_
 /* Verdict of a self-test that needs the device's compiler; t may be NULL. */
 bool npu_tune_get_test(const struct npu_tune *t, const char *tier, bool *ret_passed); /* false: none yet */
 void npu_tune_set_test(struct npu_tune *t, const char *tier, bool passed);
+/* What became of the first measurement of a class that has no verdict. */
+enum npu_tune_put_off { NPU_TUNE_NEW, NPU_TUNE_BUSY, NPU_TUNE_LATE };
+enum npu_tune_put_off npu_tune_put_off(const struct npu_tune *t, const char *class_text);
+void npu_tune_set_put_off(struct npu_tune *t, const char *class_text, enum npu_tune_put_off p);
 void npu_tune_save(struct npu_tune *t); /* if something was added; failures cost time */
 /* Verdicts as text, a line each, and back; lines that make no sense are left out. */
 char *npu_tune_print(const struct npu_tune *t, size_t *ret_size); /* malloc'ed; NULL: no memory */

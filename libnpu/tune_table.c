@@ -187,6 +187,30 @@ void npu_tune_set_test(struct npu_tune *t, const char *tier, bool passed)
         npu_tune_save(t);
 }
 
+/* Likewise what was put off, with a last word that no tier has as its name. */
+static void put_off_name(char *buf, size_t size, const char *class_text)
+{
+    snprintf(buf, size, "%s put-off", class_text);
+}
+
+enum npu_tune_put_off npu_tune_put_off(const struct npu_tune *t, const char *class_text)
+{
+    char name[NPU_TUNE_CLASS];
+    const struct npu_tune_verdict *v;
+
+    put_off_name(name, sizeof name, class_text);
+    v = find(t, name);
+    return !v ? NPU_TUNE_NEW : v->us[0] < 1.5f ? NPU_TUNE_BUSY : NPU_TUNE_LATE;
+}
+
+void npu_tune_set_put_off(struct npu_tune *t, const char *class_text, enum npu_tune_put_off p)
+{
+    struct npu_tune_verdict v = {.n = 1, .us = {p == NPU_TUNE_BUSY ? 1.0f : 2.0f}};
+
+    put_off_name(v.class_text, sizeof v.class_text, class_text);
+    npu_tune_add(t, &v);
+}
+
 /* class TAB taken TAB time of each candidate */
 char *npu_tune_print(const struct npu_tune *t, size_t *ret_size)
 {

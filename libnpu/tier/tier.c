@@ -61,6 +61,11 @@ bool npu_tier_competes(const struct npu_traits *t, const char *tier)
     return true;
 }
 
+bool npu_tier_may_beat(const char *tier, const char *native)
+{
+    return strcmp(native, "avx2") == 0 && width_of(tier) > 8;
+}
+
 struct npu_traits npu_tier_traits(const struct npu_traits *t, const char *only)
 {
     struct npu_traits to = *t;

@@ -114,6 +114,27 @@ static void test_self_tests(void **state)
     npu_tune_free(t);
 }
 
+static void test_put_off(void **state)
+{
+    struct npu_tune *t = npu_tune_new(dir, "a fourth", 2);
+    struct npu_tune_score s;
+
+    assert_int_equal(npu_tune_put_off(t, "m 1 avx2 vec8"), NPU_TUNE_NEW);
+    npu_tune_set_put_off(t, "m 1 avx2 vec8", NPU_TUNE_BUSY);
+    npu_tune_set_put_off(t, "m 2 avx2 vec8", NPU_TUNE_BUSY);
+    assert_int_equal(npu_tune_put_off(t, "m 2 avx2 vec8"), NPU_TUNE_BUSY);
+    npu_tune_set_put_off(t, "m 2 avx2 vec8", NPU_TUNE_LATE);
+    npu_tune_save(t);
+    npu_tune_free(t);
+    t = npu_tune_new(dir, "a fourth", 2);
+    assert_int_equal(npu_tune_put_off(t, "m 1 avx2 vec8"), NPU_TUNE_BUSY);
+    assert_int_equal(npu_tune_put_off(t, "m 2 avx2 vec8"), NPU_TUNE_LATE);
+    assert_int_equal(npu_tune_put_off(t, "m 3 avx2 vec8"), NPU_TUNE_NEW);
+    assert_null(npu_tune_find(t, "m 1 avx2 vec8"));
+    assert_false(npu_tune_score(t, "vec8", &s));
+    npu_tune_free(t);
+}
+
 static void test_bad_lines(void **state)
 {
     static const char text[] = "good\t1\t1.5 2.5\n\n\t0\t1\nno times\t0\t\nno number\tx\t1 2\nnot so many\t2\t1 2\n"
@@ -241,18 +262,101 @@ static void test_choice(void **state)
     unsetenv("NPU_TUNE");
 }
 
-/* A budget that is gone at once leaves the default order, and nothing is written. */
+/* What there is no time for when it is met first keeps the default order, at later starts too, until someone gives it
+ * time: a later start must not build the kernels of slower tiers. */
 static void test_no_time(void **state)
 {
     static struct result r;
+    char cache[64];
 
+    snprintf(cache, sizeof cache, "%s/late", dir);
     setenv("NPU_AMX_EMULATE", "1", 1);
     setenv("NPU_TUNE", "1", 1);
-    if (product("", &r)) {
+    if (product(cache, &r)) {
         assert_string_equal(r.tier, "amx-bf16-emulated");
-        assert_int_equal(r.why, NPU_CHOICE_ORDER);
+        assert_int_equal(r.why, NPU_CHOICE_LATE);
+        unsetenv("NPU_TUNE");
+        assert_true(product(cache, &r));
+        assert_string_equal(r.tier, "amx-bf16-emulated");
+        assert_int_equal(r.why, NPU_CHOICE_LATE);
+        setenv("NPU_TUNE", "20000", 1);
+        assert_true(product(cache, &r));
+        assert_int_equal(r.why, NPU_CHOICE_MEASURED);
+        assert_string_not_equal(r.tier, "amx-bf16-emulated");
     }
     unsetenv("NPU_AMX_EMULATE");
+    unsetenv("NPU_TUNE");
+}
+
+static bool find_tier(npu_dev *d, const char *name, struct npu_tier_info *ret)
+{
+    for (int i = 0; npu_dev_tier(d, i, ret) == 0; i++)
+        if (strcmp(ret->name, name) == 0)
+            return true;
+    return false;
+}
+
+/* What is known of an f32 product's tiers; false: no OpenCL device with native code of the tier avx2. */
+static bool f32_product(bool with_driver, struct npu_choice *ret)
+{
+    const int64_t shape[] = {96, 96};
+    struct npu_tier_info t;
+    npu_ctx *c = open_ctx();
+    npu_graph *g = NULL;
+    npu_plan *p = NULL;
+    npu_dev *d = NULL;
+    npu_val y;
+    bool there = npu_dev_open(c, "cpu", &d) == 0 && find_tier(d, "avx2", &t) && t.passed;
+
+    if (there) {
+        npu_graph_new(0, &g);
+        y = npu_matmul(g, npu_input(g, "a", NPU_F32, 2, shape), npu_input(g, "b", NPU_F32, 2, shape), NULL);
+        npu_output(g, "y", with_driver ? npu_cast(g, y, NPU_F16) : y);
+        assert_int_equal(npu_plan_new(d, g, NULL, &p), 0);
+        *ret = p->choice[0];
+    }
+    npu_plan_free(p);
+    npu_graph_free(g);
+    npu_dev_close(d);
+    npu_ctx_free(c);
+    return there;
+}
+
+static const struct npu_tier_option *option_of(const struct npu_choice *c, const char *tier)
+{
+    for (int i = 0; i < c->n; i++)
+        if (strcmp(c->option[i].tier, tier) == 0)
+            return &c->option[i];
+    return NULL;
+}
+
+/* A plan that needs no driver gets none for OpenCL code of no wider vectors, and the plan says so; where it needs the
+ * driver anyway, or by name, such a tier can be taken. */
+static void test_native_plan(void **state)
+{
+    struct npu_choice c;
+    char text[256];
+
+    setenv("NPU_TUNE", "20000", 1);
+    if (!f32_product(false, &c)) {
+        puts("# SKIP no tier avx2");
+        unsetenv("NPU_TUNE");
+        return;
+    }
+    assert_string_equal(c.option[c.taken].tier, "avx2");
+    assert_non_null(option_of(&c, "vec8"));
+    assert_non_null(strstr(option_of(&c, "vec8")->refused, "not measured"));
+    assert_true(option_of(&c, "vec8")->us <= 0.0f);
+    assert_non_null(strstr(npu_choice_text(&c, text, sizeof text), "vec8: not measured"));
+    setenv("NPU_TIER", "vec8", 1);
+    assert_true(f32_product(false, &c));
+    assert_string_equal(c.option[c.taken].tier, "vec8");
+    assert_int_equal(c.why, NPU_CHOICE_ASKED);
+    unsetenv("NPU_TIER");
+    setenv("NPU_TUNE", "0", 1);
+    assert_true(f32_product(true, &c));
+    assert_non_null(option_of(&c, "vec8"));
+    assert_null(option_of(&c, "vec8")->refused);
     unsetenv("NPU_TUNE");
 }
 
@@ -282,14 +386,6 @@ static void test_bf16_units(void **state)
 }
 
 /* ---- what npu_dev_tier tells ---- */
-static bool find_tier(npu_dev *d, const char *name, struct npu_tier_info *ret)
-{
-    for (int i = 0; npu_dev_tier(d, i, ret) == 0; i++)
-        if (strcmp(ret->name, name) == 0)
-            return true;
-    return false;
-}
-
 static void test_tiers(void **state)
 {
     struct npu_tier_info t;
@@ -345,9 +441,10 @@ static int remove_one(const char *path, const struct stat *st, int type, struct 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_classes),    cmocka_unit_test(test_table),  cmocka_unit_test(test_self_tests),
-        cmocka_unit_test(test_bad_lines),  cmocka_unit_test(test_choice), cmocka_unit_test(test_no_time),
-        cmocka_unit_test(test_bf16_units), cmocka_unit_test(test_tiers),  cmocka_unit_test(test_scores),
+        cmocka_unit_test(test_classes),   cmocka_unit_test(test_table),       cmocka_unit_test(test_self_tests),
+        cmocka_unit_test(test_bad_lines), cmocka_unit_test(test_choice),      cmocka_unit_test(test_no_time),
+        cmocka_unit_test(test_put_off),   cmocka_unit_test(test_native_plan), cmocka_unit_test(test_bf16_units),
+        cmocka_unit_test(test_tiers),     cmocka_unit_test(test_scores),
     };
     const char *home = getenv("HOME");
     char pocl[4096];
