@@ -19,9 +19,9 @@ int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g)
 
 size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g)
 {
-    const size_t mb = (size_t)g->mb, cin = (size_t)g->cin;
+    const int64_t floats = npu_avx2_winograd_step(g->mb, g->cin) + npu_avx2_winograd_step(g->mb, NPU_AVX2_PANEL);
 
-    return ((36 * mb * (cin + NPU_AVX2_PANEL) + cin) * sizeof(float) + 63) / 64 * 64;
+    return ((size_t)(36 * floats + g->cin) * sizeof(float) + 63) / 64 * 64;
 }
 
 size_t npu_avx2_winograd_sums_floats(const struct npu_avx2_conv *g)
@@ -33,25 +33,22 @@ size_t npu_avx2_winograd_sums_floats(const struct npu_avx2_conv *g)
 
 size_t npu_avx2_winograd_sums_scratch(const struct npu_avx2_conv *g)
 {
-    const size_t panel = NPU_AVX2_PANEL, mb = (size_t)g->mb, cin = (size_t)g->cin;
-    const size_t columns = ((size_t)g->cout + panel - 1) / panel * panel;
+    const int64_t columns = (g->cout + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL * NPU_AVX2_PANEL;
+    const int64_t floats = npu_avx2_winograd_step(g->mb, g->cin) + npu_avx2_winograd_step(g->mb, columns);
 
-    return ((36 * mb * (cin + columns) + cin) * sizeof(float) + 63) / 64 * 64;
+    return ((size_t)(36 * floats + g->cin) * sizeof(float) + 63) / 64 * 64;
 }
 
 size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g)
 {
     const size_t rows = NPU_AVX2_ROWS, panels = ((size_t)g->cout + NPU_AVX2_PANEL - 1) / NPU_AVX2_PANEL;
-    const size_t taps = (size_t)g->kh * (size_t)g->kw, len = (g->copy ? taps : 1) * (size_t)g->cin;
-    const size_t strips = (len + rows - 1) / rows * (g->copy ? 1 : taps);
+    const size_t line = (size_t)g->kw * (size_t)g->cin, strips = (size_t)g->kh * ((line + rows - 1) / rows);
     const size_t row_units = (size_t)g->row_units, col_units = (size_t)g->col_units;
     const size_t own = (strips + row_units - 1) / row_units, own_panels = (panels + col_units - 1) / col_units;
     const size_t tiles = own * own_panels * rows * NPU_AVX2_PANEL;
-    const size_t width = len < own * rows || taps > 1 ? len : own * rows;
-    const size_t copies = g->copy ? NPU_AVX2_OUTER_ROWS * ((width + 7) / 8 * 8 + 8) : 0;
-    const size_t floats = NPU_AVX2_OUTER_ROWS * NPU_AVX2_PANEL + tiles + copies + ((size_t)g->cin + 15) / 16 * 16;
+    const size_t floats = NPU_AVX2_OUTER_ROWS * NPU_AVX2_PANEL + tiles + own * NPU_AVX2_OUTER_STRIP + line;
 
-    return (floats * sizeof(float) + taps * NPU_AVX2_OUTER_ROWS * sizeof(float *) + 63) / 64 * 64;
+    return (floats * sizeof(float) + 63) / 64 * 64;
 }
 
 size_t npu_avx2_grad_x_scratch(const struct npu_avx2_grad_x *g)

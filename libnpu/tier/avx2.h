@@ -28,6 +28,12 @@ struct npu_avx2_conv {
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
 /* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
+/* Floats from one of the 36 matrices to the next: an odd number of lines, so that a place of all 36 does not fall into
+ * few sets of the caches. */
+static inline int64_t npu_avx2_winograd_step(int64_t rows, int64_t columns)
+{
+    return ((rows * columns + 15) / 16 | 1) * 16;
+}
 size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g);
 /* The gradient of weights: row_units shares of the tiles, with sums of their own, mb tiles at a time. */
 enum { NPU_AVX2_WINOGRAD_TILES = 96 };
@@ -43,11 +49,11 @@ struct npu_avx2_outer {
     int32_t groups;        /* products, of n / groups pictures each */
     int32_t b_k, b_n, b_z; /* steps of b along rows, columns, products */
     int32_t act;
-    int32_t copy;                 /* rows of x are copied side by side, with all taps */
     int32_t shares;               /* of the rows, each summed by itself first; not by the number of threads */
     int32_t row_units, col_units; /* shares of the result's strips of 6 rows and of its panels */
 };
-enum { NPU_AVX2_OUTER_ROWS = 192 };                            /* rows at a time */
+enum { NPU_AVX2_OUTER_ROWS = 192 };           /* rows at a time */
+enum { NPU_AVX2_OUTER_STRIP = 192 * 8 + 16 }; /* floats of 6 terms of them, 8 apart: an odd number of lines */
 size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g); /* bytes a part */
 
 /* The gradient of a convolution's input: x [n, h, w, cin] from gy [n, oh, ow, cout]. Pixels of x that are `stride`

@@ -22,7 +22,6 @@ struct head {
     float *p, *g;                /* [BLOCK][np] */
     float *gk, *gv;              /* sums: [dp / 16][strips of 6 keys][6][16] */
     float *b;                    /* [BLOCK][16] */
-    const float *row[BLOCK];
 };
 
 /* ---- packing ---- */
@@ -148,15 +147,14 @@ static void grad_queries(const struct head *h, int64_t m, int64_t rows, const fl
 }
 
 /* sums += weights^T x: weights [count][np], x: count rows, `stride` apart */
-static void add_keys(struct head *h, const float *weights, const float *x, int64_t stride, int64_t count, bool first,
-                     float *sums)
+static void add_keys(const struct head *h, const float *weights, const float *x, int64_t stride, int64_t count,
+                     bool first, float *sums)
 {
-    for (int64_t i = 0; i < count; i++)
-        h->row[i] = weights + i * h->np;
     for (int64_t c = 0; c < h->dp / PANEL; c++) {
         pack_panel(h, x, stride, c, count, h->b);
         for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS) {
-            const struct outer_job t = {.row = h->row, .at = j, .len = count, .b = h->b, .acc = sums, .add = !first};
+            const struct outer_job t = {
+                .a = weights + j, .ld = h->np, .len = count, .b = h->b, .acc = sums, .add = !first};
 
             outer_for(at_most(ROWS, h->n - j), at_most(PANEL, h->dh - c * PANEL))(&t);
         }

@@ -7,9 +7,7 @@
 /* ---- sums of outer products ---- */
 static int64_t strips_of(const struct npu_avx2_outer *g)
 {
-    const int64_t taps = (int64_t)g->kh * g->kw;
-
-    return g->copy ? ceil_div(taps * g->cin, NPU_AVX2_ROWS) : taps * ceil_div(g->cin, NPU_AVX2_ROWS);
+    return g->kh * ceil_div((int64_t)g->kw * g->cin, NPU_AVX2_ROWS);
 }
 
 /* Where the result has few tiles and its sums are long, these are shared out; by sizes alone, so that a result does not
@@ -19,20 +17,21 @@ static void divide_outer(const struct npu_lower *l, struct npu_avx2_outer *g, bo
     const int64_t rows = (int64_t)g->n / g->groups * g->oh * g->ow, taps = (int64_t)g->kh * g->kw;
     const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL), strips = strips_of(g);
     const double work = 2.0 * (double)g->groups * (double)rows * (double)(taps * g->cin) * (double)g->cout;
-    const int64_t want = npu_avx2_shares(l, work, 1e6), least = taps > 1 ? 1 : ceil_div(strips, 48);
+    const int64_t want = npu_avx2_shares(l, work, 1e6), least = ceil_div(strips, 48);
     int64_t times;
 
     g->shares = may_share && strips * panels < 32 ? (int32_t)clamp(rows / 1024, 1, 16) : 1;
     times = (int64_t)g->groups * g->shares;
     g->col_units = (int32_t)clamp(ceil_div(want, times), 1, ceil_div(panels, 2));
-    g->row_units = g->copy && taps > 1 ? 1 : (int32_t)clamp(ceil_div(want, times * g->col_units), least, strips);
+    g->row_units = (int32_t)clamp(ceil_div(want, times * g->col_units), least, strips);
 }
 
 static void outer_launches(struct npu_lower *l, const struct npu_avx2_kernels *a, struct npu_avx2_outer g,
                            const npu_val in[4], npu_val out, float scale)
 {
     const int64_t size = (int64_t)g.groups * g.kh * g.kw * g.cin * g.cout;
-    const int64_t units = (int64_t)g.groups * g.shares * g.row_units * g.col_units, parts = clamp(units, 1, 1024);
+    const int64_t units = (int64_t)g.groups * g.shares * g.row_units * g.col_units;
+    const int64_t parts = clamp(units, 1, npu_lower_traits(l)->compute_units <= 1 ? 1 : 1024);
     const int scratch = npu_lower_scratch(l, npu_avx2_outer_scratch(&g) * (size_t)parts);
     const int sums = g.shares > 1 ? npu_lower_scratch(l, sizeof(float) * (size_t)(g.shares * size)) : 0;
     struct npu_launch *k = npu_avx2_launch(l, a->outer, parts);
@@ -58,12 +57,9 @@ int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
     const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
-    const int64_t taps = (int64_t)g.kh * g.kw;
 
     if (!a)
         return -EOPNOTSUPP;
-    /* the lines of 192 rows would fall into few sets of the first cache */
-    g.copy = taps > 1 ? g.cin < 16 : g.cin % 64 == 0;
     divide_outer(l, &g, in[2] == NPU_NONE && in[3] == NPU_NONE && g.act == NPU_ACT_NONE);
     outer_launches(l, a, g, in, out, scale);
     return 0;
@@ -104,7 +100,7 @@ static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a
 {
     const size_t floats = npu_avx2_winograd_sums_floats(&g);
     struct npu_launch *k;
-    int64_t each;
+    int64_t each, parts;
     int sums, scratch;
 
     g.row_units = winograd_shares(&g);
@@ -113,8 +109,9 @@ static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a
     g.mb = (int32_t)clamp(786432 / (36 * 4) / (g.cin + g.cout), 12, NPU_AVX2_WINOGRAD_TILES);
     g.mb = (int32_t)ceil_div(each, ceil_div(each, g.mb));
     sums = npu_lower_scratch(l, floats * sizeof(float) * (size_t)g.row_units);
-    scratch = npu_lower_scratch(l, npu_avx2_winograd_sums_scratch(&g) * (size_t)g.row_units);
-    k = npu_avx2_launch(l, a->winograd_sums, g.row_units);
+    parts = clamp(npu_avx2_shares(l, (double)floats * (double)each * g.row_units, 1e6), 1, g.row_units);
+    scratch = npu_lower_scratch(l, npu_avx2_winograd_sums_scratch(&g) * (size_t)parts);
+    k = npu_avx2_launch(l, a->winograd_sums, parts);
     npu_launch_val(k, x);
     npu_launch_val(k, gy);
     npu_launch_buf(k, NPU_ARG_SCRATCH, sums);

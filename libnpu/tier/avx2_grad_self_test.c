@@ -154,7 +154,7 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
                                     .pad_left = 1,
                                     .mb = 4,
                                     .row_units = 2};
-    const struct npu_avx2_outer w = {2, 6, 9, CIN, 6, 9, COUT, 3, 3, 1, 1, 1, 1, COUT, 1, 0, 0, 0, 1, 1, 1};
+    const struct npu_avx2_outer w = {2, 6, 9, CIN, 6, 9, COUT, 3, 3, 1, 1, 1, 1, COUT, 1, 0, 0, 1, 1, 1};
     const struct npu_launch pack = launch(2, &turned.n, sizeof turned, 0.0f),
                             conv = launch(6, &turned.n, sizeof turned, 0.0f), both = launch(4, &c.n, sizeof c, 0.0f),
                             gw = launch(2, (const int32_t[]){2, CIN, COUT}, 3 * sizeof(int32_t), 0.0f);
@@ -220,13 +220,13 @@ static bool test_attention(const struct npu_avx2_kernels *a, struct data *d)
 
 int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k)
 {
-    /* n, h, w, cin, oh, ow, cout, kernel, stride, padding, groups, steps of b, act, copy, shares, units */
+    /* n, h, w, cin, oh, ow, cout, kernel, stride, padding, groups, steps of b, act, shares, units */
     static const struct npu_avx2_outer outers[] = {
-        {2, 1, 29, 19, 1, 29, 21, 1, 1, 1, 0, 0, 2, 21, 1, 29 * 21, 0, 0, 1, 2, 2},
-        {1, 1, 203, 13, 1, 203, 18, 1, 1, 1, 0, 0, 1, 1, 203, 0, 0, 1, 1, 2, 1},
-        {1, 1, 29, 7, 1, 29, 5, 1, 1, 1, 0, 0, 1, 5, 1, 0, 0, 0, 3, 1, 1},
-        {2, 7, 9, 8, 4, 5, 17, 3, 3, 2, 1, 1, 1, 17, 1, 0, 0, 0, 1, 3, 1},
-        {2, 9, 8, 3, 5, 4, 17, 3, 3, 2, 1, 1, 1, 17, 1, 0, 0, 1, 2, 1, 2},
+        {2, 1, 29, 19, 1, 29, 21, 1, 1, 1, 0, 0, 2, 21, 1, 29 * 21, 0, 1, 2, 2},
+        {1, 1, 203, 13, 1, 203, 18, 1, 1, 1, 0, 0, 1, 1, 203, 0, 0, 1, 2, 1},
+        {1, 1, 29, 7, 1, 29, 5, 1, 1, 1, 0, 0, 1, 5, 1, 0, 0, 3, 1, 1},
+        {2, 7, 9, 8, 4, 5, 17, 3, 3, 2, 1, 1, 1, 17, 1, 0, 0, 1, 3, 1},
+        {2, 9, 8, 3, 5, 4, 17, 3, 3, 2, 1, 1, 1, 17, 1, 0, 0, 2, 1, 2},
     };
     static const struct npu_avx2_grad_x grads[] = {
         {2, 7, 9, 19, 4, 5, 6, 3, 3, 2, 1, 1, 12, 2, 1},

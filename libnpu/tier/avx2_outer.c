@@ -1,9 +1,10 @@
 /* avx2_outer.c - sums over rows of outer products: products whose first factor is transposed, and gradients of weights.
  *
- * A unit has some strips of 6 rows of the result and some panels of 16 columns. It takes ROWS_AT_ONCE rows of both
- * factors at a time: those of the second as panels side by side; those of the first through pointers, one a tap, so
- * that a picture is taken in place; or copied, where their distance would put them all into the same lines of the first
- * cache, or where they have few channels. The order of the sums depends on sizes alone, not on units or threads.
+ * A unit has some strips of 6 rows of the result and some panels of 16 columns. It takes BLOCK rows of both factors at
+ * a time and copies them: those of the second as panels, those of the first as strips, each side by side in the order
+ * in which it is read. A line of a convolution's window is one piece in the picture, so that a line of taps is as good
+ * as one tap; where it has few terms, the whole window is. The order of the sums depends on sizes alone, not on units
+ * or threads.
  */
 #include "libnpu/tier/avx2.h"
 
@@ -16,76 +17,81 @@ enum { PANEL = NPU_AVX2_PANEL, STRIP = NPU_AVX2_ROWS, BLOCK = NPU_AVX2_OUTER_ROW
 struct unit {
     const struct npu_native_call *c;
     const struct npu_avx2_outer *g;
-    int64_t taps, len, strips_a_tap; /* len: results of a tap, along the first axis */
+    int64_t taps, len, strips_a_tap; /* lines of the window, and their terms */
     int64_t z, share, strip, strip_end, panel, panel_end;
-    int64_t ld;        /* of the copies */
-    const float **row; /* [taps of the unit][BLOCK] */
-    float *zeros, *copy, *b, *acc;
+    float *a, *b, *acc; /* [strip][NPU_AVX2_OUTER_STRIP], [BLOCK][16], [panel][strip][6][16] */
+    float *line;        /* terms of a line that reaches beyond the picture */
 };
 
-/* The pixels under tap t of rows k .. k + count - 1. */
-static void point(const struct unit *u, int64_t t, int64_t k, int64_t count, const float **row)
+/* The unit's strips of a tap: of `count` rows that begin `step` floats apart, from row i of the block on. */
+static void spread(const struct unit *u, const float *row, int64_t step, int64_t tap, int64_t i, int64_t count)
+{
+    const int64_t from = at_least(u->strip, tap * u->strips_a_tap);
+    const int64_t end = at_most(u->strip_end, (tap + 1) * u->strips_a_tap), at = (from - tap * u->strips_a_tap) * STRIP;
+    const int64_t whole = from + at_most(end - from, (u->len - at + STRIP - 8) / STRIP); /* with 8 terms to read */
+    float *to = u->a + (from - u->strip) * NPU_AVX2_OUTER_STRIP + i * 8;
+
+    for (row += at; count > 0; count--, row += step, to += 8) {
+        const float *x = row;
+        float *p = to;
+        int64_t s = from;
+
+        for (; s < whole; s++, x += STRIP, p += NPU_AVX2_OUTER_STRIP)
+            _mm256_store_ps(p, _mm256_loadu_ps(x));
+        for (; s < end; s++, x += STRIP, p += NPU_AVX2_OUTER_STRIP)
+            _mm256_store_ps(p, load_some(x, row - at + u->len - x));
+    }
+}
+
+/* The same of one pixel whose line reaches beyond the picture: x points where its first column would lie. */
+static void spread_edge(const struct unit *u, const float *x, int64_t left, int64_t tap, int64_t i)
+{
+    const struct npu_avx2_outer *g = u->g;
+    const int64_t from = at_most(g->kw, at_least(0, -left)), end = at_most(g->kw, g->w - left);
+
+    memset(u->line, 0, sizeof(float) * (size_t)u->len);
+    for (int64_t k = from * g->cin; k < end * g->cin; k++)
+        u->line[k] = x[k];
+    spread(u, u->line, 0, tap, i, 1);
+}
+
+/* Line `tap` of the windows of `run` pixels from (y, ox) of picture z on. */
+static void load_run(const struct unit *u, int64_t z, int64_t y, int64_t ox, int64_t run, int64_t tap, int64_t i)
+{
+    const struct npu_avx2_outer *g = u->g;
+    const int64_t line = y * g->stride - g->pad_top + tap, left = ox * g->stride - g->pad_left;
+    const bool inside = line >= 0 && line < g->h;
+    const float *x = (const float *)u->c->p[0] + ((z * g->h + (inside ? line : 0)) * g->w + left) * g->cin;
+    const int64_t room = g->w - g->kw - left; /* columns that the first window can move to the right */
+    const int64_t from = left < 0 ? at_most(run, (g->stride - 1 - left) / g->stride) : 0;
+    const int64_t end = room < 0 ? from : at_least(from, at_most(run, room / g->stride + 1));
+
+    if (!inside) {
+        memset(u->line, 0, sizeof(float) * (size_t)u->len);
+        spread(u, u->line, 0, tap, i, run);
+        return;
+    }
+    for (int64_t j = 0; j < run; j++)
+        if (j == from && j < end) {
+            spread(u, x + j * g->stride * g->cin, (int64_t)g->stride * g->cin, tap, i + j, end - j);
+            j = end - 1;
+        } else {
+            spread_edge(u, x + j * g->stride * g->cin, left + j * g->stride, tap, i + j);
+        }
+}
+
+/* The first factor's rows k .. k + count - 1 as strips. */
+static void load_strips(const struct unit *u, int64_t k, int64_t count)
 {
     const struct npu_avx2_outer *g = u->g;
     const int64_t pictures = g->n / g->groups;
-    const float *x0 = u->c->p[0];
 
     for (int64_t i = 0, run; i < count; i += run) {
-        const int64_t ox = (k + i) % g->ow, oy = (k + i) / g->ow % g->oh, z = u->z * pictures + (k + i) / g->ow / g->oh;
-        const int64_t y = oy * g->stride - g->pad_top + t / g->kw, x = ox * g->stride - g->pad_left + t % g->kw;
-        const int64_t line = (z * g->h + y) * g->w;
+        const int64_t ox = (k + i) % g->ow, line = (k + i) / g->ow;
 
         run = at_most(g->ow - ox, count - i);
-        for (int64_t j = 0; j < run; j++) {
-            const int64_t at = x + j * g->stride;
-
-            row[i + j] = y < 0 || y >= g->h || at < 0 || at >= g->w ? u->zeros : x0 + (line + at) * g->cin;
-        }
-    }
-}
-
-/* All taps of `run` pixels of a line of results side by side. */
-static void copy_taps(const struct unit *u, int64_t k, int64_t run, float *to)
-{
-    const struct npu_avx2_outer *g = u->g;
-    const int64_t ox = k % g->ow, oy = k / g->ow % g->oh, z = u->z * (g->n / g->groups) + k / g->ow / g->oh;
-
-    for (int64_t t = 0; t < (int64_t)g->kh * g->kw; t++, to += g->cin) {
-        const int64_t y = oy * g->stride - g->pad_top + t / g->kw, x = ox * g->stride - g->pad_left + t % g->kw;
-        /* pixels of the run that lie inside the picture */
-        const bool beyond = y < 0 || y >= g->h;
-        const int64_t from = beyond ? run : at_most(run, x < 0 ? (g->stride - 1 - x) / g->stride : 0);
-        const int64_t end = beyond || x >= g->w ? from : at_least(from, at_most(run, (g->w - 1 - x) / g->stride + 1));
-        const float *line = (const float *)u->c->p[0] + (beyond ? 0 : (z * g->h + y) * g->w * g->cin);
-
-        for (int64_t j = 0; j < run; j++) {
-            const float *pixel = j < from || j >= end ? u->zeros : line + (x + j * g->stride) * g->cin;
-
-            to[j * u->ld] = pixel[0];
-            for (int64_t c = 1; c < g->cin; c++)
-                to[j * u->ld + c] = pixel[c];
-        }
-    }
-}
-
-static void fill_copies(const struct unit *u, int64_t k, int64_t count)
-{
-    const struct npu_avx2_outer *g = u->g;
-    const int64_t from = u->strip * STRIP, len = at_most(g->cin, u->strip_end * STRIP) - from;
-
-    if (g->kh * g->kw > 1)
-        for (int64_t i = 0, run; i < count; i += run) {
-            run = at_most(g->ow - (k + i) % g->ow, count - i);
-            copy_taps(u, k + i, run, u->copy + i * u->ld);
-        }
-    else
-        point(u, 0, k, count, u->row);
-    for (int64_t i = 0; i < count; i++) {
-        float *to = u->copy + i * u->ld;
-
-        for (int64_t j = 0; g->kh * g->kw == 1 && j < len; j += 8)
-            store_some(to + j, len - j, load_some(u->row[i] + from + j, len - j));
-        u->row[i] = to;
+        for (int64_t t = u->strip / u->strips_a_tap; t * u->strips_a_tap < u->strip_end; t++)
+            load_run(u, u->z * pictures + line / g->oh, line % g->oh, ox, run, t, i);
     }
 }
 
@@ -95,39 +101,36 @@ static void load_panel(const struct unit *u, int64_t p, int64_t k, int64_t count
     const int64_t columns = at_most(PANEL, g->cout - p * PANEL);
     const float *b = (const float *)u->c->p[1] + u->z * g->b_z + k * g->b_k + p * PANEL * g->b_n;
 
-    for (int64_t i = 0; i < count; i++, b += g->b_k) {
-        float *to = u->b + i * PANEL;
-
-        if (g->b_n == 1) {
-            _mm256_store_ps(to, load_some(b, columns));
-            _mm256_store_ps(to + 8, columns > 8 ? load_some(b + 8, columns - 8) : _mm256_setzero_ps());
-            continue;
+    if (g->b_n == 1 && columns == PANEL) {
+        for (int64_t i = 0; i < count; i++, b += g->b_k) {
+            _mm256_store_ps(u->b + i * PANEL, _mm256_loadu_ps(b));
+            _mm256_store_ps(u->b + i * PANEL + 8, _mm256_loadu_ps(b + 8));
         }
-        for (int64_t j = 0; j < PANEL; j++)
-            to[j] = j < columns ? b[j * g->b_n] : 0.0f;
+        return;
     }
+    for (int64_t i = 0; i < count; i++, b += g->b_k)
+        for (int64_t j = 0; j < PANEL; j++)
+            u->b[i * PANEL + j] = j < columns ? b[j * g->b_n] : 0.0f;
 }
 
 /* Rows k .. k + count - 1 into the sums. */
-static void add_block(const struct unit *u, int64_t k, int64_t count, bool first)
+static void add_block(const struct unit *u, int64_t k, int64_t count, bool add)
 {
-    const struct npu_avx2_outer *g = u->g;
-    const int64_t tap = u->strip / u->strips_a_tap, from = g->copy && g->kh * g->kw == 1 ? u->strip * STRIP : 0;
     float *acc = u->acc;
 
-    if (g->copy)
-        fill_copies(u, k, count);
-    else
-        for (int64_t t = tap; t * u->strips_a_tap < u->strip_end; t++)
-            point(u, t, k, count, u->row + (t - tap) * BLOCK);
+    load_strips(u, k, count);
     for (int64_t p = u->panel; p < u->panel_end; p++) {
         load_panel(u, p, k, count);
         for (int64_t s = u->strip; s < u->strip_end; s++, acc += TILE_FLOATS) {
-            const int64_t t = s / u->strips_a_tap, at = s % u->strips_a_tap * STRIP;
-            const struct outer_job j = {
-                .row = u->row + (t - tap) * BLOCK, .at = at - from, .len = count, .b = u->b, .acc = acc, .add = !first};
+            const int64_t at = s % u->strips_a_tap * STRIP;
+            const struct outer_job j = {.a = u->a + (s - u->strip) * NPU_AVX2_OUTER_STRIP,
+                                        .ld = 8,
+                                        .len = count,
+                                        .b = u->b,
+                                        .acc = acc,
+                                        .add = add};
 
-            outer_for(at_most(STRIP, u->len - at), at_most(PANEL, g->cout - p * PANEL))(&j);
+            outer_for(at_most(STRIP, u->len - at), at_most(PANEL, u->g->cout - p * PANEL))(&j);
         }
     }
 }
@@ -176,17 +179,13 @@ static void run_unit(struct unit *u, char *scratch, float scale)
     const struct npu_avx2_outer *g = u->g;
     const int64_t rows = (int64_t)g->n / g->groups * g->oh * g->ow;
     const int64_t from = rows * u->share / g->shares, end = rows * (u->share + 1) / g->shares;
-    const int64_t own = at_most(u->len, (u->strip_end - u->strip) * STRIP);
 
-    u->ld = ((g->kh * g->kw > 1 ? u->len : own) + 7) / 8 * 8 + 8;
     u->b = (float *)(void *)scratch;
     u->acc = u->b + (int64_t)BLOCK * PANEL;
-    u->copy = u->acc + (u->strip_end - u->strip) * (u->panel_end - u->panel) * TILE_FLOATS;
-    u->zeros = u->copy + (g->copy ? BLOCK * u->ld : 0);
-    u->row = (const float **)(void *)(u->zeros + (g->cin + 15) / 16 * 16);
-    memset(u->zeros, 0, sizeof(float) * (size_t)g->cin);
+    u->a = u->acc + (u->strip_end - u->strip) * (u->panel_end - u->panel) * TILE_FLOATS;
+    u->line = u->a + (u->strip_end - u->strip) * NPU_AVX2_OUTER_STRIP;
     for (int64_t k = from; k < end; k += BLOCK)
-        add_block(u, k, at_most(BLOCK, end - k), k == from);
+        add_block(u, k, at_most(BLOCK, end - k), k > from);
     finish(u, scale);
 }
 
@@ -197,8 +196,8 @@ void npu_avx2_outer(const struct npu_native_call *c, int part, int n_parts)
 
     npu_avx2_fields(c, 7, &g.n, sizeof g);
     struct unit u = {.c = c, .g = &g};
-    u.taps = g.copy ? 1 : (int64_t)g.kh * g.kw;
-    u.len = g.copy ? (int64_t)g.kh * g.kw * g.cin : g.cin;
+    u.taps = g.kh;
+    u.len = (int64_t)g.kw * g.cin;
     u.strips_a_tap = (u.len + STRIP - 1) / STRIP;
     strips = u.taps * u.strips_a_tap;
     panels = (g.cout + PANEL - 1) / PANEL;

@@ -79,10 +79,10 @@ static inline tile_fn *tile_for(int64_t rows, int64_t columns)
     return fn[columns > 8][rows - 1];
 }
 
-/* ---- acc[rows][16] (+)= sum over k < len of row[k][at + i] * b[k 16] ---- */
+/* ---- acc[rows][16] (+)= sum over k < len of a[k ld + i] * b[k 16] ---- */
 struct outer_job {
-    const float *const *row;
-    int64_t at, len;
+    const float *a;
+    int64_t ld, len;
     const float *b;
     float *acc;
     bool add;
@@ -99,18 +99,15 @@ typedef void outer_fn(const struct outer_job *j);
 
 ALWAYS void outer_run(const struct outer_job *j, const int rows, const int halves)
 {
-    const float *const *row = j->row;
-    const float *b = j->b;
-    const int64_t len = j->len, at = j->at;
+    const float *a = j->a, *b = j->b;
+    const int64_t len = j->len, ld = j->ld;
 
     EACH_ROW(TILE_BEGIN)
-#pragma GCC unroll 2
-    for (int64_t k = 0; k < len; k++) {
-        const float *a = row[k] + at;
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < len; k++, a += ld, b += 16) {
         const __m256 b0 = _mm256_load_ps(b), b1 = halves > 1 ? _mm256_load_ps(b + 8) : b0;
 
         EACH_ROW(OUTER_MAC)
-        b += 16;
     }
     EACH_ROW(TILE_END)
 }
