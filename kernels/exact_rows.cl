@@ -132,6 +132,8 @@ inline float8 unary8(float8 v)
     return x_tanh(v);
 #elif KIND == 5
     return x_exp(v);
+#elif KIND == 7
+    return x_gelu_erf(v);
 #else
     return fabs(v);
 #endif

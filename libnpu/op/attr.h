@@ -8,7 +8,16 @@ struct scale_attr {
     float mul, add;
 };
 
-enum unary_kind { UNARY_RELU, UNARY_RELU6, UNARY_GELU, UNARY_SIGMOID, UNARY_TANH, UNARY_EXP, UNARY_ABS };
+enum unary_kind {
+    UNARY_RELU,
+    UNARY_RELU6,
+    UNARY_GELU,
+    UNARY_SIGMOID,
+    UNARY_TANH,
+    UNARY_EXP,
+    UNARY_ABS,
+    UNARY_GELU_ERF, /* in int8 networks (exact.h); else erf.c */
+};
 
 struct unary_attr {
     int kind;

@@ -198,14 +198,15 @@ static float unary(int kind, float x)
         return npu_x_tanh(x);
     case UNARY_EXP:
         return npu_x_exp(x);
+    case UNARY_GELU_ERF:
+        return npu_x_gelu_erf(x);
     default:
         return fabsf(x);
     }
 }
 
-int npu_exact_unary_ref(const struct npu_ref_call *c)
+static int all_unary(const struct npu_ref_call *c, int kind)
 {
-    const int kind = NPU_ATTR(struct unary_attr, c->node)->kind;
     const int64_t n = npu_shape_elements(&c->in[0].shape);
 
     for (int64_t i = 0; i < n; i++) {
@@ -214,6 +215,16 @@ int npu_exact_unary_ref(const struct npu_ref_call *c)
         npu_store(&c->out[0], i, unary(kind, x));
     }
     return 0;
+}
+
+int npu_exact_unary_ref(const struct npu_ref_call *c)
+{
+    return all_unary(c, NPU_ATTR(struct unary_attr, c->node)->kind);
+}
+
+int npu_exact_gelu_erf_ref(const struct npu_ref_call *c)
+{
+    return all_unary(c, UNARY_GELU_ERF);
 }
 
 /* The pixels of a window in row order, then times the reciprocal of their number. */

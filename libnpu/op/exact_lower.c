@@ -295,7 +295,7 @@ int npu_exact_reduce_lower(const struct npu_node *n, struct npu_lower *l)
     return 0;
 }
 
-int npu_exact_unary_lower(const struct npu_node *n, struct npu_lower *l)
+static int lower_unary(const struct npu_node *n, struct npu_lower *l, int kind)
 {
     const struct npu_shape s = npu_lower_type(l, n->in[0]).shape;
     struct npu_launch *k;
@@ -305,9 +305,19 @@ int npu_exact_unary_lower(const struct npu_node *n, struct npu_lower *l)
     k = start(l, "exact_rows", "unary");
     npu_launch_val(k, n->in[0]);
     npu_launch_val(k, n->out[0]);
-    npu_launch_def(k, "-DKIND=%d", NPU_ATTR(struct unary_attr, n)->kind);
+    npu_launch_def(k, "-DKIND=%d", kind);
     npu_launch_span(k, npu_lower_traits(l), npu_shape_elements(&s), 8);
     return 0;
+}
+
+int npu_exact_unary_lower(const struct npu_node *n, struct npu_lower *l)
+{
+    return lower_unary(n, l, NPU_ATTR(struct unary_attr, n)->kind);
+}
+
+int npu_exact_gelu_erf_lower(const struct npu_node *n, struct npu_lower *l)
+{
+    return lower_unary(n, l, UNARY_GELU_ERF);
 }
 
 int npu_exact_mean_pool_lower(const struct npu_node *n, struct npu_lower *l)

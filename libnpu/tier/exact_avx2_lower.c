@@ -145,6 +145,25 @@ size_t npu_exact_attention_scratch(const struct npu_exact_attention *a)
     return ((NPU_AVX2_ROWS * np + np * dh + dp * n) * sizeof(float) + 63) / 64 * 64;
 }
 
+/* Shares of a head's queries: those with which the busiest thread has least to do. A share packs the head's keys and
+ * values, which costs about as much as a tile of queries. */
+static int32_t query_shares(const struct npu_lower *l, const struct npu_exact_attention *a, int64_t heads)
+{
+    const int64_t tiles = ceil_div(a->n, NPU_AVX2_ROWS), units = npu_lower_traits(l)->compute_units;
+    int64_t best = INT64_MAX;
+    int32_t shares = 1;
+
+    for (int32_t s = 1; s <= clamp(tiles / 4, 1, 64); s++) {
+        const int64_t work = ceil_div(heads * s, units) * (ceil_div(tiles, s) + 1);
+
+        if (work < best) {
+            best = work;
+            shares = s;
+        }
+    }
+    return shares;
+}
+
 int npu_exact_avx2_lower_attention(struct npu_lower *l, struct npu_exact_attention a, npu_val qkv, npu_val out,
                                    float scale)
 {
@@ -159,7 +178,7 @@ int npu_exact_avx2_lower_attention(struct npu_lower *l, struct npu_exact_attenti
     if (heads > INT32_MAX / 64)
         return npu_lower_refuse(l, NPU_EXACT_AVX2_TIER, "too many heads");
     want = npu_avx2_shares(l, 4.0 * (double)heads * a.n * a.n * a.dh, 5e5);
-    a.query_units = heads >= want ? 1 : (int32_t)clamp(ceil_div(want, heads), 1, ceil_div(a.n, 48));
+    a.query_units = want == 1 ? 1 : query_shares(l, &a, heads);
     parts = clamp(heads * a.query_units, 1, want);
     scratch = npu_lower_scratch(l, npu_exact_attention_scratch(&a) * (size_t)parts);
     k = launch(l, e->attention, parts);

@@ -9,43 +9,104 @@
 #include "libnpu/tier/exact_avx2_simd.h"
 
 /* ---- rows ---- */
-/* The sum of x, or of (x - share of the sum)^2. */
-static float row_sum(const float *x, int64_t n)
-{
-    __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+/* R rows of n, each summed in sixteen lanes: the sums of x, or of (x - share of the sum)^2. R is known where these are
+ * called, so that the rows' chains run side by side in registers. */
+#define ALWAYS static inline __attribute__((always_inline))
+enum { ROWS = 4 };
 
-    for (int64_t i = 0; i < n; i += 8)
-        s[i / 8 % 2] = _mm256_add_ps(s[i / 8 % 2], load_some(x + i, n - i));
-    return x_sum16(s[0], s[1]);
+ALWAYS void row_sums(const float *x, int64_t n, const int R, float *ret_sum)
+{
+    __m256 s[ROWS][2];
+    int64_t i = 0;
+
+    for (int r = 0; r < R; r++)
+        s[r][0] = s[r][1] = _mm256_setzero_ps();
+    for (; i + NPU_X_LANES <= n; i += NPU_X_LANES)
+        for (int r = 0; r < R; r++) {
+            s[r][0] = _mm256_add_ps(s[r][0], _mm256_loadu_ps(x + r * n + i));
+            s[r][1] = _mm256_add_ps(s[r][1], _mm256_loadu_ps(x + r * n + i + 8));
+        }
+    for (int r = 0; i < n && r < R; r++) {
+        s[r][0] = _mm256_add_ps(s[r][0], x_load8(x + r * n + i, n - i));
+        s[r][1] = _mm256_add_ps(s[r][1], x_load8(x + r * n + i + 8, n - i - 8));
+    }
+    for (int r = 0; r < R; r++)
+        ret_sum[r] = x_sum16(s[r][0], s[r][1]);
 }
 
-static void layer_norm_row(const float *x, const float *gamma, const float *beta, float *y, int64_t n, float eps,
-                           float share)
+ALWAYS void row_squares(const float *x, int64_t n, const int R, const float *sum, float share, float *ret_sum)
 {
-    const __m256 sum = _mm256_set1_ps(row_sum(x, n)), by = _mm256_set1_ps(-share);
-    __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, inv;
+    const __m256 by = _mm256_set1_ps(-share);
+    __m256 s[ROWS][2], whole[ROWS];
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += 8) {
-        const __m256 d = x_first8(_mm256_fmadd_ps(sum, by, load_some(x + i, n - i)), n - i);
-
-        s[i / 8 % 2] = _mm256_fmadd_ps(d, d, s[i / 8 % 2]);
+    for (int r = 0; r < R; r++) {
+        s[r][0] = s[r][1] = _mm256_setzero_ps();
+        whole[r] = _mm256_set1_ps(sum[r]);
     }
-    inv = _mm256_set1_ps(npu_x_rsqrt(fmaf(x_sum16(s[0], s[1]), share, eps)));
-    for (int64_t i = 0; i < n; i += 8) {
-        const __m256 d = _mm256_mul_ps(_mm256_fmadd_ps(sum, by, load_some(x + i, n - i)), inv);
+    for (; i + NPU_X_LANES <= n; i += NPU_X_LANES)
+        for (int r = 0; r < R; r++) {
+            const __m256 d = _mm256_fmadd_ps(whole[r], by, _mm256_loadu_ps(x + r * n + i));
+            const __m256 e = _mm256_fmadd_ps(whole[r], by, _mm256_loadu_ps(x + r * n + i + 8));
 
-        store_some(y + i, n - i, _mm256_fmadd_ps(d, load_some(gamma + i, n - i), load_some(beta + i, n - i)));
+            s[r][0] = _mm256_fmadd_ps(d, d, s[r][0]);
+            s[r][1] = _mm256_fmadd_ps(e, e, s[r][1]);
+        }
+    for (int r = 0; i < n && r < R; r++)
+        for (int h = 0; h < 2; h++) {
+            const int64_t left = n - i - 8 * h;
+            const __m256 d = x_first8(_mm256_fmadd_ps(whole[r], by, x_load8(x + r * n + i + 8 * h, left)), left);
+
+            s[r][h] = _mm256_fmadd_ps(d, d, s[r][h]);
+        }
+    for (int r = 0; r < R; r++)
+        ret_sum[r] = x_sum16(s[r][0], s[r][1]);
+}
+
+struct norm {
+    const float *gamma, *beta;
+    int64_t n;
+    float eps, share;
+};
+
+ALWAYS void layer_norm_rows(const struct norm *k, const float *x, float *y, const int R)
+{
+    float sum[ROWS], square[ROWS];
+
+    row_sums(x, k->n, R, sum);
+    row_squares(x, k->n, R, sum, k->share, square);
+    for (int r = 0; r < R; r++)
+        square[r] = npu_x_rsqrt(fmaf(square[r], k->share, k->eps));
+    for (int r = 0; r < R; r++, x += k->n, y += k->n) {
+        const __m256 whole = _mm256_set1_ps(sum[r]), by = _mm256_set1_ps(-k->share), inv = _mm256_set1_ps(square[r]);
+        int64_t i = 0;
+
+        for (; i + 8 <= k->n; i += 8) {
+            const __m256 d = _mm256_mul_ps(_mm256_fmadd_ps(whole, by, _mm256_loadu_ps(x + i)), inv);
+
+            _mm256_storeu_ps(y + i, _mm256_fmadd_ps(d, _mm256_loadu_ps(k->gamma + i), _mm256_loadu_ps(k->beta + i)));
+        }
+        if (i < k->n) {
+            const int64_t left = k->n - i;
+            const __m256 d = _mm256_mul_ps(_mm256_fmadd_ps(whole, by, load_some(x + i, left)), inv);
+
+            store_some(y + i, left, _mm256_fmadd_ps(d, load_some(k->gamma + i, left), load_some(k->beta + i, left)));
+        }
     }
 }
 
 static void layer_norm(const struct npu_native_call *c, int part, int n_parts)
 {
-    const int64_t n = c->arg[7].i;
+    const struct norm k = {c->p[1], c->p[2], c->arg[7].i, c->arg[4].f, c->arg[5].f};
     const struct share s = share_of(c->arg[6].i, 1, part, n_parts);
+    const float *x = c->p[0];
+    float *y = c->p[3];
+    int64_t r = s.from;
 
-    for (int64_t r = s.from; r < s.end; r++)
-        layer_norm_row((const float *)c->p[0] + r * n, c->p[1], c->p[2], (float *)c->p[3] + r * n, n, c->arg[4].f,
-                       c->arg[5].f);
+    for (; r + ROWS <= s.end; r += ROWS)
+        layer_norm_rows(&k, x + r * k.n, y + r * k.n, ROWS);
+    for (; r < s.end; r++)
+        layer_norm_rows(&k, x + r * k.n, y + r * k.n, 1);
 }
 
 static float row_top(const float *x, int64_t n)
@@ -60,36 +121,54 @@ static float row_top(const float *x, int64_t n)
     return max8(top);
 }
 
+static void softmax_row(const float *x, float *y, int64_t n)
+{
+    const __m256 top = _mm256_set1_ps(row_top(x, n));
+    __m256 s0 = _mm256_setzero_ps(), s1 = s0, inv;
+    int64_t i = 0;
+
+    for (; i + NPU_X_LANES <= n; i += NPU_X_LANES) {
+        const __m256 e0 = x_exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i), top));
+        const __m256 e1 = x_exp8(_mm256_sub_ps(_mm256_loadu_ps(x + i + 8), top));
+
+        s0 = _mm256_add_ps(s0, e0);
+        s1 = _mm256_add_ps(s1, e1);
+        _mm256_storeu_ps(y + i, e0);
+        _mm256_storeu_ps(y + i + 8, e1);
+    }
+    for (int64_t left = n - i; left > 0; left -= 8, i += 8) {
+        const __m256 e = x_first8(x_exp8(_mm256_sub_ps(load_some(x + i, left), top)), left);
+
+        store_some(y + i, left, e);
+        if (i % NPU_X_LANES == 0)
+            s0 = _mm256_add_ps(s0, e);
+        else
+            s1 = _mm256_add_ps(s1, e);
+    }
+    inv = x_recip8(_mm256_set1_ps(x_sum16(s0, s1)));
+    for (i = 0; i < n; i += 8)
+        store_some(y + i, n - i, _mm256_mul_ps(load_some(y + i, n - i), inv));
+}
+
 static void softmax(const struct npu_native_call *c, int part, int n_parts)
 {
     const int64_t n = c->arg[3].i;
     const struct share rows = share_of(c->arg[2].i, 1, part, n_parts);
 
-    for (int64_t r = rows.from; r < rows.end; r++) {
-        const float *x = (const float *)c->p[0] + r * n;
-        float *y = (float *)c->p[1] + r * n;
-        const __m256 top = _mm256_set1_ps(row_top(x, n));
-        __m256 s[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, inv;
-
-        for (int64_t i = 0; i < n; i += 8) {
-            const __m256 e = x_first8(x_exp8(_mm256_sub_ps(load_some(x + i, n - i), top)), n - i);
-
-            s[i / 8 % 2] = _mm256_add_ps(s[i / 8 % 2], e);
-            store_some(y + i, n - i, e);
-        }
-        inv = x_recip8(_mm256_set1_ps(x_sum16(s[0], s[1])));
-        for (int64_t i = 0; i < n; i += 8)
-            store_some(y + i, n - i, _mm256_mul_ps(load_some(y + i, n - i), inv));
-    }
+    for (int64_t r = rows.from; r < rows.end; r++)
+        softmax_row((const float *)c->p[0] + r * n, (float *)c->p[1] + r * n, n);
 }
 
 static void reduce_rows(const struct npu_native_call *c, int part, int n_parts)
 {
     const int64_t n = c->arg[4].i;
     const struct share s = share_of(c->arg[3].i, 1, part, n_parts);
+    float sum;
 
-    for (int64_t r = s.from; r < s.end; r++)
-        ((float *)c->p[1])[r] = row_sum((const float *)c->p[0] + r * n, n) * c->arg[2].f;
+    for (int64_t r = s.from; r < s.end; r++) {
+        row_sums((const float *)c->p[0] + r * n, n, 1, &sum);
+        ((float *)c->p[1])[r] = sum * c->arg[2].f;
+    }
 }
 
 /* x [a, r, b] -> y [a, b]: eight columns, sixteen lanes of each */
@@ -155,6 +234,7 @@ ELEMENTWISE(all_sigmoid, x_sigmoid8)
 ELEMENTWISE(all_tanh, x_tanh8)
 ELEMENTWISE(all_exp, x_exp8)
 ELEMENTWISE(all_abs, x_abs8)
+ELEMENTWISE(all_gelu_erf, x_gelu_erf8)
 
 void npu_exact_avx2_act(const struct npu_native_call *c, int part, int n_parts)
 {
@@ -278,6 +358,7 @@ const struct npu_exact_plain npu_exact_plain[] = {
     {"exact_rows", "unary", "-DKIND=4", "ff", all_tanh},
     {"exact_rows", "unary", "-DKIND=5", "ff", all_exp},
     {"exact_rows", "unary", "-DKIND=6", "ff", all_abs},
+    {"exact_rows", "unary", "-DKIND=7", "ff", all_gelu_erf},
     {"quantise", "quantise", NULL, "fb", quantise},
     {"quantise", "dequantise", NULL, "bf", dequantise},
     {"quantise", "range_parts", NULL, "f", range_parts},

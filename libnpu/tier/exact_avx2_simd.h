@@ -65,6 +65,25 @@ static inline __m256 x_gelu8(__m256 x)
     return _mm256_fmadd_ps(_mm256_fnmadd_ps(d, q, x), y, q);
 }
 
+static inline __m256 x_gelu_erf8(__m256 x)
+{
+    const __m256 c = x_clamp8(x, -4.75f, 4.75f);
+    const __m256 t = _mm256_fmadd_ps(_mm256_mul_ps(c, c), _mm256_set1_ps(8.8642656803e-02f), _mm256_set1_ps(-1.0f));
+    __m256 p = _mm256_set1_ps(1.2805840233e-03f);
+
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-3.7714417558e-03f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(5.0155199133e-03f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-7.1681588888e-03f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(1.3405801728e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-2.1649900824e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(3.0402846634e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-4.0568165481e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(5.3235255182e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(-7.3667548597e-02f));
+    p = _mm256_fmadd_ps(p, t, _mm256_set1_ps(1.4874836802e-01f));
+    return _mm256_fmadd_ps(x, _mm256_mul_ps(c, p), _mm256_mul_ps(_mm256_set1_ps(0.5f), x));
+}
+
 static inline __m256 x_tanh8(__m256 x)
 {
     const __m256 one = _mm256_set1_ps(1.0f), s = _mm256_mul_ps(x, x);
