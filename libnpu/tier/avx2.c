@@ -6,10 +6,10 @@
 
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g)
 {
-    const size_t taps = g->gather ? 1 : (size_t)g->kh * (size_t)g->kw, mb = (size_t)g->mb;
-    const size_t floats = g->gather ? mb * (size_t)g->kh * (size_t)g->kw * (size_t)g->cin : (size_t)g->cin;
+    const size_t taps = g->gather ? 1 : (size_t)g->kh, mb = (size_t)g->mb, line = (size_t)g->kw * (size_t)g->cin;
+    const size_t copies = g->gather || g->kw > 1 ? mb * (size_t)g->kh * line : 0;
 
-    return (mb * (taps * sizeof(float *) + sizeof(int64_t)) + (floats + 16) * sizeof(float) + 63) / 64 * 64;
+    return (mb * (taps * sizeof(float *) + sizeof(int64_t)) + (line + copies + 16) * sizeof(float) + 63) / 64 * 64;
 }
 
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g)

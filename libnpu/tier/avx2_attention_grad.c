@@ -8,6 +8,7 @@
 
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
 
 enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, TILE_FLOATS = ROWS * PANEL, BLOCK = NPU_AVX2_GRAD_QUERIES };
@@ -25,53 +26,17 @@ struct head {
 };
 
 /* ---- packing ---- */
-static inline void transpose_8(const float *const *row, int64_t at, int64_t count, float *to)
-{
-    __m256 r[8], t[8];
-
-    for (int i = 0; i < 8; i++)
-        r[i] = row[i] ? load_some(row[i] + at, count) : _mm256_setzero_ps();
-    for (int i = 0; i < 8; i += 2) {
-        t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
-        t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 8; i += 4)
-        for (int k = 0; k < 2; k++) {
-            r[i + 2 * k] = _mm256_shuffle_ps(t[i + k], t[i + 2 + k], 0x44);
-            r[i + 2 * k + 1] = _mm256_shuffle_ps(t[i + k], t[i + 2 + k], 0xee);
-        }
-    for (int i = 0; i < 4; i++) {
-        if (i < count)
-            _mm256_store_ps(to + (ptrdiff_t)i * PANEL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x20));
-        if (i + 4 < count)
-            _mm256_store_ps(to + (ptrdiff_t)(i + 4) * PANEL, _mm256_permute2f128_ps(r[i], r[i + 4], 0x31));
-    }
-}
-
 /* n rows of dh, `stride` apart, as [np / 16][dh][16]. */
 static void pack_transposed(const struct head *h, const float *x, int64_t stride, float *to)
 {
-    for (int64_t j = 0; j < h->np; j += 8) {
-        const float *row[8];
-
-        for (int64_t i = 0; i < 8; i++)
-            row[i] = j + i < h->n ? x + (j + i) * stride : NULL;
-        for (int64_t c = 0; c < h->dh; c += 8)
-            transpose_8(row, c, at_most(8, h->dh - c), to + (j / PANEL * h->dh + c) * PANEL + j % PANEL);
-    }
+    for (int64_t j = 0; j < h->np; j += PANEL)
+        pack_turned(x + j * stride, stride, h->n - j, h->dh, to + j * h->dh);
 }
 
 /* Columns `panel` .. of `count` rows side by side. */
 static void pack_panel(const struct head *h, const float *x, int64_t stride, int64_t panel, int64_t count, float *to)
 {
-    const int64_t left = h->dh - panel * PANEL;
-
-    for (int64_t i = 0; i < count; i++) {
-        const float *from = x + i * stride + panel * PANEL;
-
-        _mm256_store_ps(to + i * PANEL, load_some(from, left));
-        _mm256_store_ps(to + i * PANEL + 8, left > 8 ? load_some(from + 8, left - 8) : _mm256_setzero_ps());
-    }
+    pack_straight(x + panel * PANEL, stride, h->dh - panel * PANEL, count, to);
 }
 
 /* ---- a block of queries ---- */

@@ -16,6 +16,8 @@ struct npu_avx2_block {
     int64_t *to; /* where in y and res each pixel lies */
     int act;     /* as in npu_avx2_conv */
     float scale;
+    const float *ahead; /* bytes that the next block reads: fetched from far memory meanwhile */
+    int64_t ahead_size;
 };
 
 /* Panel p for all `count` pixels. */

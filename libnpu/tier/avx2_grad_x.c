@@ -9,7 +9,7 @@
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_block.h"
 #include "libnpu/tier/avx2_kernels.h"
-#include "libnpu/tier/avx2_simd.h"
+#include "libnpu/tier/avx2_pack.h"
 
 enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS };
 
@@ -64,9 +64,7 @@ void npu_avx2_grad_x_pack(const struct npu_native_call *c, int part, int n_parts
             const int64_t ky = f.y.first + t / f.x.taps * g.stride, kx = f.x.first + t % f.x.taps * g.stride;
             const float *w = (const float *)c->p[0] + ((ky * g.kw + kx) * g.cin + p * PANEL) * g.cout;
 
-            for (int64_t k = 0; k < g.cout; k++)
-                for (int64_t j = 0; j < PANEL; j++)
-                    to[k * PANEL + j] = j < columns ? w[j * g.cout + k] : 0.0f;
+            pack_turned(w, g.cout, columns, g.cout, to);
         }
     }
 }

@@ -1,8 +1,8 @@
 /* avx2_product.c - f32 products and convolutions: result pixels times packed weights.
  *
- * A unit takes mb result pixels at a time. For each it keeps a pointer per tap to the source pixel, or to zeros outside
- * the picture, so the convolution reads its input in place; where a pixel has few channels their terms are copied side
- * by side instead. A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
+ * A unit takes mb result pixels at a time. For each it keeps a pointer to each line of the window, so the convolution
+ * reads its input in place; lines that reach beyond the picture are copied, and all of them where a pixel has few
+ * channels. A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
  * pixels.
  */
 #include "libnpu/tier/avx2.h"
@@ -10,6 +10,7 @@
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_block.h"
 #include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
 
 enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, STEP_TERMS = 400 };
@@ -27,6 +28,14 @@ void npu_avx2_pack(const struct npu_native_call *c, int part, int n_parts)
         const float *w = (const float *)c->p[0] + u / panels * g.w_z + p * PANEL * g.w_n;
         float *to = (float *)c->p[1] + u * PANEL * terms;
 
+        if (g.w_n == 1) {
+            pack_straight(w, g.w_k, cols, terms, to);
+            continue;
+        }
+        if (g.w_k == 1) {
+            pack_turned(w, g.w_n, cols, terms, to);
+            continue;
+        }
         for (int64_t k = 0; k < terms; k++)
             for (int64_t j = 0; j < PANEL; j++)
                 to[k * PANEL + j] = j < cols ? w[k * g.w_k + j * g.w_n] : 0.0f;
@@ -37,7 +46,7 @@ struct unit {
     const struct npu_native_call *c;
     const struct npu_avx2_conv *g;
     struct npu_avx2_block b;
-    float *zeros, *copy;
+    float *zeros, *copy; /* a line of zeros, copies of lines */
 };
 
 static inline const float *pixel_at(const struct npu_avx2_conv *g, const float *x, int64_t z, int64_t y, int64_t px)
@@ -45,56 +54,83 @@ static inline const float *pixel_at(const struct npu_avx2_conv *g, const float *
     return y < 0 || y >= g->h || px < 0 || px >= g->w ? NULL : x + ((z * g->h + y) * g->w + px) * g->cin;
 }
 
-static void point(struct unit *u, int64_t m0, int64_t count)
+/* A line of a window that reaches beyond the picture to the left or right: x points where its first column would lie.
+ */
+static void copy_edge(const struct npu_avx2_conv *g, const float *x, int64_t left, float *to)
+{
+    const int64_t from = at_most(g->kw, at_least(0, -left)) * g->cin, all = (int64_t)g->kw * g->cin;
+    const int64_t end = at_least(from, at_most(g->kw, g->w - left) * g->cin);
+
+    for (int64_t i = 0; i < from; i++)
+        to[i] = 0.0f;
+    for (int64_t i = from; i < end; i++)
+        to[i] = x[i];
+    for (int64_t i = end; i < all; i++)
+        to[i] = 0.0f;
+}
+
+/* Writes up to 7 floats beyond the line. */
+static inline void copy_whole(const float *x, int64_t len, float *to)
+{
+    for (int64_t i = 0; i < len; i += 8)
+        _mm256_storeu_ps(to + i, load_some(x + i, len - i));
+}
+
+/* Line ky of the windows of `run` pixels of a line of results, the block's pixels from i on: where each begins. */
+static void point_line(const struct unit *u, int64_t z, int64_t y, int64_t ox, int64_t run, int64_t ky, int64_t i)
 {
     const struct npu_avx2_conv *g = u->g;
-    const float *x = u->c->p[0];
+    const int64_t line = y * g->stride - g->pad_top + ky, left = ox * g->stride - g->pad_left, len = g->kw * g->cin;
+    const bool inside = line >= 0 && line < g->h;
+    const float *x = (const float *)u->c->p[0] + ((z * g->h + (inside ? line : 0)) * g->w + left) * g->cin;
+    const float **row = u->b.row + ky * u->b.ld + i;
+    float *copy = u->copy + (i * g->kh + ky) * len;
 
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
-        const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
-
-        u->b.to[i] = m * g->cout;
-        for (int64_t t = 0; t < u->b.taps; t++) {
-            const float *p = pixel_at(g, x, z, top + t / g->kw, left + t % g->kw);
-
-            u->b.row[t * u->b.ld + i] = p ? p : u->zeros;
+    for (int64_t j = 0, at = left; j < run; j++, at += g->stride, x += g->stride * g->cin, copy += g->kh * len) {
+        row[j] = x;
+        if (!inside || at + g->kw <= 0 || at >= g->w) {
+            row[j] = u->zeros;
+        } else if (at < 0 || at + g->kw > g->w) {
+            copy_edge(g, x, at, copy);
+            row[j] = copy;
         }
     }
 }
 
-/* A line of the window, kw pixels, with zeros outside the picture. */
-static void copy_line(const struct npu_avx2_conv *g, const float *x, int64_t z, int64_t y, int64_t left, float *to)
+/* The windows' lines of `run` pixels side by side. */
+static void copy_windows(const struct unit *u, int64_t z, int64_t y, int64_t ox, int64_t run, int64_t i)
 {
-    const int64_t from = at_most(g->kw, at_least(0, -left)), end = at_least(from, at_most(g->kw, g->w - left));
-    const float *line;
+    const struct npu_avx2_conv *g = u->g;
+    const int64_t top = y * g->stride - g->pad_top, left = ox * g->stride - g->pad_left, len = g->kw * g->cin;
+    const float *x = (const float *)u->c->p[0] + ((z * g->h + top) * g->w + left) * g->cin;
+    float *to = u->copy + i * u->b.len;
 
-    if (y < 0 || y >= g->h) {
-        memset(to, 0, sizeof(float) * (size_t)(g->kw * g->cin));
-        return;
+    for (int64_t j = 0, at = left; j < run; j++, at += g->stride, x += g->stride * g->cin) {
+        u->b.row[i + j] = to;
+        for (int64_t ky = 0; ky < g->kh; ky++, to += len)
+            if (top + ky < 0 || top + ky >= g->h)
+                copy_whole(u->zeros, len, to);
+            else if (at < 0 || at + g->kw > g->w)
+                copy_edge(g, x + ky * g->w * g->cin, at, to);
+            else
+                copy_whole(x + ky * g->w * g->cin, len, to);
     }
-    line = x + ((z * g->h + y) * g->w + left) * g->cin;
-    for (int64_t i = 0; i < from * g->cin; i++)
-        to[i] = 0.0f;
-    for (int64_t i = from * g->cin; i < end * g->cin; i++)
-        to[i] = line[i];
-    for (int64_t i = end * g->cin; i < g->kw * g->cin; i++)
-        to[i] = 0.0f;
 }
 
-static void gather(struct unit *u, int64_t m0, int64_t count)
+static void point(const struct unit *u, int64_t m0, int64_t count)
 {
     const struct npu_avx2_conv *g = u->g;
 
-    for (int64_t i = 0; i < count; i++) {
-        const int64_t m = m0 + i, left = m % g->ow * g->stride - g->pad_left;
-        const int64_t top = m / g->ow % g->oh * g->stride - g->pad_top, z = m / g->ow / g->oh;
-        float *to = u->copy + i * u->b.len;
+    for (int64_t i = 0, run; i < count; i += run) {
+        const int64_t ox = (m0 + i) % g->ow, y = (m0 + i) / g->ow % g->oh, z = (m0 + i) / g->ow / g->oh;
 
-        for (int64_t ky = 0; ky < g->kh; ky++)
-            copy_line(g, u->c->p[0], z, top + ky, left, to + ky * g->kw * g->cin);
-        u->b.row[i] = to;
-        u->b.to[i] = m * g->cout;
+        run = at_most(g->ow - ox, count - i);
+        if (g->gather)
+            copy_windows(u, z, y, ox, run, i);
+        for (int64_t ky = 0; ky < g->kh && !g->gather; ky++)
+            point_line(u, z, y, ox, run, ky, i);
+        for (int64_t j = i; j < i + run; j++)
+            u->b.to[j] = (m0 + j) * g->cout;
     }
 }
 
@@ -105,19 +141,27 @@ static void finish_whole(const struct npu_avx2_block *k, const float *acc, int64
     const __m256 b1 = k->bias ? _mm256_loadu_ps(k->bias + n0 + 8) : _mm256_setzero_ps();
     const __m256 lo = _mm256_setzero_ps(), hi = _mm256_set1_ps((k->act & 255) == NPU_ACT_RELU6 ? 6.0f : INFINITY);
     const __m256 scale = _mm256_set1_ps(k->scale);
-    const bool clamp = (k->act & 255) != NPU_ACT_NONE;
+    const bool clamp = (k->act & 255) != NPU_ACT_NONE, after = k->act & 256;
 
     for (int64_t i = 0; i < rows; i++) {
         __m256 v0 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL), scale, b0);
         __m256 v1 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL + 8), scale, b1);
-        float *y = k->y + k->to[first + i] + n0;
+        const int64_t at = k->to[first + i] + n0;
 
+        if (k->res && !after) {
+            v0 = _mm256_add_ps(v0, _mm256_loadu_ps(k->res + at));
+            v1 = _mm256_add_ps(v1, _mm256_loadu_ps(k->res + at + 8));
+        }
         if (clamp) {
             v0 = _mm256_min_ps(_mm256_max_ps(v0, lo), hi);
             v1 = _mm256_min_ps(_mm256_max_ps(v1, lo), hi);
         }
-        _mm256_storeu_ps(y, v0);
-        _mm256_storeu_ps(y + 8, v1);
+        if (k->res && after) {
+            v0 = _mm256_add_ps(v0, _mm256_loadu_ps(k->res + at));
+            v1 = _mm256_add_ps(v1, _mm256_loadu_ps(k->res + at + 8));
+        }
+        _mm256_storeu_ps(k->y + at, v0);
+        _mm256_storeu_ps(k->y + at + 8, v1);
     }
 }
 
@@ -127,7 +171,7 @@ static void finish(const struct npu_avx2_block *k, const float *acc, int64_t fir
     const bool after = k->act & 256;
     const __m256 scale = _mm256_set1_ps(k->scale);
 
-    if (!k->res && (k->act & 255) <= NPU_ACT_RELU6 && k->cout - n0 >= PANEL) {
+    if ((k->act & 255) <= NPU_ACT_RELU6 && k->cout - n0 >= PANEL) {
         finish_whole(k, acc, first, rows, n0);
         return;
     }
@@ -152,12 +196,23 @@ static void finish(const struct npu_avx2_block *k, const float *acc, int64_t fir
     }
 }
 
+/* Some of the memory that the next block reads, the i-th time of `times`. */
+static inline void fetch_ahead(const struct npu_avx2_block *k, int64_t i, int64_t times)
+{
+    for (int64_t at = k->ahead_size * i / times / 64 * 64; at < k->ahead_size * (i + 1) / times; at += 64)
+        _mm_prefetch((const char *)k->ahead + at, _MM_HINT_T1);
+}
+
 void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t count)
 {
-    const int64_t columns = at_most(PANEL, k->cout - p * PANEL);
+    const int64_t columns = at_most(PANEL, k->cout - p * PANEL), n0 = p * PANEL;
     const int64_t taps = at_least(1, at_most(k->taps, STEP_TERMS / at_least(1, k->len)));
     const int64_t len = k->len > STEP_TERMS ? (k->len + 1) / 2 > STEP_TERMS ? STEP_TERMS : (k->len + 1) / 2 : k->len;
+    const int64_t tiles = (count + ROWS - 1) / ROWS, times = tiles * ((k->cout + PANEL - 1) / PANEL);
     const float *b = k->packed + p * PANEL * k->taps * k->len;
+    const bool plain = (k->act & 255) == NPU_ACT_NONE && columns == PANEL;
+    struct tile_out o = {
+        .bias = k->bias ? k->bias + n0 : NULL, .res = k->res ? k->res + n0 : NULL, .y = k->y + n0, .scale = k->scale};
     _Alignas(32) float acc[NPU_AVX2_BLOCK_ROWS * PANEL];
 
     for (int64_t t = 0; t < at_least(1, k->taps); t += taps)
@@ -175,11 +230,28 @@ void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t cou
                                            .acc = acc + i * PANEL,
                                            .add = t + at > 0};
 
-                tile_for(rows, columns)(&j);
+                if (last && plain && rows == ROWS) {
+                    o.to = k->to + i;
+                    tile_finish(&j, &o);
+                } else {
+                    tile_for(rows, columns)(&j);
+                    if (last)
+                        finish(k, j.acc, i, rows, n0);
+                }
                 if (last)
-                    finish(k, j.acc, i, rows, p * PANEL);
+                    fetch_ahead(k, p * tiles + i / ROWS, times);
             }
         }
+}
+
+/* Where the window of the pixel before m ends, in the picture: what later pixels see that those before do not comes
+ * after it. */
+static const float *seen_until(const struct npu_avx2_conv *g, const float *x, int64_t m)
+{
+    const int64_t ox = (m - 1) % g->ow, y = (m - 1) / g->ow % g->oh, z = (m - 1) / g->ow / g->oh;
+    const int64_t line = at_most(g->h - 1, at_least(0, y * g->stride - g->pad_top + g->kh - 1));
+
+    return x + ((z * g->h + line) * g->w + at_most(g->w, at_least(0, ox * g->stride - g->pad_left + g->kw))) * g->cin;
 }
 
 static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t unit, float scale)
@@ -192,9 +264,9 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
     char *scratch = (char *)c->p[5] + (size_t)unit * npu_avx2_conv_scratch(g);
     struct unit u = {.c = c, .g = g};
 
-    u.b = (struct npu_avx2_block){.taps = g->gather ? 1 : (int64_t)g->kh * g->kw,
+    u.b = (struct npu_avx2_block){.taps = g->gather ? 1 : g->kh,
                                   .ld = g->mb,
-                                  .len = g->gather ? terms : g->cin,
+                                  .len = g->gather ? terms : (int64_t)g->kw * g->cin,
                                   .packed = (const float *)c->p[1] + group * panels * PANEL * terms,
                                   .cout = g->cout,
                                   .bias = c->p[2],
@@ -204,16 +276,15 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
                                   .scale = scale,
                                   .row = (const float **)(void *)scratch};
     u.b.to = (int64_t *)(void *)(u.b.row + u.b.taps * g->mb);
-    u.zeros = u.copy = (float *)(void *)(u.b.to + g->mb);
-    if (!g->gather)
-        memset(u.zeros, 0, sizeof(float) * (size_t)g->cin);
+    u.zeros = (float *)(void *)(u.b.to + g->mb);
+    u.copy = u.zeros + (int64_t)g->kw * g->cin;
+    memset(u.zeros, 0, sizeof(float) * (size_t)(g->kw * g->cin));
     for (int64_t i = tiles * ru / each * ROWS; i < end; i += g->mb) {
         const int64_t count = at_most(g->mb, end - i), m = group * pixels + i;
 
-        if (g->gather)
-            gather(&u, m, count);
-        else
-            point(&u, m, count);
+        point(&u, m, count);
+        u.b.ahead = seen_until(g, c->p[0], m + count);
+        u.b.ahead_size = (seen_until(g, c->p[0], m + at_most(count + g->mb, end - i)) - u.b.ahead) * 4;
         for (int64_t p = panels * cu / g->col_units; p < panels * (cu + 1) / g->col_units; p++)
             npu_avx2_block_panel(&u.b, p, count);
     }

@@ -41,6 +41,18 @@ typedef void tile_fn(const struct tile_job *j);
             _mm256_store_ps(j->acc + i * 16 + 8, c##i##1);                                                             \
     }
 
+#define TILE_SUMS                                                                                                      \
+    for (int64_t t = j->taps; t > 0; t--, row += j->ld) {                                                              \
+        EACH_ROW(TILE_ROW)                                                                                             \
+        _Pragma("GCC unroll 4") for (int64_t k = 0; k < len; k++)                                                      \
+        {                                                                                                              \
+            const __m256 b0 = _mm256_loadu_ps(b), b1 = halves > 1 ? _mm256_loadu_ps(b + 8) : b0;                       \
+                                                                                                                       \
+            EACH_ROW(TILE_MAC)                                                                                         \
+            b += 16;                                                                                                   \
+        }                                                                                                              \
+    }
+
 ALWAYS void tile_run(const struct tile_job *j, const int rows, const int halves)
 {
     const float *const *row = j->row;
@@ -48,16 +60,7 @@ ALWAYS void tile_run(const struct tile_job *j, const int rows, const int halves)
     const int64_t len = j->len;
 
     EACH_ROW(TILE_BEGIN)
-    for (int64_t t = j->taps; t > 0; t--, row += j->ld) {
-        EACH_ROW(TILE_ROW)
-#pragma GCC unroll 4
-        for (int64_t k = 0; k < len; k++) {
-            const __m256 b0 = _mm256_loadu_ps(b), b1 = halves > 1 ? _mm256_loadu_ps(b + 8) : b0;
-
-            EACH_ROW(TILE_MAC)
-            b += 16;
-        }
-    }
+    TILE_SUMS
     EACH_ROW(TILE_END)
 }
 
@@ -77,6 +80,44 @@ static inline tile_fn *tile_for(int64_t rows, int64_t columns)
                                       {tile_1x2, tile_2x2, tile_3x2, tile_4x2, tile_5x2, tile_6x2}};
 
     return fn[columns > 8][rows - 1];
+}
+
+/* ---- a whole tile straight to its result: y[to[i] + 0 .. 15] = sums * scale + bias + res ---- */
+struct tile_out {
+    const int64_t *to;       /* of each row */
+    const float *bias, *res; /* NULL: none */
+    float *y;
+    float scale;
+};
+
+#define OUT_ROW(i)                                                                                                     \
+    {                                                                                                                  \
+        const int64_t at = o->to[i];                                                                                   \
+                                                                                                                       \
+        c##i##0 = _mm256_fmadd_ps(c##i##0, scale, b0);                                                                 \
+        c##i##1 = _mm256_fmadd_ps(c##i##1, scale, b1);                                                                 \
+        if (o->res) {                                                                                                  \
+            c##i##0 = _mm256_add_ps(c##i##0, _mm256_loadu_ps(o->res + at));                                            \
+            c##i##1 = _mm256_add_ps(c##i##1, _mm256_loadu_ps(o->res + at + 8));                                        \
+        }                                                                                                              \
+        _mm256_storeu_ps(o->y + at, c##i##0);                                                                          \
+        _mm256_storeu_ps(o->y + at + 8, c##i##1);                                                                      \
+    }
+
+static inline void tile_finish(const struct tile_job *j, const struct tile_out *o)
+{
+    enum { rows = 6, halves = 2 };
+    const float *const *row = j->row;
+    const float *b = j->b;
+    const int64_t len = j->len;
+    const __m256 scale = _mm256_set1_ps(o->scale);
+    __m256 b0, b1;
+
+    EACH_ROW(TILE_BEGIN)
+    TILE_SUMS
+    b0 = o->bias ? _mm256_loadu_ps(o->bias) : _mm256_setzero_ps();
+    b1 = o->bias ? _mm256_loadu_ps(o->bias + 8) : _mm256_setzero_ps();
+    EACH_ROW(OUT_ROW)
 }
 
 /* ---- acc[rows][16] (+)= sum over k < len of a[k ld + i] * b[k 16] ---- */
