@@ -2,6 +2,7 @@
 #include "libnpu/dev.h"
 #include "libnpu/json_text.h"
 #include "libnpu/tune.h"
+#include "libnpu/widen.h"
 
 struct line {
     char name[NPU_MAX_NAME], type[96], tier[64], place[96];
@@ -158,8 +159,9 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
         fprintf(
             out,
             "],\n  \"launches\": %d, \"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
-            "\"last_run_ms\": %.4f",
-            s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_values_bytes, p->last_run_ms);
+            "\"bf16_as_f32\": %s, \"last_run_ms\": %.4f",
+            s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_values_bytes,
+            npu_widen_is(p) ? "true" : "false", p->last_run_ms);
     else
         fprintf(
             out,
@@ -169,6 +171,8 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
             p->opts.profile ? "" : "\n");
     if (!json && p->opts.profile)
         fprintf(out, ", sum of kernels %.3f ms\n", total);
+    if (!json && npu_widen_is(p))
+        fputs("bf16 is computed as f32, for want of bf16 units: what lies between inputs and outputs is f32\n", out);
     print_lacking(p, out, json);
     if (json)
         fputs("}\n", out);

@@ -38,6 +38,7 @@ struct npu_graph {
     int n_outputs, cap_outputs;
     struct npu_graph_output *output;
     bool has_backward;
+    bool widened;                /* a plan's own, in f32 in place of bf16 (widen.h) */
     bool exact;                  /* nodes added from now on are computed to the last bit (struct npu_node) */
     enum npu_dtype test_storage; /* what npu_input makes of f32 (tests of bf16 storage) */
 };

@@ -20,9 +20,11 @@ npu_kernels += exact exact_rows exact_matrix exact_attention
 npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain file graph json_scan json_text lower optim place plan plan_file plan_io probe safetensors safetensors_write
 npu_srcs += quantise_graph quant_make quant_calib quant_text
 npu_srcs += tune tune_class tune_measure tune_table
+npu_srcs += widen widen_plan
 npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_pci dev/cl_plan dev/cl_pocl dev/cl_program dev/cpu dev/null dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
+CFLAGS_libnpu_widen_plan = -O3
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
 npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/int_dot
@@ -100,7 +102,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
-npu_tests += test_npu_quant test_npu_tune test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
+npu_tests += test_npu_quant test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "libnpu/dev.h"
+#include "libnpu/widen.h"
 
 int npu_plan_fail(struct npu_plan *p, int r, const char *fmt, ...)
 {
@@ -60,7 +61,7 @@ struct npu_place npu_plan_place(const struct npu_plan *p, npu_val v)
 }
 
 /* Leaves out nodes on whose results nothing depends: the rest become steps. */
-static int choose_steps(struct npu_plan *p)
+int npu_plan_choose_steps(struct npu_plan *p)
 {
     const npu_graph *g = p->graph;
     bool *used = calloc((size_t)g->n_values + 1, sizeof *used);
@@ -98,7 +99,7 @@ static int choose_steps(struct npu_plan *p)
 
 static int build(struct npu_plan *p)
 {
-    int r = choose_steps(p);
+    int r = npu_widen_choose(p);
 
     if (r < 0)
         return r;
@@ -132,7 +133,7 @@ static int plan_new(struct npu_dev *d, struct npu_graph *g, const struct npu_pla
     if (!p)
         return tier ? -ENOMEM : npu_ctx_fail(d->ctx, -ENOMEM, "%s: out of memory", d->info.id);
     p->dev = d;
-    p->graph = g;
+    p->graph = p->given = g;
     p->tier = tier;
     p->guard = (guard + d->align - 1) & ~(d->align - 1);
     p->params_dirty = true;
@@ -180,6 +181,8 @@ npu_plan *npu_plan_free(npu_plan *p)
     free(p->place);
     free(p->step);
     free(p->choice);
+    if (npu_widen_is(p))
+        npu_graph_free(p->graph);
     free(p);
     return NULL;
 }

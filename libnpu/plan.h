@@ -24,7 +24,8 @@ struct npu_bank {
 
 struct npu_plan {
     struct npu_dev *dev;
-    struct npu_graph *graph;
+    struct npu_graph *graph; /* what is computed: the given one, or the plan's own in its place (widen.h) */
+    struct npu_graph *given;
     struct npu_plan_opts opts;
     size_t guard; /* bytes of guard before and after every placement (tests) */
     char error[512];
@@ -44,6 +45,8 @@ struct npu_plan {
     void *dev_plan; /* the device's own */
 };
 
+/* Fills p->step with the nodes of p->graph that are needed. 0 or -ENOMEM. */
+int npu_plan_choose_steps(struct npu_plan *p);
 /* The first name among a node's outputs and parameters, "" if there is none: what a reader would look for. */
 void npu_node_name(const npu_graph *g, const struct npu_node *n, char *buf, size_t size);
 

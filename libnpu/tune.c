@@ -7,6 +7,7 @@
 #include "libnpu/dev.h"
 #include "libnpu/tier/exact_avx2.h"
 #include "libnpu/tier/tier.h"
+#include "libnpu/widen.h"
 
 /* A class is measured when it is met first; what did not work out then must cost later starts little or nothing. */
 enum { FIRST_MS = 2000, AGAIN_MS = 100, MAX_MS = 600000 };
@@ -237,28 +238,6 @@ static void measure(struct tuning *u, int step)
         take(c, &v, NPU_CHOICE_MEASURED);
 }
 
-/* Does the plan as it would be in the default order have native launches alone? */
-static bool plan_is_native(struct tuning *u)
-{
-    const struct npu_plan *p = u->p;
-    struct npu_lower *l = &u->lower;
-    char why[256];
-    int first, r = 0;
-
-    l->n_launches = l->n_bufs = 0;
-    l->only = NULL;
-    for (int s = 0; s < p->n_steps && r == 0; s++)
-        r = npu_lower_node(l, p->graph->node[p->step[s].node], s, &first, why, sizeof why);
-    if (r < 0)
-        return false;
-    npu_avx2_take_over(l, l->launch, l->n_launches);
-    npu_exact_avx2_take_over(l, l->launch, l->n_launches);
-    for (int i = 0; i < l->n_launches; i++)
-        if (!l->launch[i].native)
-            return false;
-    return true;
-}
-
 /* A plan of native launches alone runs without the driver. Single nodes that were faster by the driver are worth its
  * cost only if they save more together. */
 static void keep_native(struct tuning *u)
@@ -302,7 +281,7 @@ static void choose(struct tuning *u, struct pending *pending)
     int n = 0;
 
     set_budget(u);
-    u->native = plan_is_native(u);
+    u->native = npu_native_alone(p, &u->lower) > 0;
     for (int s = 0; s < p->n_steps; s++)
         if (decide(u, s, &pending[n].work))
             pending[n++].step = s;

@@ -94,7 +94,7 @@ static int build(struct ex *x, const char *name)
 
 int npu_onnx_export_bytes(npu_plan *plan, const char *name, void **ret_bytes, size_t *ret_size, char *message)
 {
-    struct ex x = {.plan = plan, .g = plan->graph, .m = om_new(SIZE_MAX), .message = message};
+    struct ex x = {.plan = plan, .g = plan->given, .m = om_new(SIZE_MAX), .message = message};
     int r;
 
     if (message)

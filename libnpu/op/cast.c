@@ -2,6 +2,7 @@
 #include "libnpu/op/attr.h"
 #include "libnpu/op/ops.h"
 #include "libnpu/op/util.h"
+#include "libnpu/widen.h"
 
 npu_val npu_cast(npu_graph *g, npu_val x, enum npu_dtype t)
 {
@@ -46,7 +47,7 @@ static int cast_lower(const struct npu_node *n, struct npu_lower *l)
     int64_t count = npu_shape_elements(&t.shape);
     struct npu_launch *k;
 
-    if (!count)
+    if (!count || npu_widen_lower_cast(l, n->in[0], n->out[0]) == 0)
         return 0;
     k = op_launch(l, "copy", "cast");
     npu_launch_val(k, n->in[0]);

@@ -22,6 +22,10 @@ $(O)/lib/%_torture.a: $(O)/lib/%.a tests/torture/module.mk
 	@rm -f $@
 	@objcopy $(foreach c,$(torture_calls),--redefine-sym $(c)=torture_$(c)) $< $@
 
+TEST_PROGS += $(O)/tests/test_npu_widen_faults
+$(O)/tests/test_npu_widen_faults: $(torture_objs) $(O)/lib/libnpu_torture.a
+LIBS_test_npu_widen_faults = -ludev -ldrm
+
 # On the fake OpenCL, not on the machine's.
 TEST_PROGS += $(O)/tests/test_npu_cache_faults $(O)/tests/test_npu_discover
 $(O)/tests/test_npu_cache_faults $(O)/tests/test_npu_discover: $(call objs,tests/torture/fake_cl.c) $(O)/lib/libnpu.a

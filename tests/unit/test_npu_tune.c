@@ -194,7 +194,7 @@ static bool product(const char *cache, struct result *ret)
     assert_int_equal(npu_plan_run(p), 0);
     assert_int_equal(npu_plan_read(p, "y", ret->y, sizeof ret->y), 0);
     for (int s = 0; s < p->n_steps; s++)
-        if (strcmp(g->node[p->step[s].node]->op->name, "matmul") == 0) {
+        if (strcmp(p->graph->node[p->step[s].node]->op->name, "matmul") == 0) {
             ret->why = p->choice[s].why;
             ret->candidates = p->choice[s].n;
             for (int i = 0; i < p->step[s].n_launches; i++)
