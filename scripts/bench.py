@@ -111,7 +111,7 @@ class Bench:
     def variants(self, name):
         base = name.split("@")[0]
         labels = ["ours f32", "ours bf16", "ours int8", "onnxruntime f32", "onnxruntime int8"]
-        labels += ["onnxruntime int8-dynamic"] if base in TRANSFORMERS else []
+        labels += ["ours int8-dynamic", "onnxruntime int8-dynamic"] if base in TRANSFORMERS else []
         labels += ["openvino f32", "openvino bf16", "openvino int8"]
         return labels + ([] if base in OURS else ["torch f32", "torch bf16"])
 
@@ -226,12 +226,12 @@ class Bench:
         calib = ["--calib", os.path.join(self.where(name), "calib")] if precision == "int8" else []
         seconds = str(max(0.2, self.a.block_s))
         found = self.tool_json(self.ours(name, precision, threads, "--profile", "--json", "--seconds", seconds, *calib), threads)
-        return {"precision": precision, "threads": threads, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": self.macs(name)}
+        return {"precision": precision, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": self.macs(name)}
 
     def profile_training(self, threads):
         """A step is reckoned as three times the multiply-adds of the forward pass."""
         found = self.tool_json(self.train_command(threads) + ["--profile", "--json", "--seconds", str(max(0.5, self.a.block_s))], threads)
-        return {"precision": "f32", "threads": threads, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": 3 * TRAIN_BATCH * self.macs("gaze_vit")}
+        return {"precision": "f32", "operations": bench_numbers.by_operation(found["plan"], 6), "macs": 3 * TRAIN_BATCH * self.macs("gaze_vit")}
 
     def growth(self, threads):
         labels = ["ours f32", "onnxruntime f32", "openvino f32"]
@@ -292,13 +292,13 @@ class Bench:
         for name in [n for kind, n, _ in todo if kind == "network"]:
             self.step(f"start and plan of {name}")
             try:
-                self.result["networks"][name].update(self.starts(name), profile=self.profile(name, self.threads[-1]), macs=self.macs(name))
+                self.result["networks"][name].update(self.starts(name), profile={str(t): self.profile(name, t) for t in self.threads}, macs=self.macs(name))
             except Failed as e:
                 self.note(f"{name}: {e}")
         if self.result["training"]:
             self.step("plan of the training step")
             try:
-                self.result["training"]["profile"] = self.profile_training(self.threads[-1])
+                self.result["training"]["profile"] = {str(t): self.profile_training(t) for t in self.threads}
             except Failed as e:
                 self.note(f"training: {e}")
         if growth:

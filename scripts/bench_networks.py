@@ -20,7 +20,8 @@ import tempfile
 import numpy
 
 CALIBRATION = 8
-FRAMES = 40  # of the clip: half of them calibrate, the others are the inputs
+COMPARED = 4  # random pictures whose outputs are compared; the first is timed
+FRAMES = 40  # of the clip: half of them calibrate, the outputs of the others are compared
 OURS = ("gaze_vit", "landmarks", "face_finder")
 TRANSFORMERS = ("gaze_vit", "vit_tiny")
 SIZES = {"vit_tiny": 224, "resnet34": 224, "mobilenet_v2": 224, "alexnet": 448}
@@ -72,11 +73,11 @@ def picture(rng, n, h, w, c):
 
 
 def random_feeds(s):
-    """The inputs and those that calibrate, for a network that takes pictures."""
+    """Inputs to compare on and those that calibrate, for a network that takes pictures."""
     rng = numpy.random.default_rng(1)
     make = lambda n, c, h, w: numpy.ascontiguousarray(picture(rng, n, h, w, c).transpose(0, 3, 1, 2))
-    feeds = [{i.name: make(*i.shape) for i in s.get_inputs()} for _ in range(CALIBRATION + 1)]
-    return feeds[0], feeds[1:]
+    feeds = [{i.name: make(*i.shape) for i in s.get_inputs()} for _ in range(COMPARED + CALIBRATION)]
+    return feeds[:COMPARED], feeds[COMPARED:]
 
 
 def frames_of(path, folder):
@@ -102,8 +103,9 @@ def clip_feeds(s, base, a):
     of_frame = max(1, count // FRAMES)
     judge = [x for k, x in enumerate(samples) if k // of_frame % 2 == 0]
     calibrate = [x for k, x in enumerate(samples) if k // of_frame % 2]
-    batch = {n: numpy.concatenate([judge[k % len(judge)][n] for k in range(b)]) for n, b in names}
-    return batch, calibrate
+    batches = [{n: numpy.concatenate([judge[(first + k) % len(judge)][n] for k in range(b)]) for n, b in names}
+               for first in range(0, len(judge), names[0][1])]
+    return batches, calibrate
 
 
 def file_name(name):
@@ -200,9 +202,11 @@ def make_network(name, folder, a):
     base, number = split(name)
     export(base, number, folder, a)
     s = session(os.path.join(folder, "net.onnx"))
-    feed, calibrate = clip_feeds(s, base, a) if base in OURS else random_feeds(s)
-    write(os.path.join(folder, "inputs"), feed)
-    write(os.path.join(folder, "reference"), {o.name: y for o, y in zip(s.get_outputs(), s.run(None, feed))})
+    feeds, calibrate = clip_feeds(s, base, a) if base in OURS else random_feeds(s)
+    for k, feed in enumerate(feeds):
+        further = str(k) if k else ""
+        write(os.path.join(folder, "inputs", further), feed)
+        write(os.path.join(folder, "reference", further), {o.name: y for o, y in zip(s.get_outputs(), s.run(None, feed))})
     for k, f in enumerate(calibrate):
         write(os.path.join(folder, "calib", str(k)), f)
     if number is None:

@@ -33,12 +33,16 @@ def snr_db(want, have):
 
 
 def agreement_db(reference, outputs):
-    """The least over the arrays of the folder `reference`; -inf where `outputs` lacks one."""
-    names = [n for n in sorted(os.listdir(reference)) if n.endswith(".npy")]
+    """The least over the arrays of the folder `reference`, each together with those of its name in the folders therein (more
+    inputs' results); -inf where `outputs` lacks one."""
+    inside = sorted(os.listdir(reference))
+    names = [n for n in inside if n.endswith(".npy")]
+    sets = [""] + [n for n in inside if os.path.isdir(os.path.join(reference, n))]
     least = math.inf
     for name in names:
-        path = os.path.join(outputs, name)
-        least = min(least, snr_db(read_npy(os.path.join(reference, name)), read_npy(path)) if os.path.exists(path) else -math.inf)
+        want, have = ([os.path.join(d, s, name) for s in sets] for d in (reference, outputs))
+        join = lambda paths: [x for p in paths for x in read_npy(p)]
+        least = min(least, snr_db(join(want), join(have)) if all(map(os.path.exists, have)) else -math.inf)
     return least if names else -math.inf
 
 
@@ -71,7 +75,7 @@ def geometric_mean(values):
 
 def roof_ms(macs, peak, precision):
     """The least time for so many multiply-adds; peak: npu-bench --peak."""
-    rate = peak["int8_gops"] if precision == "int8" else peak["f32_gflops"]
+    rate = peak["int8_gops"] if precision.startswith("int8") else peak["f32_gflops"]
     return 2 * macs / rate * 1e-6
 
 

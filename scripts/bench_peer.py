@@ -33,7 +33,8 @@ def file_name(name):
     return "_" + name[1:] if name.startswith(".") else name
 
 
-# ---- networks: each returns a function that runs once and gives the outputs by name ----
+# ---- networks: each returns a function that runs once, one that gives its outputs by name, and one that takes other inputs
+# from a folder ----
 def onnxruntime_network(a):
     import onnxruntime
 
@@ -44,10 +45,13 @@ def onnxruntime_network(a):
     o.intra_op_num_threads = a.threads
     o.inter_op_num_threads = 1
     s = onnxruntime.InferenceSession(os.path.join(a.folder, path), o, providers=["CPUExecutionProvider"])
-    found = arrays(os.path.join(a.folder, "inputs"))
-    feeds = {i.name: found[file_name(i.name)] for i in s.get_inputs()}
+    feeds = {}
+
+    def feed(folder):
+        found = arrays(folder)
+        feeds.update({i.name: found[file_name(i.name)] for i in s.get_inputs()})
     names = [x.name for x in s.get_outputs()]
-    return lambda: s.run(None, feeds), lambda y: dict(zip(names, y))
+    return lambda: s.run(None, feeds), lambda y: dict(zip(names, y)), feed
 
 
 def openvino_network(a):
@@ -59,12 +63,15 @@ def openvino_network(a):
     model = core.read_model(os.path.join(a.folder, "int8.onnx" if a.precision == "int8" else "net.onnx"))
     compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": a.threads, "NUM_STREAMS": 1,
                                                  "INFERENCE_PRECISION_HINT": "bf16" if a.precision == "bf16" else "f32"})
-    found = arrays(os.path.join(a.folder, "inputs"))
-    feeds = {p.get_any_name(): found[file_name(p.get_any_name())] for p in model.inputs}
+    feeds = {}
+
+    def feed(folder):
+        found = arrays(folder)
+        feeds.update({p.get_any_name(): found[file_name(p.get_any_name())] for p in model.inputs})
     names = [p.get_any_name() for p in model.outputs]
     request = compiled.create_infer_request()
     return (lambda: request.infer(feeds, share_inputs=True, share_outputs=True),
-            lambda y: {name: y[compiled.output(i)] for i, name in enumerate(names)})
+            lambda y: {name: y[compiled.output(i)] for i, name in enumerate(names)}, feed)
 
 
 def bf16_in_torch():
@@ -84,12 +91,15 @@ def torch_network(a):
     net = bench_networks.torch_network(bench_networks.split(os.path.basename(a.folder))[0])
     dtype = torch.bfloat16 if a.precision == "bf16" else torch.float32
     net = net.to(dtype=dtype, memory_format=torch.channels_last)
-    x = torch.from_numpy(arrays(os.path.join(a.folder, "inputs"))["x"]).to(dtype=dtype, memory_format=torch.channels_last)
+    feeds = {}
+
+    def feed(folder):
+        feeds["x"] = torch.from_numpy(arrays(folder)["x"]).to(dtype=dtype, memory_format=torch.channels_last)
 
     def run():
         with torch.inference_mode():
-            return net(x)
-    return run, lambda y: {"y": y.float().numpy()}
+            return net(feeds["x"])
+    return run, lambda y: {"y": y.float().numpy()}, feed
 
 
 # ---- products ----
@@ -166,7 +176,7 @@ def train(a):
     return bench_train.step(a.batch, a.threads, a.precision == "bf16", a.compiled)
 
 
-RUNTIMES = {"onnxruntime": onnxruntime_network, "openvino": openvino_network, "torch": torch_network, "train": train}
+NETWORKS = {"onnxruntime": onnxruntime_network, "openvino": openvino_network, "torch": torch_network}
 PRODUCTS = {"onednn": onednn_product, "mkl": mkl_product, "openblas": openblas_product}
 
 
@@ -192,6 +202,24 @@ def measure(run, count, warm):
         run()
         ms.append(round(1e3 * (time.perf_counter() - start), 5))
     say({"cpu_ms": 1e3 * (time.process_time() - cpu) / count, "ms": ms})
+
+
+def network(a):
+    """Runs all inputs once, the further ones in the folders 1, 2, ... first; writes what comes out where --outputs says."""
+    run, outputs, feed = NETWORKS[a.runtime](a)
+    inputs = os.path.join(a.folder, "inputs")
+    result = {}
+    for k in sorted(n for n in os.listdir(inputs) if n.isdigit()) + [""]:
+        feed(os.path.join(inputs, k))
+        result = outputs(run())
+        if a.outputs:
+            save(os.path.join(a.outputs, k), result)
+    return run, result
+
+
+def train_step(a):
+    run, outputs = train(a)
+    return run, outputs(run())
 
 
 def serve(run):
@@ -226,7 +254,7 @@ def serve_products(a):
 
 def main():
     p = argparse.ArgumentParser()
-    p.add_argument("runtime", choices=[*RUNTIMES, "products"])
+    p.add_argument("runtime", choices=[*NETWORKS, "train", "products"])
     p.add_argument("precision")
     p.add_argument("folder")
     p.add_argument("--threads", type=int, required=True)
@@ -239,13 +267,10 @@ def main():
         serve_products(a)
         return
     try:
-        run, outputs = RUNTIMES[a.runtime](a)
-        result = outputs(run())
+        run, result = train_step(a) if a.runtime == "train" else network(a)
     except Unavailable as e:
         say({"unavailable": str(e)})
         return
-    if a.outputs:
-        save(a.outputs, result)
     say({"ready": True, **({k: v for k, v in result.items() if isinstance(v, int)} if a.runtime == "train" else {})})
     serve(run)
 

@@ -146,19 +146,19 @@ def start_table(figures):
 
 
 def where_table(figures):
-    """Network, its roof and where the time goes, for those that miss a goal (all that have none, too)."""
+    """Network, its roof and where the time goes, for each number of threads where a goal is missed or there is none."""
     rows = []
     entries = [(TITLES[n], GOALS.get(n), figures["networks"][n]) for n in TITLES if n in figures["networks"]]
-    for title, goal, e in entries + [("training step of gaze_vit", TRAINING_GOAL, figures["training"])]:
-        p = e.get("profile")
-        r = p and e.get(str(p["threads"]), {}).get("ratio")
+    entries.append(("training step of gaze_vit", TRAINING_GOAL, figures["training"]))
+    for title, goal, e, t in [(*entry, str(t)) for entry in entries for t in figures["threads"]]:
+        p, r = e.get("profile", {}).get(t), e.get(t, {}).get("ratio")
         if not p or not r or (goal and r["ratio"] >= goal):
             continue
-        roof = bench_numbers.roof_ms(p["macs"], figures["peak"][str(p["threads"])], p["precision"])
+        roof = bench_numbers.roof_ms(p["macs"], figures["peak"][t], p["precision"])
         share = f"{number(roof)} ms, {100 * roof / r['ours_ms']:.0f} % of it"
         where = ", ".join(f"{op} {100 * s:.0f} %" for op, s in p["operations"])
-        rows.append([title, p["precision"], f"{p['macs'] / 1e6:.0f} M", f"{number(r['ours_ms'])} ms", share, where])
-    return table(["network", "in", "multiply-adds", "ours", "at the processor's peak", "where the time goes"], rows) if rows else ""
+        rows.append([title, t, p["precision"], f"{p['macs'] / 1e6:.0f} M", f"{number(r['ours_ms'])} ms", share, where])
+    return table(["network", "threads", "in", "multiply-adds", "ours", "at the processor's peak", "where the time goes"], rows) if rows else ""
 
 
 def growth_lines(growth):

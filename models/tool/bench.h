@@ -9,8 +9,9 @@
 #include "models/net.h"
 
 enum { BENCH_MAX_LIST = 16, BENCH_MAX_TENSORS = 64, BENCH_MAX_BATCH = 256 };
-enum bench_precision { BENCH_F32, BENCH_BF16, BENCH_INT8 };
-extern const char *const bench_precision_names[3];
+/* INT8: ranges by calibration, INT8_DYNAMIC: found at run time. */
+enum bench_precision { BENCH_F32, BENCH_BF16, BENCH_INT8, BENCH_INT8_DYNAMIC, BENCH_PRECISIONS };
+extern const char *const bench_precision_names[BENCH_PRECISIONS];
 
 struct bench_size {
     int width, height;
@@ -74,6 +75,9 @@ int bench_net_fill(struct bench_net *n, const char *folder, uint64_t seed);
 int bench_net_write(struct bench_net *n, bool once); /* to the plan; 0 or a negative status, as npu_plan_run */
 int bench_net_run(struct bench_net *n);              /* what is timed */
 int bench_net_outputs(struct bench_net *n, const char *folder);
+/* The same for each of the inputs in inputs/1, inputs/2, ..., to outputs/1, outputs/2, ...; the inputs are then again
+ * those they were. */
+int bench_net_more_outputs(struct bench_net *n, const char *inputs, const char *outputs);
 void bench_note(struct bench_tensor *list, int *n, const char *name, npu_val v);
 
 int bench_gemm_build(const char *what, enum bench_precision p, struct bench_net *n); /* a graph; 2: no such product */

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "libnpu/graph.h"
 #include "libnpu/quant.h"
@@ -257,4 +259,32 @@ int bench_net_outputs(struct bench_net *n, const char *folder)
             return 1;
     }
     return 0;
+}
+
+static int one_more(struct bench_net *n, const char *inputs, const char *outputs)
+{
+    int r = bench_net_fill(n, inputs, SEED);
+
+    if (r == 0 && (bench_net_write(n, true) < 0 || bench_net_run(n) < 0))
+        r = bench_fail("%s: %s", inputs, npu_plan_error(n->plan));
+    if (r || !outputs)
+        return r;
+    if (mkdir(outputs, 0777) < 0 && errno != EEXIST)
+        return bench_fail("%s: %s", outputs, strerror(errno));
+    return bench_net_outputs(n, outputs);
+}
+
+int bench_net_more_outputs(struct bench_net *n, const char *inputs, const char *outputs)
+{
+    char from[PATH_MAX], to[PATH_MAX];
+    int k = 1, r = 0;
+
+    for (; r == 0; k++) {
+        snprintf(from, sizeof from, "%s/%d", inputs, k);
+        snprintf(to, sizeof to, "%s/%d", outputs, k);
+        if (access(from, R_OK) < 0)
+            break;
+        r = one_more(n, from, to);
+    }
+    return r || k == 1 ? r : one_more(n, inputs, NULL);
 }

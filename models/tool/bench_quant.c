@@ -42,8 +42,9 @@ static int find_ranges(const struct bench_args *a, struct bench_net *n, struct n
 
 static int make(const struct bench_args *a, struct bench_net *n, const char *path)
 {
-    const struct npu_quant_settings settings = {.mode = a->precision == BENCH_BF16 ? NPU_QUANT_BF16 : NPU_QUANT_STATIC,
-                                                .min_macs = MIN_MACS};
+    static const enum npu_quant_mode mode[BENCH_PRECISIONS] = {
+        [BENCH_BF16] = NPU_QUANT_BF16, [BENCH_INT8] = NPU_QUANT_STATIC, [BENCH_INT8_DYNAMIC] = NPU_QUANT_DYNAMIC};
+    const struct npu_quant_settings settings = {.mode = mode[a->precision], .min_macs = MIN_MACS};
     struct npu_quant_range *ranges = calloc((size_t)npu_graph_n_values(n->graph) + 1, sizeof *ranges);
     struct npu_quant_recipe *recipe = NULL;
     int r = ranges ? 0 : bench_fail("out of memory"), saved;

@@ -9,7 +9,7 @@
 
 #include "models/tool/bench.h"
 
-const char *const bench_precision_names[3] = {"f32", "bf16", "int8"};
+const char *const bench_precision_names[BENCH_PRECISIONS] = {"f32", "bf16", "int8", "int8-dynamic"};
 
 int bench_fail(const char *fmt, ...)
 {
@@ -30,7 +30,7 @@ static int usage(FILE *f)
           "Measures how fast a network runs here.\n"
           "  --device D         an id or kind that npu-info lists (default: auto)\n"
           "  --threads N        take N processors only (default: all)\n"
-          "  --precision P      f32 (default), bf16 or int8\n"
+          "  --precision P      f32 (default), bf16, int8 or int8-dynamic (ranges found at run time)\n"
           "  --weights PATH     weight file or folder (default: the ONNX file's own, else random ones)\n"
           "  --batch N          pictures at once (default 1); of an ONNX file: its symbolic dimensions\n"
           "  --dim NAME=N       size of a symbolic dimension of an ONNX file\n"
@@ -43,7 +43,9 @@ static int usage(FILE *f)
           "  --seconds S        how long each measurement takes (default 2)\n"
           "  --inputs DIR       take inputs from DIR/NAME.npy (default: random)\n"
           "  --calib DIR        int8: ranges from the inputs in DIR/0, DIR/1, ... (default: random ones)\n"
-          "  --outputs DIR      write the outputs of one run to DIR/NAME.npy\n"
+          "  --outputs DIR      write the outputs of one run to DIR/NAME.npy, and those of more inputs, in folders 1, "
+          "2, ... of\n"
+          "                     the inputs', to DIR/1, DIR/2, ...\n"
           "  --fast-gelu        ONNX: GELU's tanh form for its erf form\n"
           "  --serve            read \"run N [WARM-UP]\" from standard input, answer with times as JSON\n"
           "  --peak             measure the processor instead: f32 and int8 multiply-adds, memory\n"
@@ -114,7 +116,7 @@ static bool read_dim(struct bench_args *a, char *s)
 
 static bool read_precision(const char *s, enum bench_precision *ret)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < BENCH_PRECISIONS; i++)
         if (strcmp(s, bench_precision_names[i]) == 0) {
             *ret = (enum bench_precision)i;
             return true;
@@ -224,6 +226,8 @@ static const char *contradiction(const struct bench_args *a)
         return "--train goes with --batch, --device, --threads, --seconds, --serve and --profile only";
     if (a->what && bench_is_gemm(a->what) && (a->batch > 1 || a->n_batches || a->weights || a->calib))
         return "products have no batch and no weights";
+    if (a->what && bench_is_gemm(a->what) && a->precision == BENCH_INT8_DYNAMIC)
+        return "products have no ranges to find at run time";
     if (named && a->onnx.n_dims)
         return "--dim is for ONNX files";
     return NULL;
@@ -344,6 +348,8 @@ static int report(const struct bench_args *a, npu_dev *dev, struct bench_net *n,
 
     if (r == 0 && a->outputs)
         r = bench_net_outputs(n, a->outputs);
+    if (r == 0 && a->outputs && a->inputs)
+        r = bench_net_more_outputs(n, a->inputs, a->outputs);
     if (r == 0 && a->serve)
         return bench_serve(a, dev, n);
     if (r == 0)

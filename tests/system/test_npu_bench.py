@@ -84,7 +84,7 @@ def start_plan_and_text():
 @test
 def precisions_agree():
     exact = outputs("gaze_vit", "--device", "ref")
-    for precision, bound in (("bf16", 0.05), ("int8", 0.2)):
+    for precision, bound in (("bf16", 0.05), ("int8", 0.2), ("int8-dynamic", 0.2)):
         rough = outputs("gaze_vit", "--device", "ref", "--precision", precision)
         tap.equal(sorted(rough), ["angles.npy", "feature.npy", "log_sigma.npy"])
         d = distance(exact["feature.npy"], rough["feature.npy"])
@@ -113,6 +113,30 @@ def onnx_files_and_arrays():
         assert p.returncode == 1 and "symbolic" in p.stderr, p.stderr
         p = run(path, "--device", "ref", "--precision", "int8", "--calib", folder)
         assert p.returncode == 1 and "no folder 0" in p.stderr, p.stderr
+    finally:
+        shutil.rmtree(folder)
+
+
+@test
+def more_inputs():
+    """What comes out for the inputs in the folders 1, 2 is what comes out for each of them alone."""
+    folder = tempfile.mkdtemp(prefix="gazed-test-")
+    try:
+        inputs, here = os.path.join(folder, "inputs"), os.path.join(folder, "outputs")
+        for k, value in (("", 0.5), ("1", -0.25), ("2", 0.75)):
+            os.makedirs(os.path.join(inputs, k))
+            for name, shape in (("image", (1, 128, 96, 1)), ("pose", (1, 3))):
+                head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".encode().ljust(117) + b"\n"
+                n = shape[1] * (shape[2] * shape[3] if len(shape) == 4 else 1)
+                with open(os.path.join(inputs, k, name + ".npy"), "wb") as f:
+                    f.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + struct.pack(f"<{n}f", *(value * (i % 7) for i in range(n))))
+        os.mkdir(here)
+        measured("gaze_vit", "--device", "ref", "--inputs", inputs, "--outputs", here)
+        alone = {k: outputs("gaze_vit", "--device", "ref", "--inputs", os.path.join(inputs, k))["feature.npy"] for k in ("1", "2")}
+        for k in alone:
+            tap.equal(read_floats(os.path.join(here, k, "feature.npy")), alone[k])
+        assert alone["1"] != alone["2"] != read_floats(os.path.join(here, "feature.npy"))
+        tap.equal(sorted(os.listdir(here)), ["1", "2", "angles.npy", "feature.npy", "log_sigma.npy"])
     finally:
         shutil.rmtree(folder)
 
@@ -154,7 +178,7 @@ def the_processor_itself():
 def wrong_arguments():
     for args, word in ((("nonsense",), "no such network"), (("gaze_vit", "--batch", "0"), "--batch"), (("gaze_vit", "--size", "64x64"), "face_finder"),
                        (("landmarks", "--train"), "--train"), (("gemm:0x1x1",), "gemm:MxKxN"), (("gaze_vit", "--precision", "f8"), "--precision"),
-                       (("gaze_vit", "--batches", "1,x"), "--batches"), ((), "usage"), (("--peak", "gaze_vit"), "usage")):
+                       (("gaze_vit", "--batches", "1,x"), "--batches"), ((), "usage"), (("--peak", "gaze_vit"), "usage"), (("gemm:8x8x8", "--precision", "int8-dynamic"), "run time")):
         p = run(*args)
         tap.equal((args, p.returncode), (args, 2))
         assert word in p.stderr and p.stdout == "", (args, p.stderr)
