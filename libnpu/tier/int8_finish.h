@@ -235,25 +235,68 @@ static inline __m256 finish_residual8(const struct finish *f, int64_t at)
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(half)), 16));
 }
 
-static inline void finish_f32_rows(const struct finish *f, const int32_t *raw, int64_t ld, const uint32_t *offset,
-                                   int64_t at, int64_t col, int64_t rows)
+/* What eight columns of f32 results have in common. */
+struct finish8_f32 {
+    __m256 scale, bias;
+    __m256i add;
+};
+
+static inline struct finish8_f32 finish8_f32_of(const struct finish *f, const uint32_t *offset, int64_t col)
 {
-    const __m256 step = _mm256_set1_ps(f->range ? f->range[0] : 1.0f), zero = _mm256_setzero_ps();
-    const __m256 scale = _mm256_mul_ps(step, _mm256_loadu_ps((const float *)f->scale + col));
-    const __m256 bias = f->range && f->bias ? _mm256_loadu_ps((const float *)f->bias + col) : zero;
+    const __m256 step = _mm256_set1_ps(f->range ? f->range[0] : 1.0f),
+                 scale = _mm256_loadu_ps((const float *)f->scale + col);
+
+    return (struct finish8_f32){
+        _mm256_mul_ps(step, scale),
+        f->range && f->bias ? _mm256_loadu_ps((const float *)f->bias + col) : _mm256_setzero_ps(), finish_load(offset)};
+}
+
+/* more: a residual or an activation */
+static inline __attribute__((always_inline)) __m256
+finish8_f32_value(const struct finish *f, const struct finish8_f32 *k, const int32_t *raw, int64_t at, const bool more)
+{
     const __m256 top = _mm256_set1_ps(f->a->act == NPU_ACT_RELU6 ? 6.0f : INFINITY);
-    const __m256i add = finish_load(offset);
+    __m256 v = _mm256_fmadd_ps(_mm256_cvtepi32_ps(_mm256_add_epi32(finish_load(raw), k->add)), k->scale, k->bias);
+
+    if (more && f->res)
+        v = _mm256_add_ps(v, finish_residual8(f, at));
+    if (more && f->a->act != NPU_ACT_NONE)
+        v = _mm256_min_ps(_mm256_max_ps(v, _mm256_setzero_ps()), top);
+    return v;
+}
+
+/* Rows of eight or, if `both`, sixteen f32 results, a line of the cache each. */
+static inline __attribute__((always_inline)) void finish_f32_rows(const struct finish *f, const int32_t *raw,
+                                                                  int64_t ld, const uint32_t *offset, int64_t at,
+                                                                  int64_t col, int64_t rows, const bool both,
+                                                                  const bool more)
+{
+    const struct finish8_f32 low = finish8_f32_of(f, offset, col),
+                             high = both ? finish8_f32_of(f, offset + 8, col + 8) : low;
 
     for (int64_t i = 0; i < rows; i++, raw += ld, at += f->g->cout) {
-        __m256 v = _mm256_cvtepi32_ps(_mm256_add_epi32(finish_load(raw), add));
-
-        v = _mm256_fmadd_ps(v, scale, bias);
-        if (f->res)
-            v = _mm256_add_ps(v, finish_residual8(f, at));
-        if (f->a->act != NPU_ACT_NONE)
-            v = _mm256_min_ps(_mm256_max_ps(v, zero), top);
-        _mm256_storeu_ps((float *)f->y + at, v);
+        _mm256_storeu_ps((float *)f->y + at, finish8_f32_value(f, &low, raw, at, more));
+        if (both)
+            _mm256_storeu_ps((float *)f->y + at + 8, finish8_f32_value(f, &high, raw + 8, at + 8, more));
     }
+}
+
+/* All blocks of eight columns of n: how many columns they are. */
+static __attribute__((noinline)) int64_t finish_f32_columns(const struct finish *f, const int32_t *raw, int64_t ld,
+                                                            const uint32_t *offset, int64_t at, int64_t col,
+                                                            int64_t rows, int64_t n)
+{
+    const bool more = f->res || f->a->act != NPU_ACT_NONE;
+    int64_t j = 0;
+
+    for (; j + 16 <= n; j += 16)
+        if (more)
+            finish_f32_rows(f, raw + j, ld, offset + j, at + j, col + j, rows, true, true);
+        else
+            finish_f32_rows(f, raw + j, ld, offset + j, at + j, col + j, rows, true, false);
+    for (; j + 8 <= n; j += 8)
+        finish_f32_rows(f, raw + j, ld, offset + j, at + j, col + j, rows, false, true);
+    return j;
 }
 #endif
 
@@ -268,8 +311,8 @@ static inline void finish_rows(const struct finish *f, const int32_t *raw, int64
         j = finish_by_both(f, raw, ld, offset, m * f->g->cout + col, col, rows, n);
     else if (f->a->out_int8 && f->a->shift <= FINISH_HIGH_MOST)
         j = finish_by_high(f, raw, ld, offset, m * f->g->cout + col, col, rows, n);
-    for (; j + 8 <= n && !f->a->out_int8; j += 8)
-        finish_f32_rows(f, raw + j, ld, offset + j, m * f->g->cout + col + j, col + j, rows);
+    else if (!f->a->out_int8)
+        j = finish_f32_columns(f, raw, ld, offset, m * f->g->cout + col, col, rows, n);
 #endif
     for (; j < n; j += 8)
         for (int64_t i = 0, count = n - j < 8 ? n - j : 8; i < rows; i++) {
