@@ -23,10 +23,12 @@ void judge_landmarks(const char *prefix, const struct face_set *set, const struc
 // Renders with |head yaw| <= 45: mean and median angle, signed medians, gains of eye-in-head and head with those of the
 // labels themselves beside them.
 void judge_gaze_rendered(const struct face_set *set, const struct gaze_estimate *gaze, struct figures *ret);
-// The line that undoes the shrinking of an uncertain estimate, for each axis (yaw, pitch): label's gain over output's,
-// mean of eye-in-head and head, and the shift that makes the means agree. Bounded to 1 .. JUDGE_MAX_SCALE; 1 and 0
-// where too few renders were judged.
-#define JUDGE_MAX_SCALE 1.35
+// The line that undoes the shrinking of an uncertain estimate, for each axis (yaw, pitch): a scale that makes its gain
+// JUDGE_WANTED_GAIN of the label's, mean of eye-in-head and head, and the shift that makes the means agree. Stretching
+// enlarges the errors too: an estimate that follows so well already keeps its scale. Bounded to 1 .. JUDGE_MAX_SCALE;
+// 1 and 0 where too few renders were judged.
+#define JUDGE_WANTED_GAIN 0.95
+#define JUDGE_MAX_SCALE   1.35
 void judge_unshrink(const struct face_set *set, const struct gaze_estimate *gaze, double ret_scale[2],
                     double ret_shift_rad[2]);
 // Photographs with |head yaw| <= 20: median signed yaw and pitch in the normalised frame and median angle to the lens.

@@ -231,7 +231,7 @@ void judge_unshrink(const struct face_set *set, const struct gaze_estimate *gaze
         double eye, head, true_eye, true_head, n = gains.output[i].xx[2][2];
         regression_solve(&gains.output[i], &eye, &head);
         regression_solve(&gains.label[i], &true_eye, &true_head);
-        double scale = (true_eye + true_head) / (eye + head);
+        double scale = JUDGE_WANTED_GAIN * (true_eye + true_head) / (eye + head);
         ret_scale[i] = n >= MIN_JUDGED && scale > 1 ? fmin(scale, JUDGE_MAX_SCALE) : 1;
         ret_shift_rad[i] = n >= MIN_JUDGED ? (gains.label[i].xy[2] - ret_scale[i] * gains.output[i].xy[2]) / n : 0;
     }

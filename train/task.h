@@ -9,7 +9,7 @@
 #include "train/loader.h"
 #include "train/render/rng.h"
 
-#define TASK_MAX_FOLDERS 8
+#define TASK_MAX_FOLDERS 32
 #define TASK_MAX_FIGURES 32
 
 struct task_input {

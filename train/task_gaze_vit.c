@@ -35,6 +35,7 @@
 #define REAL_SHARE       0.15f // of the samples
 #define REAL_MAX_YAW_DEG 40.0f
 #define LENS_MAX_YAW_DEG 20.0f
+#define SITTERS_SHARE    0.25 // of the way from the renders' zero of pitch to the sitters'
 
 enum { IN_IMAGE, IN_POSE, IN_ANGLES, IN_WEIGHT, IN_SIDE, IN_SIDE_WEIGHT, INPUTS };
 
@@ -354,9 +355,10 @@ static int sitters_pitch(const struct data *d, npu_dev *dev, const char *path, d
     return r;
 }
 
-// An uncertain network answers nearer to the mean than the truth is. This undoes it: on the renders given, which should
-// have taught it nothing, the output shall follow eyes and head with a gain of 1. The zero of pitch, where renders and
-// people differ, is put half-way between the renders' and that of sitters, who look into the lens all in all.
+// An uncertain network answers nearer to the mean than the truth is. This undoes most of it: on the renders given, which
+// should have taught it nothing, the output shall follow eyes and head with a gain of JUDGE_WANTED_GAIN. The zero of
+// pitch, where renders and people differ, is moved from the renders' towards that of sitters, who look into the lens all
+// in all.
 static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
 {
     struct data *d = user;
@@ -379,7 +381,7 @@ static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deplo
         judge_unshrink(&some, gaze, scale, shift_rad);
         if (d->sitter_count)
             r = sitters_pitch(d, dev, path, &sitters_rad, message);
-        shift_rad[1] -= 0.5 * (scale[1] * sitters_rad + shift_rad[1]);
+        shift_rad[1] -= SITTERS_SHARE * (scale[1] * sitters_rad + shift_rad[1]);
     }
     if (r >= 0) {
         r = stretch_head(deployed, scale, shift_rad);

@@ -15,6 +15,7 @@
 
 #define WARM_UP_STEPS 300
 #define LINE_EVERY_S  5.0
+#define SCHEDULE_SIZE 80
 
 struct trainer {
     const struct trainer_settings *set;
@@ -147,21 +148,39 @@ static int start_values(struct trainer *t)
     return 0;
 }
 
-// How far a checkpoint had come; its seed must be ours, or the batches would differ.
+static float peak_rate(const struct trainer *t)
+{
+    return t->set->lr > 0 ? t->set->lr : t->set->task->lr;
+}
+
+static void schedule_text(const struct trainer *t, char out[SCHEDULE_SIZE])
+{
+    snprintf(out, SCHEDULE_SIZE, "%" PRIu32 " steps, %g minutes, learning rate %g", t->set->steps, t->set->minutes,
+             (double)peak_rate(t));
+}
+
+// How far a checkpoint had come. Its seed must be ours, or the batches would differ, and so must its schedule, or the
+// rates would.
 static int read_progress(struct trainer *t)
 {
+    char ours[SCHEDULE_SIZE];
+    schedule_text(t, ours);
     struct tensors *file = NULL;
     int r = tensors_open(t->set->resume, &file);
     if (r < 0)
         return say(t, r, "%.300s: %s", t->set->resume, strerror(-r));
     const char *step = tensors_note(file, "step"), *seed = tensors_note(file, "seed");
     const char *spent = tensors_note(file, "spent_s"), *batch = tensors_note(file, "batch");
-    if (!step || !seed || !spent || !batch)
-        r = say(t, -EBADMSG, "%.300s is no checkpoint: its metadata lacks step, seed, batch or spent_s",
+    const char *schedule = tensors_note(file, "schedule");
+    if (!step || !seed || !spent || !batch || !schedule)
+        r = say(t, -EBADMSG, "%.300s is no checkpoint: its metadata lacks step, seed, batch, spent_s or schedule",
                 t->set->resume);
     else if (strtoull(seed, NULL, 10) != t->set->seed || atoi(batch) != t->batch)
         r = say(t, -EINVAL, "%.300s was made with seed %.20s and batch %.10s: give the same", t->set->resume, seed,
                 batch);
+    else if (strcmp(schedule, ours))
+        r = say(t, -EINVAL, "%.300s was made for %.80s, not %s: give the same, or --start for a new schedule",
+                t->set->resume, schedule, ours);
     else {
         t->step = (uint32_t)strtoul(step, NULL, 10);
         t->spent_s = strtod(spent, NULL);
@@ -177,13 +196,14 @@ static double spent_s(const struct trainer *t)
 
 static int save_checkpoint(struct trainer *t)
 {
-    char step[16], seed[24], spent[24], batch[16];
+    char step[16], seed[24], spent[24], batch[16], schedule[SCHEDULE_SIZE];
+    schedule_text(t, schedule);
     snprintf(step, sizeof(step), "%" PRIu32, t->step);
     snprintf(seed, sizeof(seed), "%" PRIu64, t->set->seed);
     snprintf(spent, sizeof(spent), "%.1f", spent_s(t));
     snprintf(batch, sizeof(batch), "%d", t->batch);
-    const char *const notes[] = {
-        "model", t->set->task->name, "step", step, "seed", seed, "spent_s", spent, "batch", batch, NULL};
+    const char *const notes[] = {"model", t->set->task->name, "step",   step, "seed", seed, "spent_s", spent, "batch",
+                                 batch,   "schedule",         schedule, NULL};
     t->checked_s = now_s();
     if (!t->set->checkpoint)
         return 0;
@@ -248,9 +268,8 @@ static double schedule_share(const struct trainer *t)
 
 static float rate_now(const struct trainer *t)
 {
-    float peak = t->set->lr > 0 ? t->set->lr : t->set->task->lr;
     double warm_up = t->set->steps ? fmin(0.1, (double)WARM_UP_STEPS / t->set->steps) : 0.04;
-    return trainer_rate(peak, schedule_share(t) + 1e-6, warm_up);
+    return trainer_rate(peak_rate(t), schedule_share(t) + 1e-6, warm_up);
 }
 
 static int one_step(struct trainer *t)

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """gaze-render as a program: the same set from any number of threads, labels in order, clear errors."""
 import json
+import math
 import os
 import subprocess
 import sys
@@ -63,6 +64,10 @@ def check_sets(folder):
     keys = {"file", "identity", "mode", "size", "camera", "face_origin_mm", "eye_origin_mm", "gaze", "gaze_normalised",
             "head", "landmarks", "landmarks_visible", "iris", "box", "au", "blink", "glasses", "grey", "degradation"}
     check("lines have all keys", all(keys <= set(line) for line in lines))
+    normalised = [line["gaze_normalised"] for line in lines]
+    check("the normalised gaze is a vector and its angles",
+          all(abs(math.asin(-g["vector"][1]) - math.radians(g["pitch_deg"])) < 1e-4 and
+              abs(math.atan2(-g["vector"][0], -g["vector"][2]) - math.radians(g["yaw_deg"])) < 1e-4 for g in normalised))
     check("68 + 10 points", all(len(line["landmarks"]) == 68 and len(line["iris"]) == 10 for line in lines))
     check("files exist", all(line["file"] in full for line in lines))
     blocked = os.path.join(folder, "blocked")

@@ -72,6 +72,9 @@ def training(folder):
     r = run(*(["gaze-train"] + command[1:-6]), "--steps", "1000000", "--batch", "1", "--device", "ref", "--resume",
             checkpoint, "--stop-after", str(step + 2))
     check(f"stopped at step {step + 2}:" in r.stdout, "it goes on where it stopped", r.stdout + r.stderr)
+    for other in (("--steps", "500000"), ("--steps", "1000000", "--lr", "0.5")):
+        r = run(*(["gaze-train"] + command[1:-6]), *other, "--batch", "1", "--device", "ref", "--resume", checkpoint)
+        check(r.returncode == 1 and "was made for 1000000 steps" in r.stderr, "not with another schedule", r.stdout + r.stderr)
     start = ["gaze-train", *command[1:-6], "--steps", "1", "--batch", "1", "--device", "ref", "--start"]
     r = run(*start, checkpoint)
     check(r.returncode == 0 and "lacks" not in r.stdout + r.stderr, "a new schedule starts from its weights",

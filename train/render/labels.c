@@ -55,8 +55,10 @@ static void put_gaze(FILE *f, const struct labels *l)
     fprintf(f, "\"pitch_deg\":%.4f,\"yaw_deg\":%.4f,", deg_from_rad(a.pitch_rad), deg_from_rad(a.yaw_rad));
     put_vec3(f, "eye_left", l->sight[1], ",");
     put_vec3(f, "eye_right", l->sight[0], "},");
-    fprintf(f, "\"gaze_normalised\":{\"pitch_deg\":%.4f,\"yaw_deg\":%.4f},\"head\":{\"R\":[",
-            deg_from_rad(l->normalised.pitch_rad), deg_from_rad(l->normalised.yaw_rad));
+    fputs("\"gaze_normalised\":{", f);
+    put_vec3(f, "vector", gaze_from_angles(l->normalised), ",");
+    fprintf(f, "\"pitch_deg\":%.4f,\"yaw_deg\":%.4f},\"head\":{\"R\":[", deg_from_rad(l->normalised.pitch_rad),
+            deg_from_rad(l->normalised.yaw_rad));
     for (int i = 0; i < 9; i++)
         fprintf(f, "%s%.7g", i ? "," : "", l->head.m[i / 3][i % 3]);
     fprintf(f, "],\"pitch_deg\":%.4f,\"yaw_deg\":%.4f,\"roll_deg\":%.4f},", deg_from_rad(h.pitch_rad),
