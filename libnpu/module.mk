@@ -34,7 +34,7 @@ npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
 npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_narrow tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
 npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd tier/avx2_winograd_grad
-npu_tiers += tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
+npu_tiers += tier/avx2_depthwise_grad tier/avx2_depthwise_grad_lower tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
 
@@ -72,7 +72,7 @@ CFLAGS_libnpu_onnx_proto_write = -I$(O)/libnpu/onnx
 
 # Entered only after the processor has been asked (libnpu/dev/cpu.c).
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
-$(foreach f,product attention attention_grad rows plain train winograd winograd_grad outer grad_x,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
+$(foreach f,product attention attention_grad depthwise_grad rows plain train winograd winograd_grad outer grad_x,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
 CFLAGS_libnpu_tier_bf16_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 CFLAGS_libnpu_tier_bf16_dot_hw = -O3 -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
@@ -94,7 +94,7 @@ npu_exact_flags = -ffp-contract=off
 $(foreach f,op_exact op_quantise op_scale sim_exec_vector,$(eval CFLAGS_libnpu_$(f) = $$(npu_exact_flags)))
 
 PROGS += $(O)/bin/npu-ops
-$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
+$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_diff ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
 LIBS_npu-ops = $(npu_libs)
 
 PROGS += $(O)/bin/npu-info

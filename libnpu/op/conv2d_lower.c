@@ -337,26 +337,33 @@ static const char *gradient_refused(const struct npu_conv2d_dims *d)
 {
     if (!fits_int32(d) || d->n * d->oh * d->ow == 0 || d->cin * d->cout == 0)
         return "too large, or empty";
-    return d->groups > 1 ? "the gradient of a convolution in groups" : NULL;
+    return d->groups > 1 && !depthwise(d) ? "the gradient of a convolution in groups of several channels" : NULL;
+}
+
+static struct npu_avx2_grad_x backward(const struct npu_conv2d_dims *d)
+{
+    return (struct npu_avx2_grad_x){.n = (int32_t)d->n,
+                                    .h = (int32_t)d->h,
+                                    .w = (int32_t)d->w,
+                                    .cin = (int32_t)d->cin,
+                                    .oh = (int32_t)d->oh,
+                                    .ow = (int32_t)d->ow,
+                                    .cout = (int32_t)d->cout,
+                                    .kh = (int32_t)d->kh,
+                                    .kw = (int32_t)d->kw,
+                                    .stride = (int32_t)d->stride,
+                                    .pad_top = (int32_t)d->pad_top,
+                                    .pad_left = (int32_t)d->pad_left};
 }
 
 static int grad_x_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
 {
     const char *why = gradient_refused(d);
-    const struct npu_avx2_grad_x g = {.n = (int32_t)d->n,
-                                      .h = (int32_t)d->h,
-                                      .w = (int32_t)d->w,
-                                      .cin = (int32_t)d->cin,
-                                      .oh = (int32_t)d->oh,
-                                      .ow = (int32_t)d->ow,
-                                      .cout = (int32_t)d->cout,
-                                      .kh = (int32_t)d->kh,
-                                      .kw = (int32_t)d->kw,
-                                      .stride = (int32_t)d->stride,
-                                      .pad_top = (int32_t)d->pad_top,
-                                      .pad_left = (int32_t)d->pad_left};
 
-    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why) : npu_avx2_lower_grad_x(l, g, n->in[0], n->in[1], n->out[0]);
+    if (why)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, why);
+    return (depthwise(d) ? npu_avx2_lower_depthwise_grad_x : npu_avx2_lower_grad_x)(l, backward(d), n->in[0], n->in[1],
+                                                                                    n->out[0]);
 }
 
 static int grad_w_avx2(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d)
@@ -378,7 +385,11 @@ static int grad_w_avx2(const struct npu_node *n, struct npu_lower *l, const stru
                                      .b_k = (int32_t)d->cout,
                                      .b_n = 1};
 
-    return why ? npu_lower_refuse(l, NPU_AVX2_TIER, why) : npu_avx2_lower_grad_w(l, g, n->in[0], n->in[1], n->out[0]);
+    if (why)
+        return npu_lower_refuse(l, NPU_AVX2_TIER, why);
+    if (depthwise(d))
+        return npu_avx2_lower_depthwise_grad_w(l, backward(d), n->in[0], n->in[1], n->out[0]);
+    return npu_avx2_lower_grad_w(l, g, n->in[0], n->in[1], n->out[0]);
 }
 
 /* ---- conv2d ---- */

@@ -79,11 +79,12 @@ enum { NPU_AVX2_GRAD_QUERIES = 48 };                                        /* o
  * scale. outer_sum: sums of shares, y, shares, size, scale. grad_x_pack: weights, packed, fields. grad_x: gy, packed,
  * x, scratch, fields. winograd_sums: x, gy, sums of shares, scratch, fields of the convolution. winograd_gw: sums of
  * shares, weights' gradient, shares, cin, cout.
- * attention_grad: qkv, gy, gradient of qkv, scratch, fields, scale. */
+ * attention_grad: qkv, gy, gradient of qkv, scratch, fields, scale. depthwise_grad_x: gy, weights, x, fields of grad_x.
+ * depthwise_grad_w: x, gy, sums of shares (row_units of them), fields of grad_x. */
 struct npu_avx2_kernels {
     npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
     npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_sums, *winograd_gw;
-    npu_native_fn *attention_grad;
+    npu_native_fn *attention_grad, *depthwise_grad_x, *depthwise_grad_w;
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
 
@@ -106,6 +107,9 @@ int npu_avx2_lower_layer_norm(struct npu_lower *l, const npu_val in[3], npu_val 
 int npu_avx2_lower_outer(struct npu_lower *l, struct npu_avx2_outer g, const npu_val in[4], npu_val out, float scale);
 int npu_avx2_lower_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val gy, npu_val w, npu_val out);
 int npu_avx2_lower_grad_w(struct npu_lower *l, struct npu_avx2_outer g, npu_val x, npu_val gy, npu_val out);
+/* One channel a group; g without its shares. */
+int npu_avx2_lower_depthwise_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val gy, npu_val w, npu_val out);
+int npu_avx2_lower_depthwise_grad_w(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val x, npu_val gy, npu_val out);
 
 /* Kernels of kernels/<source>.cl as native functions with the same arguments, f32 only; the last has no source. */
 struct npu_avx2_plain {

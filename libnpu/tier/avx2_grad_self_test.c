@@ -173,6 +173,37 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
     return agrees(d, 9 * CIN * COUT);
 }
 
+/* One channel a group: x, gradient of y in d->b; grad_x takes the weights from d->res. */
+static void depthwise_in_c(const struct npu_avx2_grad_x *g, struct data *d, bool to_x)
+{
+    memset(d->want, 0, sizeof d->want);
+    for (int64_t i = 0; i < (int64_t)g->n * g->oh * g->ow * g->kh * g->kw * g->cin; i++) {
+        const int64_t c = i % g->cin, tap = i / g->cin % ((int64_t)g->kh * g->kw), m = i / g->cin / g->kh / g->kw;
+        const int64_t y = m / g->ow % g->oh * g->stride - g->pad_top + tap / g->kw, z = m / g->ow / g->oh;
+        const int64_t x = m % g->ow * g->stride - g->pad_left + tap % g->kw;
+        const int64_t at = ((z * g->h + y) * g->w + x) * g->cin + c, t = tap * g->cin + c;
+
+        if (y >= 0 && y < g->h && x >= 0 && x < g->w)
+            d->want[to_x ? at : t] += (double)d->b[m * g->cin + c] * (to_x ? d->res[t] : d->x[at]);
+    }
+}
+
+static bool test_depthwise(const struct npu_avx2_kernels *a, const struct npu_avx2_grad_x *g, struct data *d)
+{
+    const int32_t size = g->kh * g->kw * g->cin;
+    const struct npu_launch k = launch(3, &g->n, sizeof *g, 0.0f),
+                            sum = launch(2, (const int32_t[]){g->row_units, size}, 2 * sizeof(int32_t), 1.0f);
+
+    depthwise_in_c(g, d, true);
+    run(a->depthwise_grad_x, &k, (void *[NPU_MAX_ARGS]){d->b, d->res, d->y});
+    if (!agrees(d, (int64_t)g->n * g->h * g->w * g->cin))
+        return false;
+    depthwise_in_c(g, d, false);
+    run(a->depthwise_grad_w, &k, (void *[NPU_MAX_ARGS]){d->x, d->b, d->sums});
+    run(a->outer_sum, &sum, (void *[NPU_MAX_ARGS]){d->sums, d->y});
+    return agrees(d, size);
+}
+
 /* Adds what query m of head h gives to the gradients of q, k and v. */
 static void attention_query_in_c(const struct npu_avx2_attention *a, struct data *d, int m, int h, double scale)
 {
@@ -234,6 +265,11 @@ int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k)
         {1, 7, 8, 5, 3, 3, 9, 2, 2, 3, 0, 1, 6, 1, 1},
         {1, 7, 6, 5, 4, 3, 9, 1, 1, 2, 0, 0, 6, 1, 1},
     };
+    static const struct npu_avx2_grad_x depthwise[] = {
+        {2, 7, 11, 19, 7, 11, 19, 3, 3, 1, 1, 1, 0, 3, 0}, {2, 7, 12, 24, 4, 6, 24, 3, 3, 2, 1, 1, 0, 3, 0},
+        {1, 9, 13, 35, 9, 13, 35, 5, 5, 1, 2, 2, 0, 4, 0}, {3, 8, 9, 5, 4, 5, 5, 5, 5, 2, 2, 2, 0, 3, 0},
+        {2, 3, 2, 16, 4, 3, 16, 2, 4, 1, 1, 2, 0, 3, 0},   {1, 11, 10, 9, 3, 3, 9, 2, 3, 4, 0, 1, 0, 3, 0},
+    };
     struct data *d = NULL;
     uint32_t seed = 11;
     bool good = true;
@@ -249,6 +285,8 @@ int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k)
         good = good && test_outer(k, outers[i], d);
     for (size_t i = 0; i < sizeof grads / sizeof grads[0]; i++)
         good = good && test_grad_x(k, grads[i], d);
+    for (size_t i = 0; i < sizeof depthwise / sizeof depthwise[0]; i++)
+        good = good && test_depthwise(k, &depthwise[i], d);
     good = good && test_winograd(k, d) && test_attention(k, d);
     free(d);
     return good ? 0 : -EIO;

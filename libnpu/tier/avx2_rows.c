@@ -60,7 +60,9 @@ static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .grad_x = npu_avx2_grad_x,
                                                 .winograd_sums = npu_avx2_winograd_sums,
                                                 .winograd_gw = npu_avx2_winograd_gw,
-                                                .attention_grad = npu_avx2_attention_grad};
+                                                .attention_grad = npu_avx2_attention_grad,
+                                                .depthwise_grad_x = npu_avx2_depthwise_grad_x,
+                                                .depthwise_grad_w = npu_avx2_depthwise_grad_w};
 
 const struct npu_avx2_kernels *npu_avx2_kernels(void)
 {

@@ -34,8 +34,9 @@ static void test_broken_is_refused(void **state)
     assert_int_equal(npu_avx2_self_test(good), 0);
     for (int i = 0;; i++) {
         struct npu_avx2_kernels k = *good;
-        npu_native_fn **const each[] = {&k.outer,         &k.outer_sum,   &k.grad_x_pack,   &k.grad_x,
-                                        &k.winograd_sums, &k.winograd_gw, &k.attention_grad};
+        npu_native_fn **const each[] = {&k.outer,          &k.outer_sum,        &k.grad_x_pack,
+                                        &k.grad_x,         &k.winograd_sums,    &k.winograd_gw,
+                                        &k.attention_grad, &k.depthwise_grad_x, &k.depthwise_grad_w};
 
         if (i >= (int)(sizeof each / sizeof each[0]))
             break;
@@ -54,7 +55,7 @@ static npu_val conv_gradient(npu_graph *g, const struct npu_op *op, const int *v
                                        .pad_left = v[7],
                                        .pad_bottom = v[7],
                                        .pad_right = v[7],
-                                       .groups = 1,
+                                       .groups = v[8] ? v[3] : 1,
                                        .x_h = v[1],
                                        .x_w = v[2],
                                        .kh = v[5],
@@ -64,7 +65,7 @@ static npu_val conv_gradient(npu_graph *g, const struct npu_op *op, const int *v
     npu_val in[2] = {gy, gy};
 
     if (op == &npu_op_conv2d_grad_x)
-        in[1] = npu_input(g, "w", NPU_F32, 4, (int64_t[]){v[5], v[5], v[3], v[4]});
+        in[1] = npu_input(g, "w", NPU_F32, 4, (int64_t[]){v[5], v[5], v[8] ? 1 : v[3], v[4]});
     else
         in[0] = npu_input(g, "x", NPU_F32, 4, (int64_t[]){v[0], v[1], v[2], v[3]});
     return npu_node_add(g, op, in, 2, &at, sizeof at);
@@ -89,20 +90,22 @@ static npu_val attention(npu_graph *g)
 
 static npu_val build(npu_graph *g, int i)
 {
-    /* pictures, height, width, channels, results, kernel, stride, padding; products, rows, columns, terms */
-    static const int conv[][8] = {{3, 17, 19, 33, 20, 3, 1, 1},
-                                  {2, 17, 19, 21, 35, 3, 2, 1},
-                                  {3, 64, 48, 1, 24, 3, 2, 1},
-                                  {2, 9, 11, 40, 19, 5, 1, 2}};
+    /* pictures, height, width, channels, results, kernel, stride, padding, one channel a group; products, rows,
+     * columns, terms */
+    enum { CONVS = 8 };
+    static const int conv[CONVS][9] = {{3, 17, 19, 33, 20, 3, 1, 1},    {2, 17, 19, 21, 35, 3, 2, 1},
+                                       {3, 64, 48, 1, 24, 3, 2, 1},     {2, 9, 11, 40, 19, 5, 1, 2},
+                                       {3, 33, 41, 33, 33, 3, 1, 1, 1}, {5, 40, 43, 24, 24, 3, 2, 1, 1},
+                                       {3, 37, 31, 40, 40, 5, 1, 2, 1}, {4, 41, 40, 19, 19, 5, 2, 2, 1}};
     static const int mat[][4] = {{1, 33, 22, 9001}, {1, 200, 150, 1152}, {5, 37, 70, 190}};
 
-    if (i < 4)
+    if (i < CONVS)
         return conv_gradient(g, &npu_op_conv2d_grad_w, conv[i]);
-    if (i < 8)
-        return conv_gradient(g, &npu_op_conv2d_grad_x, conv[i - 4]);
-    if (i < 11)
-        return product(g, mat[i - 8]);
-    return i == 11 ? attention(g) : NPU_NONE;
+    if (i < 2 * CONVS)
+        return conv_gradient(g, &npu_op_conv2d_grad_x, conv[i - CONVS]);
+    if (i < 2 * CONVS + 3)
+        return product(g, mat[i - 2 * CONVS]);
+    return i == 2 * CONVS + 3 ? attention(g) : NPU_NONE;
 }
 
 static void fill_inputs(npu_plan *p, const npu_graph *g)
