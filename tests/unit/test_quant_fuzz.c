@@ -10,7 +10,7 @@
 
 static void the_corpus_is_survived(void **state)
 {
-    assert_true(fuzz_replay("tests/fuzz/corpus/quant", 40) >= 8);
+    assert_true(fuzz_replay("tests/fuzz/corpus/quant", 40) >= 50);
 }
 
 int main(void)
