@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "libnpu/op/mat.h"
+#include "libnpu/op/ops.h"
 #include "libnpu/sim/compile.h"
 #include "libnpu/sim/counters.h"
 
@@ -67,9 +68,11 @@ struct attempt {
     struct sim_config config;
     struct sim_residence residence;
     struct sim_program program;
-    int *first; /* of each step: its first instruction in its program */
+    struct sim_sections sections;
     uint64_t cycles;
 };
+
+/* r: who stays on the chip; NULL: no one. */
 
 static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan *sp, const struct sim_residence *r,
                                 npu_val v)
@@ -79,7 +82,7 @@ static struct sim_tensor tensor(const struct npu_plan *p, const struct sim_plan 
 
     if (!val)
         return (struct sim_tensor){0};
-    if (r->at[v] != SIM_NOT_RESIDENT)
+    if (r && r->at[v] != SIM_NOT_RESIDENT)
         return (struct sim_tensor){r->at[v], val->type.dtype, val->type.shape, SIM_UM};
     return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, val->type.dtype, val->type.shape, SIM_XM};
 }
@@ -91,19 +94,6 @@ static struct sim_tensor packed(const struct npu_plan *p, const struct sim_plan 
     const struct npu_value *w = npu_value_of(p->graph, p->graph->node[p->step[s].node]->in[1]);
 
     return (struct sim_tensor){sp->bank_at[at.bank] + at.offset, NPU_BF16, w->type.shape, SIM_XM};
-}
-
-static int pack(struct npu_plan *p, struct sim_plan *sp, const struct attempt *a, int s)
-{
-    struct sim_compiler c = {.config = &((struct sim_dev *)p->dev)->config, .program = &sp->setup};
-    const struct sim_tensor w = tensor(p, sp, &a->residence, p->graph->node[p->step[s].node]->in[1]);
-    struct sim_map m = {.n_in = 1, .in = {w}, .out = packed(p, sp, s)};
-    int r;
-
-    sim_map_dense(&m, &w.shape, m.in_stride[0]);
-    sim_map_dense(&m, &w.shape, m.out_stride);
-    r = sim_map(&c, &m);
-    return r < 0 ? npu_plan_fail(p, r, "weights: %s", c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
 /* The node of step s with where its tensors lie. */
@@ -122,22 +112,51 @@ static struct sim_node node_of(const struct npu_plan *p, const struct sim_plan *
     return node;
 }
 
+static void end_section(struct attempt *a, int step, int first, bool packs)
+{
+    if (a->program.n > first)
+        a->sections.of[a->sections.n++] = (struct sim_section){step, first, a->program.n, packs};
+}
+
 static int compile_step(struct npu_plan *p, const struct sim_plan *sp, struct attempt *a, int s)
 {
     const struct sim_node node = node_of(p, sp, &a->residence, s);
     struct sim_compiler c = {.config = &a->config, .program = &a->program};
+    const int first = a->program.n, r = sim_compile_node(&c, &node);
+
+    end_section(a, s, first, false);
+    return r < 0 ? npu_plan_fail(p, r, "%s: %s", node.node->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
+}
+
+/* The weights of step s to bf16. */
+static struct sim_node packing(const struct npu_plan *p, const struct sim_plan *sp, int s)
+{
+    static const struct npu_node node = {.op = &npu_op_cast, .n_in = 1, .n_out = 1, .in = {1}, .out = {2}};
+
+    return (struct sim_node){
+        .node = &node, .in = {tensor(p, sp, NULL, p->graph->node[p->step[s].node]->in[1])}, .out = {packed(p, sp, s)}};
+}
+
+static int pack(struct npu_plan *p, const struct sim_plan *sp, struct attempt *a, int s)
+{
+    struct sim_compiler c = {.config = &a->config, .program = &a->program};
+    const struct sim_node node = packing(p, sp, s);
+    struct sim_map m = {.n_in = 1, .in = {node.in[0]}, .out = node.out[0]};
+    const int first = a->program.n;
     int r;
 
-    a->first[s] = a->program.n;
-    r = sim_compile_node(&c, &node);
-    return r < 0 ? npu_plan_fail(p, r, "%s: %s", node.node->op->name, c.why[0] ? c.why : strerror(-r)) : 0;
+    sim_map_dense(&m, &m.out.shape, m.in_stride[0]);
+    sim_map_dense(&m, &m.out.shape, m.out_stride);
+    r = sim_map(&c, &m);
+    end_section(a, s, first, true);
+    return r < 0 ? npu_plan_fail(p, r, "weights: %s", c.why[0] ? c.why : strerror(-r)) : 0;
 }
 
 static void attempt_free(struct attempt *a)
 {
     sim_residence_free(&a->residence);
     sim_program_free(&a->program);
-    free(a->first);
+    free(a->sections.of);
     memset(a, 0, sizeof *a);
 }
 
@@ -150,12 +169,15 @@ static int attempt(struct npu_plan *p, const struct sim_plan *sp, uint32_t room,
 
     a.config.um -= room;
     r = sim_residence_make(p, a.config.um, room, &a.residence);
-    a.first = calloc((size_t)p->n_steps + 1, sizeof a.first[0]);
-    if (r == 0 && !a.first)
+    a.sections.of = calloc(2 * (size_t)p->n_steps + 1, sizeof a.sections.of[0]);
+    if (r == 0 && !a.sections.of)
         r = -ENOMEM;
     for (int s = 0; s < p->n_steps && r == 0; s++)
         if (p->step[s].constant == constant)
             r = compile_step(p, sp, &a, s);
+    for (int s = 0; constant && s < p->n_steps && r == 0; s++)
+        if (sp->packed[s] >= 0)
+            r = pack(p, sp, &a, s);
     if (r == 0)
         r = sim_tokens_insert(&a.program);
     a.config.um += room;
@@ -201,25 +223,19 @@ static int make_programs(struct npu_plan *p, struct sim_plan *sp)
 
     if (r < 0)
         return r;
-    sp->setup = constants.program;
-    constants.program = (struct sim_program){0};
-    for (int s = 0; s < p->n_steps && r == 0; s++)
-        if (sp->packed[s] >= 0)
-            r = pack(p, sp, &constants, s);
-    if (r == 0)
-        r = sim_tokens_insert(&sp->setup);
-    if (r == 0)
-        r = best_attempt(p, sp, &a);
-    if (r == 0) {
-        p->error[0] = '\0'; /* of shares that were too large */
-        sp->program = a.program;
-        sp->residence = a.residence;
-        for (int s = 0; s < p->n_steps; s++)
-            sp->first[s] = p->step[s].constant ? constants.first[s] : a.first[s];
-        free(a.first);
+    r = best_attempt(p, sp, &a);
+    if (r < 0) {
+        attempt_free(&constants);
+        return r;
     }
-    attempt_free(&constants);
-    return r;
+    p->error[0] = '\0'; /* of shares that were too large */
+    sp->setup = constants.program;
+    sp->setup_sections = constants.sections;
+    sim_residence_free(&constants.residence);
+    sp->program = a.program;
+    sp->sections = a.sections;
+    sp->residence = a.residence;
+    return 0;
 }
 
 static int sim_build(struct npu_plan *p)
@@ -229,8 +245,7 @@ static int sim_build(struct npu_plan *p)
     int r;
 
     sp->bank_at = calloc((size_t)p->n_banks + 1, sizeof sp->bank_at[0]);
-    sp->first = calloc((size_t)p->n_steps + 1, sizeof sp->first[0]);
-    if (!sp->bank_at || !sp->first)
+    if (!sp->bank_at)
         return -ENOMEM;
     for (int b = 0; b < p->n_banks; b++) {
         sp->bank_at[b] = size;
@@ -255,7 +270,8 @@ static void sim_plan_free(struct npu_plan *p)
     sim_program_free(&sp->program);
     sim_residence_free(&sp->residence);
     free(sp->bank_at);
-    free(sp->first);
+    free(sp->setup_sections.of);
+    free(sp->sections.of);
     free(sp->packed);
     free(sp);
 }
@@ -276,32 +292,26 @@ static int sim_read(struct npu_plan *p, struct npu_place at, void *data)
 static int check_bounds(struct npu_plan *p, const struct sim_plan *sp)
 {
     const uint32_t tiles = ((struct sim_dev *)p->dev)->config.um - sp->residence.room;
-    int end = sp->program.n, r = 0;
     char why[256];
 
-    for (int s = p->n_steps - 1; s >= 0 && r == 0; s--) {
-        struct sim_node node;
+    for (int k = 0; k < sp->sections.n; k++) {
+        const struct sim_section *c = &sp->sections.of[k];
+        const struct sim_node node = node_of(p, sp, &sp->residence, c->step);
+        const int r = sim_bounds_check(&sp->program, c->first, c->end, &node, tiles, why, sizeof why);
 
-        if (p->step[s].constant)
-            continue;
-        node = node_of(p, sp, &sp->residence, s);
-        r = sim_bounds_check(&sp->program, sp->first[s], end, &node, tiles, why, sizeof why);
-        end = sp->first[s];
         if (r < 0)
             return npu_plan_fail(p, r, "%s: %s", node.node->op->name, why);
     }
-    return r;
+    return 0;
 }
 
 /* Which step an instruction belongs to. */
-static const char *step_name(const struct npu_plan *p, const struct sim_plan *sp, bool constant, int insn)
+static const char *step_name(const struct npu_plan *p, const struct sim_sections *c, int insn)
 {
-    const char *name = "?";
-
-    for (int s = 0; s < p->n_steps; s++)
-        if (p->step[s].constant == constant && sp->first[s] <= insn)
-            name = p->graph->node[p->step[s].node]->op->name;
-    return name;
+    for (int k = 0; k < c->n; k++)
+        if (insn >= c->of[k].first && insn < c->of[k].end)
+            return c->of[k].packs ? "weights" : p->graph->node[p->step[c->of[k].step].node]->op->name;
+    return "?";
 }
 
 static int run(struct npu_plan *p, struct sim_plan *sp, bool constant)
@@ -309,7 +319,9 @@ static int run(struct npu_plan *p, struct sim_plan *sp, bool constant)
     struct sim_machine *m = sp->machine;
     int r = sim_machine_run(m, constant ? &sp->setup : &sp->program, m->config.seed + sp->runs++);
 
-    return r < 0 ? npu_plan_fail(p, r, "%s: %s", step_name(p, sp, constant, m->failed), m->error) : 0;
+    return r < 0 ? npu_plan_fail(p, r, "%s: %s",
+                                 step_name(p, constant ? &sp->setup_sections : &sp->sections, m->failed), m->error)
+                 : 0;
 }
 
 static int sim_submit(struct npu_plan *p)

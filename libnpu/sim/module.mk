@@ -1,6 +1,6 @@
 # the simulated NPU: instruction set, assembler, simulator, compiler
 npu_sim := isa tokens asm disasm config access exec_transfer exec_matrix exec_vector machine
-npu_sim += emit product map elementwise matrix attention rows picture compile bounds resident counters report timeline
+npu_sim += emit product map elementwise matrix attention rows picture compile bounds resident counters report timeline listing
 $(O)/lib/libnpu.a: $(call objs,$(npu_sim:%=libnpu/sim/%.c) libnpu/dev/sim.c)
 
 # Inner loop of the systolic array over its columns.
@@ -10,7 +10,7 @@ PROGS += $(O)/bin/npu-asm
 $(O)/bin/npu-asm: $(call objs,libnpu/tool/npu_asm.c) $(O)/lib/libnpu.a
 LIBS_npu-asm = $(npu_libs)
 
-npu_sim_tests := test_npu_sim_isa test_npu_sim_machine test_npu_sim_device test_npu_sim_time
+npu_sim_tests := test_npu_sim_isa test_npu_sim_machine test_npu_sim_device test_npu_sim_time test_npu_sim_listing
 TEST_SCRIPTS += tests/system/test_npu_asm.py tests/system/test_npu_sim.py
 TEST_PROGS += $(npu_sim_tests:%=$(O)/tests/%)
 $(npu_sim_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

@@ -32,24 +32,12 @@ static void sum_layer(const struct sim_report *r, struct sim_layer *l)
 static void find_layers(const struct npu_plan *p, const struct sim_plan *sp, struct sim_report *r)
 {
     uint64_t end = 0;
-    int after = sp->program.n;
 
-    for (int s = p->n_steps - 1; s >= 0; s--) { /* backwards: a step ends where the next one begins */
-        struct sim_layer *l = &r->layer[s];
+    for (int k = 0; k < sp->sections.n; k++) {
+        const struct sim_section *c = &sp->sections.of[k];
+        const struct npu_node *node = p->graph->node[p->step[c->step].node];
+        struct sim_layer l = {.op = node->op->name, .first = c->first, .n = c->end - c->first};
 
-        if (p->step[s].constant)
-            continue;
-        l->first = sp->first[s];
-        l->n = after - l->first;
-        after = l->first;
-    }
-    for (int s = 0; s < p->n_steps; s++) {
-        const struct npu_node *node = p->graph->node[p->step[s].node];
-        struct sim_layer l = r->layer[s];
-
-        if (l.n == 0)
-            continue;
-        l.op = node->op->name;
         npu_node_name(p->graph, node, l.name, sizeof l.name);
         sum_layer(r, &l);
         l.taken = l.end > end ? l.end - end : 0;

@@ -2,16 +2,18 @@
 // of the array and a picture of the run.
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "libnpu/sim/listing.h"
 #include "libnpu/sim/report.h"
 #include "models/tool/net_by_name.h"
 
 #define MAX_BATCH 64
 
 struct explain {
-    const char *model, *device, *timeline;
+    const char *model, *device, *timeline, *program;
     int batch, runs;
     bool json;
 };
@@ -19,14 +21,16 @@ struct explain {
 static int usage(FILE *f)
 {
     fputs("usage: npu-explain gaze_vit|landmarks|face_finder [--device D] [--batch N] [--runs N] [--json]\n"
-          "                   [--timeline FILE.svg]\n"
+          "                   [--timeline FILE.svg] [--program FILE.s|FILE.npu]\n"
           "What each node of a network becomes on a device. On the simulated NPU (--device sim, or "
           "sim:16x16,wm=64K,...)\n"
           "also cycles, use of the array and bytes of each layer.\n"
           "  --device D       an id or kind that npu-info lists, or sim (default: auto)\n"
           "  --batch N        pictures at once (default 1)\n"
           "  --runs N         run so often and print mean times (default 0; input is zeros, weights are random)\n"
-          "  --timeline FILE  simulated NPU: a picture of when each unit and layer works\n",
+          "  --timeline FILE  simulated NPU: a picture of when each unit and layer works\n"
+          "  --program FILE   simulated NPU: its instructions, as text (FILE.s) or binary (FILE.npu); those that make\n"
+          "                   constants once go into FILE.setup.s or FILE.setup.npu\n",
           f);
     return f == stdout ? 0 : 2;
 }
@@ -50,12 +54,47 @@ static int write_timeline(const struct explain *e, const struct sim_report *r)
     return 0;
 }
 
+/* "x.s" is text, "x.npu" binary. */
+static const char *ending(const char *path)
+{
+    const char *dot = strrchr(path, '.');
+    return dot && dot > path && (strcmp(dot, ".s") == 0 || strcmp(dot, ".npu") == 0) ? dot : NULL;
+}
+
+static int write_part(const struct explain *e, const npu_plan *plan, bool setup, const char *path)
+{
+    char title[256];
+    FILE *f = fopen(path, "wb");
+    if (!f)
+        return complain(path, strerror(errno));
+    snprintf(title, sizeof(title), "%s, batch %d", e->model, e->batch);
+    int r =
+        strcmp(ending(path), ".s") == 0 ? sim_listing_text(plan, title, setup, f) : sim_listing_binary(plan, setup, f);
+    if (fclose(f) || r < 0)
+        return complain(path, "can't be written");
+    return 0;
+}
+
+/* What each run is into x.s, what makes the constants into x.setup.s beside it. */
+static int write_program(const struct explain *e, const npu_plan *plan)
+{
+    const char *end = ending(e->program);
+    char setup[PATH_MAX];
+    int n = snprintf(setup, sizeof(setup), "%.*s.setup%s", (int)(end - e->program), e->program, end);
+    if (n < 0 || (size_t)n >= sizeof(setup))
+        return complain(e->program, strerror(ENAMETOOLONG));
+    int r = write_part(e, plan, false, e->program);
+    return r ? r : write_part(e, plan, true, setup);
+}
+
 static int print(const struct explain *e, npu_plan *plan)
 {
     struct sim_report report;
     int sim = sim_report_make(plan, &report);
-    if (sim < 0 && (sim != -EOPNOTSUPP || e->timeline))
-        return complain(e->timeline ? "--timeline" : e->device,
+    if (sim < 0 && (sim != -EOPNOTSUPP || e->timeline || e->program))
+        return complain(e->timeline  ? "--timeline"
+                        : e->program ? "--program"
+                                     : e->device,
                         sim == -EOPNOTSUPP ? "only the simulated NPU has one" : strerror(-sim));
     if (e->json)
         printf("{\"model\": \"%s\", \"batch\": %d, \"plan\": ", e->model, e->batch);
@@ -75,6 +114,8 @@ static int print(const struct explain *e, npu_plan *plan)
     if (sim >= 0) {
         if (e->timeline && r == 0)
             r = write_timeline(e, &report);
+        if (e->program && r == 0)
+            r = write_program(e, plan);
         sim_report_free(&report);
     }
     return r;
@@ -134,10 +175,15 @@ static bool number(const char *text, int least, int most, int *ret)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'},   {"batch", required_argument, NULL, 'b'},
-        {"runs", required_argument, NULL, 'r'},     {"json", no_argument, NULL, 'j'},
-        {"timeline", required_argument, NULL, 't'}, {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},        {0},
+        {"device", required_argument, NULL, 'd'},
+        {"batch", required_argument, NULL, 'b'},
+        {"runs", required_argument, NULL, 'r'},
+        {"json", no_argument, NULL, 'j'},
+        {"timeline", required_argument, NULL, 't'},
+        {"program", required_argument, NULL, 'p'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
     };
     struct explain e = {.device = "auto", .batch = 1};
     int c;
@@ -159,6 +205,11 @@ int main(int argc, char **argv)
             break;
         case 't':
             e.timeline = optarg;
+            break;
+        case 'p':
+            if (!ending(optarg))
+                return usage(stderr);
+            e.program = optarg;
             break;
         case 'h':
             return usage(stdout);

@@ -89,4 +89,25 @@ def the_picture_is_one():
     assert tool("npu-explain", "gaze_vit", "--device", "sim:1").returncode == 1
 
 
-tap.run([operations_agree_with_the_reference, faces_look_the_same_way, layers_add_up, measures_matter, the_picture_is_one])
+def the_program_is_one():
+    """Both parts: text and binary are the same instructions, in order."""
+    with tempfile.TemporaryDirectory() as d:
+        for name in ("g.s", "g.npu"):
+            p = tool("npu-explain", "gaze_vit", "--device", "sim", "--program", os.path.join(d, name))
+            assert p.returncode == 0, p.stderr
+        for part in ("g", "g.setup"):
+            text, binary, back = (os.path.join(d, part + end) for end in (".s", ".npu", ".back"))
+            assert tool("npu-asm", "asm", text, back).returncode == 0
+            with open(binary, "rb") as f, open(back, "rb") as g:
+                assert f.read() == g.read(), part
+            assert tool("npu-asm", "check", text).returncode == 0
+            with open(text) as f:
+                lines = f.read().splitlines()
+            assert any(" input " in l and l.endswith(" image") for l in lines) and any(" output " in l and l.endswith(" angles") for l in lines)
+            assert tool("npu-asm", "dis", binary).stdout.splitlines() == [l for l in lines if l and l[0] not in "#."]
+        assert tool("npu-explain", "gaze_vit", "--device", "ref", "--program", os.path.join(d, "r.s")).returncode == 1
+        assert tool("npu-explain", "gaze_vit", "--device", "sim", "--program", "/nonexistent/r.s").returncode == 1
+        assert tool("npu-explain", "gaze_vit", "--device", "sim", "--program", os.path.join(d, "r.txt")).returncode == 2
+
+
+tap.run([operations_agree_with_the_reference, faces_look_the_same_way, layers_add_up, measures_matter, the_picture_is_one, the_program_is_one])
