@@ -94,7 +94,7 @@ npu_exact_flags = -ffp-contract=off
 $(foreach f,op_exact op_quantise op_scale sim_exec_vector,$(eval CFLAGS_libnpu_$(f) = $$(npu_exact_flags)))
 
 PROGS += $(O)/bin/npu-ops
-$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_diff ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
+$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
 LIBS_npu-ops = $(npu_libs)
 
 PROGS += $(O)/bin/npu-info
