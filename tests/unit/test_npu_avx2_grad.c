@@ -211,6 +211,9 @@ static npu_val network(npu_graph *g)
     v = npu_relu(g, v);
     v = npu_conv2d(g, v, npu_param(g, "w2", 4, (int64_t[]){3, 3, 24, 24}, small),
                    &(struct npu_conv2d_opts){.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1});
+    v = npu_conv2d(
+        g, v, npu_param(g, "w3", 4, (int64_t[]){3, 3, 1, 24}, small),
+        &(struct npu_conv2d_opts){.pad_top = 1, .pad_left = 1, .pad_bottom = 1, .pad_right = 1, .groups = 24});
     v = npu_reshape(g, v, 3, (int64_t[]){5, 48, 24});
     v = npu_layer_norm(g, v, npu_param(g, "lg", 1, (int64_t[]){24}, one), npu_param(g, "lb", 1, (int64_t[]){24}, none),
                        1e-5f);
