@@ -8,8 +8,9 @@ $(O)/tests/test_models: $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnp
 LIBS_test_models = $(VISION_LIBS) $(npu_libs)
 
 PROGS += $(O)/bin/npu-explain
-$(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c models/tool/net_by_name.c) $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
-LIBS_npu-explain = $(VISION_LIBS) $(npu_libs)
+$(O)/bin/npu-explain: $(call objs,models/tool/npu_explain.c models/tool/explain_net.c models/tool/net_by_name.c) \
+    $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
+LIBS_npu-explain = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)
 
 PROGS += $(O)/bin/npu-quantize
 $(O)/bin/npu-quantize: $(call objs,$(patsubst %,models/tool/%.c,npu_quantize named_net net_by_name calib_set calib_write npy)) $(O)/lib/libmodels.a \

@@ -6,28 +6,33 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libnpu/json_text.h"
 #include "libnpu/sim/listing.h"
 #include "libnpu/sim/report.h"
-#include "models/tool/net_by_name.h"
+#include "models/tool/explain_net.h"
 
 #define MAX_BATCH 64
 
 struct explain {
-    const char *model, *device, *timeline, *program;
-    int batch, runs;
+    struct explain_source source;
+    const char *timeline, *program;
+    int runs;
     bool json;
 };
 
 static int usage(FILE *f)
 {
-    fputs("usage: npu-explain gaze_vit|landmarks|face_finder [--device D] [--batch N] [--runs N] [--json]\n"
+    fputs("usage: npu-explain MODEL [--weights FILE] [--device D] [--batch N] [--runs N] [--json]\n"
           "                   [--timeline FILE.svg] [--program FILE.s|FILE.npu]\n"
           "What each node of a network becomes on a device. On the simulated NPU (--device sim, or "
           "sim:16x16,wm=64K,...)\n"
           "also cycles, use of the array and bytes of each layer.\n"
+          "MODEL is gaze_vit, landmarks, face_finder or a file that ends in .onnx.\n"
+          "  --weights FILE   safetensors, f32 or as npu-quantize writes them (default: random; of an .onnx file its "
+          "own)\n"
           "  --device D       an id or kind that npu-info lists, or sim (default: auto)\n"
           "  --batch N        pictures at once (default 1)\n"
-          "  --runs N         run so often and print mean times (default 0; input is zeros, weights are random)\n"
+          "  --runs N         run so often and print mean times (default 0; input is zeros)\n"
           "  --timeline FILE  simulated NPU: a picture of when each unit and layer works\n"
           "  --program FILE   simulated NPU: its instructions, as text (FILE.s) or binary (FILE.npu); those that make\n"
           "                   constants once go into FILE.setup.s or FILE.setup.npu\n",
@@ -47,7 +52,7 @@ static int write_timeline(const struct explain *e, const struct sim_report *r)
     FILE *f = fopen(e->timeline, "w");
     if (!f)
         return complain(e->timeline, strerror(errno));
-    snprintf(title, sizeof(title), "%s, batch %d", e->model, e->batch);
+    snprintf(title, sizeof(title), "%s, batch %d", e->source.model, e->source.batch);
     int status = sim_report_timeline(r, title, f);
     if (fclose(f) || status < 0)
         return complain(e->timeline, "can't be written");
@@ -67,7 +72,7 @@ static int write_part(const struct explain *e, const npu_plan *plan, bool setup,
     FILE *f = fopen(path, "wb");
     if (!f)
         return complain(path, strerror(errno));
-    snprintf(title, sizeof(title), "%s, batch %d", e->model, e->batch);
+    snprintf(title, sizeof(title), "%s, batch %d", e->source.model, e->source.batch);
     int r =
         strcmp(ending(path), ".s") == 0 ? sim_listing_text(plan, title, setup, f) : sim_listing_binary(plan, setup, f);
     if (fclose(f) || r < 0)
@@ -87,6 +92,17 @@ static int write_program(const struct explain *e, const npu_plan *plan)
     return r ? r : write_part(e, plan, true, setup);
 }
 
+static void print_model_json(const struct explain *e)
+{
+    fputs("{\"model\": ", stdout);
+    npu_json_text(stdout, e->source.model);
+    if (e->source.weights) {
+        fputs(", \"weights\": ", stdout);
+        npu_json_text(stdout, e->source.weights);
+    }
+    printf(", \"batch\": %d, \"plan\": ", e->source.batch);
+}
+
 static int print(const struct explain *e, npu_plan *plan)
 {
     struct sim_report report;
@@ -94,10 +110,10 @@ static int print(const struct explain *e, npu_plan *plan)
     if (sim < 0 && (sim != -EOPNOTSUPP || e->timeline || e->program))
         return complain(e->timeline  ? "--timeline"
                         : e->program ? "--program"
-                                     : e->device,
+                                     : e->source.device,
                         sim == -EOPNOTSUPP ? "only the simulated NPU has one" : strerror(-sim));
     if (e->json)
-        printf("{\"model\": \"%s\", \"batch\": %d, \"plan\": ", e->model, e->batch);
+        print_model_json(e);
     int r = npu_plan_explain(plan, stdout, e->json);
     if (e->json)
         fputs(",\n\"npu\": ", stdout);
@@ -121,44 +137,20 @@ static int print(const struct explain *e, npu_plan *plan)
     return r;
 }
 
-static int explain_plan(const struct explain *e, npu_ctx *ctx, npu_dev *dev, struct net *net)
-{
-    const struct npu_plan_opts options = {.profile = e->runs > 0};
-    npu_plan *plan = NULL;
-    if (npu_graph_status(net->graph) < 0)
-        return complain(e->model, npu_graph_error(net->graph));
-    if (npu_plan_new(dev, net->graph, &options, &plan) < 0)
-        return complain(e->model, npu_ctx_error(ctx));
-    int r = npu_plan_init(plan, 1);
-    for (int i = 0; i < e->runs && r >= 0; i++)
-        r = npu_plan_run(plan);
-    r = r < 0 ? complain(e->model, npu_plan_error(plan)[0] ? npu_plan_error(plan) : strerror(-r)) : print(e, plan);
-    npu_plan_free(plan);
-    return r;
-}
-
 static int explain(const struct explain *e)
 {
-    npu_ctx *ctx = NULL;
-    npu_dev *dev = NULL;
-    struct net *net = calloc(1, sizeof(*net));
-    int r = 1;
-    int found = net ? net_by_name(net, e->model, e->batch) : -ENOMEM;
-    if (found == -ENOENT) {
-        complain(e->model, "no such network; there are gaze_vit, landmarks and face_finder");
-        r = 2;
-    } else if (found < 0 || npu_ctx_new(NULL, &ctx) < 0) {
-        complain(e->model, "no memory");
-    } else if (npu_dev_open(ctx, e->device, &dev) < 0) {
-        complain(e->device, npu_ctx_error(ctx));
-    } else {
-        r = explain_plan(e, ctx, dev, net);
+    char message[EXPLAIN_MESSAGE] = "";
+    struct explain_net n;
+    int r = explain_net_open(&e->source, &n, message);
+    if (r < 0) {
+        fprintf(stderr, "npu-explain: %s\n", message);
+        return r == -ENOENT ? 2 : 1;
     }
-    npu_dev_close(dev);
-    if (net && net->graph)
-        net_clear(net);
-    npu_ctx_free(ctx);
-    free(net);
+    for (int i = 0; i < e->runs && r >= 0; i++)
+        r = npu_plan_run(n.plan);
+    r = r < 0 ? complain(e->source.model, npu_plan_error(n.plan)[0] ? npu_plan_error(n.plan) : strerror(-r))
+              : print(e, n.plan);
+    explain_net_close(&n);
     return r;
 }
 
@@ -175,25 +167,21 @@ static bool number(const char *text, int least, int most, int *ret)
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"device", required_argument, NULL, 'd'},
-        {"batch", required_argument, NULL, 'b'},
-        {"runs", required_argument, NULL, 'r'},
-        {"json", no_argument, NULL, 'j'},
-        {"timeline", required_argument, NULL, 't'},
-        {"program", required_argument, NULL, 'p'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {0},
+        {"device", required_argument, NULL, 'd'},   {"batch", required_argument, NULL, 'b'},
+        {"runs", required_argument, NULL, 'r'},     {"json", no_argument, NULL, 'j'},
+        {"timeline", required_argument, NULL, 't'}, {"program", required_argument, NULL, 'p'},
+        {"weights", required_argument, NULL, 'w'},  {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},        {0},
     };
-    struct explain e = {.device = "auto", .batch = 1};
+    struct explain e = {.source = {.device = "auto", .batch = 1}};
     int c;
     while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
         switch (c) {
         case 'd':
-            e.device = optarg;
+            e.source.device = optarg;
             break;
         case 'b':
-            if (!number(optarg, 1, MAX_BATCH, &e.batch))
+            if (!number(optarg, 1, MAX_BATCH, &e.source.batch))
                 return usage(stderr);
             break;
         case 'r':
@@ -205,6 +193,9 @@ int main(int argc, char **argv)
             break;
         case 't':
             e.timeline = optarg;
+            break;
+        case 'w':
+            e.source.weights = optarg;
             break;
         case 'p':
             if (!ending(optarg))
@@ -222,6 +213,7 @@ int main(int argc, char **argv)
     }
     if (optind + 1 != argc)
         return usage(stderr);
-    e.model = argv[optind];
+    e.source.model = argv[optind];
+    e.source.profile = e.runs > 0;
     return explain(&e);
 }

@@ -48,6 +48,20 @@ def explain(model, device, *more):
     return json.loads(p.stdout)
 
 
+def weights_of(model, folder, kind, *options):
+    """A weight file that npu-quantize makes, with ranges from one picture of the clip: counts of cycles ask for no good ones."""
+    picture, out = os.path.join(folder, "picture.jpg"), os.path.join(folder, kind + ".safetensors")
+    with open("samples/clip.mjpeg", "rb") as f:
+        jpeg = b"\xff\xd8\xff" + f.read().split(b"\xff\xd8\xff")[150]
+    with open(picture, "wb") as f:
+        f.write(jpeg)
+    with open(os.path.join(folder, "list.txt"), "w") as f:
+        f.write(picture + "\n")
+    p = tool("npu-quantize", "models/weights/%s.safetensors" % model, "--calib", os.path.join(folder, "list.txt"), "--out", out, *options)
+    assert p.returncode == 0, p.stderr
+    return out
+
+
 def layers_add_up():
     for model in ("gaze_vit", "landmarks", "face_finder"):
         n = explain(model, "sim")["npu"]
@@ -70,6 +84,39 @@ def measures_matter():
     assert base["cycles"] < 0.7 * out["cycles"] and base["read"] + base["written"] < 0.4 * (out["read"] + out["written"])
     eight = explain("gaze_vit", "sim", "--batch", "8")["npu"]
     assert eight["products"] == 8 * base["products"] and eight["utilisation"] > base["utilisation"]
+
+
+def weights_of_any_precision_count():
+    base, given = (explain("gaze_vit", "sim", *more)["npu"] for more in ([], ["--weights", "models/weights/gaze_vit.safetensors"]))
+    assert given == base
+    with tempfile.TemporaryDirectory() as d:
+        e = {kind: explain("gaze_vit", "sim", "--runs", "1", "--weights", weights_of("gaze_vit", d, kind, *options))
+             for kind, options in (("static", []), ("dynamic", ["--dynamic"]), ("bf16", ["--bf16"]))}
+    for kind, x in e.items():
+        n = x["npu"]
+        print("# %s: %d cycles, %.1f MiB read" % (kind, n["cycles"], n["read"] / 1048576))
+        ops = {l["op"] for l in n["layers"]}
+        assert ("qmatmul" in ops) == ("quantise" in ops or "quantise_dynamic" in ops) == (kind != "bf16"), (kind, ops)
+    assert all(e[kind]["npu"]["read"] < 0.7 * base["read"] for kind in ("static", "dynamic"))
+    assert e["bf16"]["npu"]["cycles"] < base["cycles"] < e["dynamic"]["npu"]["cycles"]
+    for weights in ("models/weights/landmarks.safetensors", "/nonexistent"):
+        p = tool("npu-explain", "gaze_vit", "--device", "sim", "--weights", weights)
+        assert p.returncode == 1 and weights in p.stderr, p.stderr
+
+
+def onnx_files_are_networks_too():
+    with tempfile.TemporaryDirectory() as d:
+        onnx, weights = os.path.join(d, "landmarks.onnx"), os.path.join(d, "w.safetensors")
+        assert tool("npu-convert", "--model", "landmarks", "models/weights/landmarks.safetensors", onnx).returncode == 0
+        assert tool("npu-convert", onnx, weights).returncode == 0
+        of_file, named = explain(onnx, "sim")["npu"], explain("landmarks", "sim")["npu"]
+        assert of_file["products"] == named["products"] and of_file["cycles"] < 1.05 * named["cycles"]
+        assert explain(onnx, "sim", "--weights", weights)["npu"] == of_file
+        with open(onnx, "r+b") as f:
+            f.truncate(1000)
+        for path in (onnx, os.path.join(d, "none.onnx")):
+            p = tool("npu-explain", path, "--device", "sim")
+            assert p.returncode == 1 and path in p.stderr, p.stderr
 
 
 def the_picture_is_one():
@@ -110,4 +157,5 @@ def the_program_is_one():
         assert tool("npu-explain", "gaze_vit", "--device", "sim", "--program", os.path.join(d, "r.txt")).returncode == 2
 
 
-tap.run([operations_agree_with_the_reference, faces_look_the_same_way, layers_add_up, measures_matter, the_picture_is_one, the_program_is_one])
+tap.run([operations_agree_with_the_reference, faces_look_the_same_way, layers_add_up, measures_matter, weights_of_any_precision_count, onnx_files_are_networks_too,
+         the_picture_is_one, the_program_is_one])
