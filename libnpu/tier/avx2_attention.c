@@ -4,6 +4,7 @@
 
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
 
 enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, BLOCK = ROWS * PANEL };
@@ -20,24 +21,16 @@ struct head {
 
 static void pack(const struct head *h)
 {
-    for (int64_t p = 0; p < h->key_panels; p++)
-        for (int64_t j = 0; j < PANEL; j++) {
-            const int64_t key = p * PANEL + j;
-            const float *k = h->k + key * 3 * h->d;
-            float *to = h->keys + p * h->dh * PANEL + j;
+    const int64_t stride = 3 * h->d, keys = h->key_panels * PANEL;
 
-            for (int64_t i = 0; i < h->dh; i++)
-                to[i * PANEL] = key < h->n ? k[i] : 0.0f;
-        }
-    for (int64_t p = 0; p < h->value_panels; p++)
-        for (int64_t key = 0; key < h->key_panels * PANEL; key++) {
-            const float *v = h->v + key * 3 * h->d + p * PANEL;
-            float *to = h->values + (p * h->key_panels * PANEL + key) * PANEL;
-            const int64_t count = key < h->n ? h->dh - p * PANEL : 0;
+    for (int64_t j = 0; j < h->n; j += PANEL)
+        pack_turned(h->k + j * stride, stride, h->n - j, h->dh, h->keys + j * h->dh);
+    for (int64_t p = 0; p < h->value_panels; p++) {
+        float *to = h->values + p * keys * PANEL;
 
-            _mm256_store_ps(to, load_some(v, at_least(0, count)));
-            _mm256_store_ps(to + 8, load_some(v + 8, at_least(0, count - 8)));
-        }
+        pack_straight(h->v + p * PANEL, stride, h->dh - p * PANEL, h->n, to);
+        memset(to + h->n * PANEL, 0, sizeof(float) * (size_t)((keys - h->n) * PANEL));
+    }
 }
 
 /* Scores of row i to e^(scale (score - largest)); returns 1 / their sum. */

@@ -19,7 +19,7 @@ struct head {
     const float *q, *k, *v, *gy; /* rows of 3 d; gy: of d */
     float *gx;                   /* gradient of q; those of k and v lie d and 2 d after it */
     float *keys, *values;        /* transposed: [np / 16][dh][16] */
-    float *rows;                 /* keys as [dp / 16][np][16] */
+    float *rows;                 /* keys as [dp / 16][n][16] */
     float *p, *g;                /* [BLOCK][np] */
     float *gk, *gv;              /* sums: [dp / 16][strips of 6 keys][6][16] */
     float *b;                    /* [BLOCK][16] */
@@ -40,22 +40,21 @@ static void pack_panel(const struct head *h, const float *x, int64_t stride, int
 }
 
 /* ---- a block of queries ---- */
-/* out[rows][np] = rows of x times packed columns */
-static void scores(const struct head *h, const float *x, int64_t stride, const float *packed, int64_t rows, float *out)
+/* to[rows][to_step] = rows of x times packed columns [columns / 16][len][16] */
+static void multiply(const float *x, int64_t x_step, int64_t rows, int64_t len, const float *packed, int64_t columns,
+                     float *to, int64_t to_step)
 {
     const float *row[ROWS];
-    _Alignas(32) float acc[TILE_FLOATS];
+    int64_t at[ROWS];
 
-    for (int64_t i = 0; i < rows; i++)
-        row[i] = x + i * stride;
-    for (int64_t j = 0; j < h->np; j += PANEL) {
-        const struct tile_job t = {
-            .row = row, .ld = ROWS, .taps = 1, .len = h->dh, .b = packed + j * h->dh, .acc = acc};
+    for (int64_t i = 0; i < rows; i++) {
+        row[i] = x + i * x_step;
+        at[i] = i * to_step;
+    }
+    for (int64_t j = 0; j < columns; j += PANEL) {
+        const struct tile_job t = {.row = row, .ld = ROWS, .taps = 1, .len = len, .b = packed + j * len};
 
-        tile_for(rows, PANEL)(&t);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t e = 0; e < PANEL; e += 8)
-                _mm256_store_ps(out + i * h->np + j + e, _mm256_load_ps(acc + i * PANEL + e));
+        tile_to(&t, &(struct tile_out){.to = at, .y = to + j, .scale = 1.0f}, rows, at_most(PANEL, columns - j));
     }
 }
 
@@ -91,26 +90,6 @@ static void softmax_row(const struct head *h, float *p, float *g)
     }
 }
 
-/* gq = g k for queries m .. m + rows - 1. */
-static void grad_queries(const struct head *h, int64_t m, int64_t rows, const float *g)
-{
-    const float *row[ROWS];
-    _Alignas(32) float acc[TILE_FLOATS];
-
-    for (int64_t i = 0; i < rows; i++)
-        row[i] = g + i * h->np;
-    for (int64_t c = 0; c < h->dh; c += PANEL) {
-        const int64_t columns = at_most(PANEL, h->dh - c);
-        const struct tile_job t = {
-            .row = row, .ld = ROWS, .taps = 1, .len = h->n, .b = h->rows + c * h->np, .acc = acc};
-
-        tile_for(rows, columns)(&t);
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t e = 0; e < columns; e += 8)
-                store_some(h->gx + (m + i) * 3 * h->d + c + e, columns - e, _mm256_load_ps(acc + i * PANEL + e));
-    }
-}
-
 /* sums += weights^T x: weights [count][np], x: count rows, `stride` apart */
 static void add_keys(const struct head *h, const float *weights, const float *x, int64_t stride, int64_t count,
                      bool first, float *sums)
@@ -142,7 +121,7 @@ static void run_head(struct head *h)
     pack_transposed(h, h->k, stride, h->keys);
     pack_transposed(h, h->v, stride, h->values);
     for (int64_t c = 0; c < h->dp / PANEL; c++)
-        pack_panel(h, h->k, stride, c, h->n, h->rows + c * h->np * PANEL);
+        pack_panel(h, h->k, stride, c, h->n, h->rows + c * h->n * PANEL);
     for (int64_t m = 0; m < h->n; m += BLOCK) {
         const int64_t count = at_most(BLOCK, h->n - m);
 
@@ -150,11 +129,11 @@ static void run_head(struct head *h)
             const int64_t rows = at_most(ROWS, count - i);
             float *p = h->p + i * h->np, *g = h->g + i * h->np;
 
-            scores(h, h->q + (m + i) * stride, stride, h->keys, rows, p);
-            scores(h, h->gy + (m + i) * h->d, h->d, h->values, rows, g);
+            multiply(h->q + (m + i) * stride, stride, rows, h->dh, h->keys, h->np, p, h->np);
+            multiply(h->gy + (m + i) * h->d, h->d, rows, h->dh, h->values, h->np, g, h->np);
             for (int64_t r = 0; r < rows; r++)
                 softmax_row(h, p + r * h->np, g + r * h->np);
-            grad_queries(h, m + i, rows, g);
+            multiply(g, h->np, rows, h->n, h->rows, h->dh, h->gx + (m + i) * stride, stride);
         }
         add_keys(h, h->g, h->q + m * stride, stride, count, m == 0, h->gk);
         add_keys(h, h->p, h->gy + m * h->d, h->d, count, m == 0, h->gv);

@@ -16,8 +16,7 @@ struct npu_avx2_block {
     int64_t *to; /* where in y and res each pixel lies */
     int act;     /* as in npu_avx2_conv */
     float scale;
-    const float *ahead; /* bytes that the next block reads: fetched from far memory meanwhile */
-    int64_t ahead_size;
+    const float *ahead, *ahead_end; /* what the next block reads: fetched from far memory meanwhile; or NULL */
 };
 
 /* Panel p for all `count` pixels. */

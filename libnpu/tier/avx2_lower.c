@@ -118,7 +118,6 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
         return lower_winograd(l, a, g, in, out, keep);
     if (!keep && !npu_avx2_packs_any(l) && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
-    g.gather = g.kh * g.kw > 1 && g.cin < 16;
     divide_conv(l, &g);
     if ((int64_t)g.row_units * g.col_units > 1024)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too many products");

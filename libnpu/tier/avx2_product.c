@@ -1,8 +1,8 @@
 /* avx2_product.c - f32 products and convolutions: result pixels times packed weights.
  *
  * A unit takes mb result pixels at a time. For each it keeps a pointer to each line of the window, so the convolution
- * reads its input in place; lines that reach beyond the picture are copied, and all of them where a pixel has few
- * channels. A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
+ * reads its input in place; lines that reach beyond the picture are copied, or all of them where that is asked for
+ * (gather). A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
  * pixels.
  */
 #include "libnpu/tier/avx2.h"
@@ -196,13 +196,6 @@ static void finish(const struct npu_avx2_block *k, const float *acc, int64_t fir
     }
 }
 
-/* Some of the memory that the next block reads, the i-th time of `times`. */
-static inline void fetch_ahead(const struct npu_avx2_block *k, int64_t i, int64_t times)
-{
-    for (int64_t at = k->ahead_size * i / times / 64 * 64; at < k->ahead_size * (i + 1) / times; at += 64)
-        _mm_prefetch((const char *)k->ahead + at, _MM_HINT_T1);
-}
-
 void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t count)
 {
     const int64_t columns = at_most(PANEL, k->cout - p * PANEL), n0 = p * PANEL;
@@ -239,7 +232,7 @@ void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t cou
                         finish(k, j.acc, i, rows, n0);
                 }
                 if (last)
-                    fetch_ahead(k, p * tiles + i / ROWS, times);
+                    fetch_share(k->ahead, k->ahead_end, p * tiles + i / ROWS, times);
             }
         }
 }
@@ -284,7 +277,7 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
 
         point(&u, m, count);
         u.b.ahead = seen_until(g, c->p[0], m + count);
-        u.b.ahead_size = (seen_until(g, c->p[0], m + at_most(count + g->mb, end - i)) - u.b.ahead) * 4;
+        u.b.ahead_end = seen_until(g, c->p[0], m + at_most(count + g->mb, end - i));
         for (int64_t p = panels * cu / g->col_units; p < panels * (cu + 1) / g->col_units; p++)
             npu_avx2_block_panel(&u.b, p, count);
     }

@@ -3,27 +3,28 @@
 
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_kernels.h"
-#include "libnpu/tier/avx2_simd.h"
+#include "libnpu/tier/avx2_rows.h"
 
-/* Sum over the row of x, or of (x - mean)^2. */
-static float row_sum(const float *x, int64_t n, bool squares, float mean)
+enum { TOGETHER = 4 }; /* rows: one's sums are added up while another's wait */
+
+/* A row from its mean and deviation. */
+static inline void normalise(const float *x, const float *gamma, const float *beta, float *y, int64_t n, __m256 m,
+                             __m256 r)
 {
-    const __m256 m = _mm256_set1_ps(mean);
-    __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
+    int64_t i = 0;
 
-    for (int64_t i = 0; i < n; i += 8) {
-        const int64_t left = n - i;
-        __m256 v = load_some(x + i, left);
+    for (; i + 8 <= n; i += 8) {
+        const __m256 v =
+            _mm256_mul_ps(_mm256_mul_ps(_mm256_sub_ps(_mm256_loadu_ps(x + i), m), r), _mm256_loadu_ps(gamma + i));
 
-        if (squares) {
-            v = _mm256_sub_ps(v, m);
-            if (left < 8)
-                v = _mm256_and_ps(v, _mm256_castsi256_ps(first_lanes((int)left)));
-            v = _mm256_mul_ps(v, v);
-        }
-        sum[i / 8 % 2] = _mm256_add_ps(sum[i / 8 % 2], v);
+        _mm256_storeu_ps(y + i, _mm256_add_ps(v, _mm256_loadu_ps(beta + i)));
     }
-    return sum8(_mm256_add_ps(sum[0], sum[1]));
+    if (i < n) {
+        const __m256 v =
+            _mm256_mul_ps(_mm256_mul_ps(_mm256_sub_ps(load_some(x + i, n - i), m), r), load_some(gamma + i, n - i));
+
+        store_some(y + i, n - i, _mm256_add_ps(v, load_some(beta + i, n - i)));
+    }
 }
 
 void npu_avx2_layer_norm(const struct npu_native_call *c, int part, int n_parts)
@@ -31,19 +32,15 @@ void npu_avx2_layer_norm(const struct npu_native_call *c, int part, int n_parts)
     const int64_t rows = c->arg[4].i, n = c->arg[5].i;
     const float eps = c->arg[6].f, *gamma = c->p[1], *beta = c->p[2];
 
-    for (int64_t r = rows * part / n_parts; r < rows * (part + 1) / n_parts; r++) {
+    for (int64_t r = rows * part / n_parts; r < rows * (part + 1) / n_parts; r += TOGETHER) {
+        const int64_t count = at_most(TOGETHER, rows * (part + 1) / n_parts - r);
         const float *x = (const float *)c->p[0] + r * n;
-        const float mean = row_sum(x, n, false, 0.0f) / (float)n;
-        const float rstd = 1.0f / sqrtf(row_sum(x, n, true, mean) / (float)n + eps);
-        float *y = (float *)c->p[3] + r * n;
+        __m256 mean[TOGETHER], rstd[TOGETHER];
 
-        for (int64_t i = 0; i < n; i += 8) {
-            const int64_t left = n - i;
-            __m256 v = _mm256_sub_ps(load_some(x + i, left), _mm256_set1_ps(mean));
-
-            v = _mm256_mul_ps(_mm256_mul_ps(v, _mm256_set1_ps(rstd)), load_some(gamma + i, left));
-            store_some(y + i, left, _mm256_add_ps(v, load_some(beta + i, left)));
-        }
+        for (int64_t i = 0; i < count; i++)
+            npu_avx2_row_stats(x + i * n, n, eps, &mean[i], &rstd[i]);
+        for (int64_t i = 0; i < count; i++)
+            normalise(x + i * n, gamma, beta, (float *)c->p[3] + (r + i) * n, n, mean[i], rstd[i]);
     }
 }
 

@@ -26,6 +26,15 @@ static inline struct share share_of(int64_t n, int64_t step, int part, int n_par
     return (struct share){at_most(n, steps * part / n_parts * step), at_most(n, steps * (part + 1) / n_parts * step)};
 }
 
+/* Fetches the i-th of `times` shares of the floats from .. end - 1 into the second cache, while other work goes on. */
+static inline void fetch_share(const float *from, const float *end, int64_t i, int64_t times)
+{
+    const int64_t size = at_least(0, end - from);
+
+    for (int64_t at = size * i / times / 16 * 16; at < size * (i + 1) / times; at += 16)
+        _mm_prefetch((const char *)(from + at), _MM_HINT_T1);
+}
+
 /* Where the operand that is broadcast has its row for `row` of the other: a points at the arguments inner, rows, step,
  * n_outer, d0..4, s0..4 (op_bcast_args). */
 static inline int64_t bcast_base(const struct npu_arg *a, int64_t row)

@@ -120,6 +120,33 @@ static inline void tile_finish(const struct tile_job *j, const struct tile_out *
     EACH_ROW(OUT_ROW)
 }
 
+/* The same for fewer rows or columns. */
+static __attribute__((noinline)) void tile_part(struct tile_job j, const struct tile_out *o, int64_t rows,
+                                                int64_t columns)
+{
+    _Alignas(32) float acc[6 * 16];
+
+    j.acc = acc;
+    tile_for(rows, columns)(&j);
+    for (int64_t i = 0; i < rows; i++)
+        for (int64_t n = 0; n < columns; n += 8) {
+            const __m256 b = o->bias ? load_some(o->bias + n, columns - n) : _mm256_setzero_ps();
+            __m256 v = _mm256_fmadd_ps(_mm256_load_ps(acc + i * 16 + n), _mm256_set1_ps(o->scale), b);
+
+            if (o->res)
+                v = _mm256_add_ps(v, load_some(o->res + o->to[i] + n, columns - n));
+            store_some(o->y + o->to[i] + n, columns - n, v);
+        }
+}
+
+static inline void tile_to(const struct tile_job *j, const struct tile_out *o, int64_t rows, int64_t columns)
+{
+    if (rows == 6 && columns == 16)
+        tile_finish(j, o);
+    else
+        tile_part(*j, o, rows, columns);
+}
+
 /* ---- acc[rows][16] (+)= sum over k < len of a[k ld + i] * b[k 16] ---- */
 struct outer_job {
     const float *a;

@@ -3,7 +3,7 @@
 #include "libnpu/tier/avx2.h"
 
 #ifdef __AVX2__
-#include "libnpu/tier/avx2_simd.h"
+#include "libnpu/tier/avx2_rows.h"
 
 enum { RUN = 64, COLUMNS = 32 }; /* rows whose sums are added up by themselves; columns walked together */
 
@@ -227,32 +227,13 @@ static void batch_norm_grad(const struct npu_native_call *c, int part, int n_par
 }
 
 /* ---- layer norm (kernels/layer_norm.cl) ---- */
-/* Mean and 1 / sqrt(var + eps) of a row. */
-static void row_stats(const float *x, int64_t n, float eps, __m256 *ret_mean, __m256 *ret_rstd)
-{
-    __m256 s = _mm256_setzero_ps(), q = s, m;
-
-    for (int64_t j = 0; j < n; j += 8)
-        s = _mm256_add_ps(s, load_some(x + j, n - j));
-    m = _mm256_set1_ps(sum8(s) / (float)n);
-    for (int64_t j = 0; j < n; j += 8) {
-        __m256 d = _mm256_sub_ps(load_some(x + j, n - j), m);
-
-        if (n - j < 8)
-            d = _mm256_and_ps(d, _mm256_castsi256_ps(first_lanes((int)(n - j))));
-        q = _mm256_fmadd_ps(d, d, q);
-    }
-    *ret_mean = m;
-    *ret_rstd = _mm256_set1_ps(1.0f / sqrtf(sum8(q) / (float)n + eps));
-}
-
 /* One row: gx, and what it adds to the sums for gamma and beta. */
 static void layer_norm_grad_row(const float *x, const float *gamma, const float *gy, float *gx, float *dg, float *db,
                                 int64_t n, float eps)
 {
     __m256 mean, rstd, a = _mm256_setzero_ps(), b = a, m1, m2;
 
-    row_stats(x, n, eps, &mean, &rstd);
+    npu_avx2_row_stats(x, n, eps, &mean, &rstd);
     for (int64_t j = 0; j < n; j += 8) {
         const __m256 xhat = _mm256_mul_ps(_mm256_sub_ps(load_some(x + j, n - j), mean), rstd);
         const __m256 d = load_some(gy + j, n - j), t = _mm256_mul_ps(d, load_some(gamma + j, n - j));

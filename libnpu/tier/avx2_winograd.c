@@ -121,6 +121,7 @@ static void results(const struct npu_native_call *c, const struct npu_avx2_conv 
 /* ---- a unit of work ---- */
 struct block {
     int64_t first, count;   /* tiles */
+    int64_t next;           /* the end of those after them */
     int64_t v_step, m_step; /* from one place to the next */
     float *zeros, *v, *m;
 };
@@ -139,13 +140,18 @@ static void run_panel(const struct npu_native_call *c, const struct npu_avx2_con
 {
     const float *u = (const float *)c->p[1] + p * PANEL * PLACES * g->cin;
     const int64_t columns = at_most(PANEL, g->cout - p * PANEL);
+    const int64_t panels = (g->cout + PANEL - 1) / PANEL, times = PLACES * panels;
+    const float *ahead = tile_line(g, c->p[0], g->h, g->w, g->cin, b->first + b->count);
+    const float *end = tile_line(g, c->p[0], g->h, g->w, g->cin, b->next);
     const bool plain = !c->p[3] && (g->act & 255) == NPU_ACT_NONE && columns == PANEL;
 
-    for (int64_t i = 0; i < PLACES; i++, u += g->cin * PANEL)
+    for (int64_t i = 0; i < PLACES; i++, u += g->cin * PANEL) {
+        fetch_share(ahead, end, p * PLACES + i, times);
         if (columns > 8)
             dense_rows(b->v + i * b->v_step, g->cin, u, b->m + i * b->m_step, b->count, 2);
         else
             dense_rows(b->v + i * b->v_step, g->cin, u, b->m + i * b->m_step, b->count, 1);
+    }
     for (int64_t t = 0; t < b->count; t++) {
         const struct tile_at at = tile_at(g, b->first + t);
 
@@ -174,6 +180,7 @@ void npu_avx2_winograd(const struct npu_native_call *c, int part, int n_parts)
         memset(b.zeros, 0, sizeof(float) * (size_t)g.cin);
         for (b.first = tiles * ru / g.row_units; b.first < end; b.first += g.mb) {
             b.count = at_most(g.mb, end - b.first);
+            b.next = at_most(b.first + b.count + g.mb, end);
             load_block(c, &g, &b);
             for (int64_t p = panels * cu / g.col_units; p < panels * (cu + 1) / g.col_units; p++)
                 run_panel(c, &g, &b, p);

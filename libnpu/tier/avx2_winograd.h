@@ -42,6 +42,15 @@ static inline void tile_sources(const float *x, const struct npu_avx2_conv *g, s
     }
 }
 
+/* The line of the picture x [n, high, wide, channels] that tile t begins at, or the end for the tile after the last. */
+static inline const float *tile_line(const struct npu_avx2_conv *g, const float *x, int64_t high, int64_t wide,
+                                     int64_t channels, int64_t t)
+{
+    const struct tile_at at = tile_at(g, t);
+
+    return x + (at.z * high + at.y) * wide * channels;
+}
+
 /* ---- pixels: B^T d B ---- */
 ALWAYS void pixels_1d(const __m256 *d, __m256 *o, int step)
 {

@@ -59,17 +59,25 @@ static void gradients(const float *gy, const struct npu_avx2_conv *g, struct til
 
 /* ---- sums of products ---- */
 struct block {
+    int64_t end, next;      /* tiles after these, and after the next ones */
     int64_t v_step, w_step; /* from one place to the next */
     float *v, *w, *zeros;
 };
 
 /* Adds the products of `count` tiles to sums[place][panel][strip of 6 channels][6][16], or starts them. */
-static void add_products(const struct npu_avx2_conv *g, const struct block *b, int64_t count, bool add, float *sums)
+static void add_products(const struct npu_native_call *c, const struct npu_avx2_conv *g, const struct block *b,
+                         int64_t count, bool add, float *sums)
 {
+    const float *x = tile_line(g, c->p[0], g->h, g->w, g->cin, b->end);
+    const float *x_end = tile_line(g, c->p[0], g->h, g->w, g->cin, b->next);
+    const float *y = tile_line(g, c->p[1], g->oh, g->ow, g->cout, b->end);
+    const float *y_end = tile_line(g, c->p[1], g->oh, g->ow, g->cout, b->next);
     const int64_t panels = (g->cout + PANEL - 1) / PANEL;
 
     for (int64_t i = 0; i < PLACES; i++)
-        for (int64_t p = 0; p < panels; p++)
+        for (int64_t p = 0; p < panels; p++) {
+            fetch_share(x, x_end, i * panels + p, PLACES * panels);
+            fetch_share(y, y_end, i * panels + p, PLACES * panels);
             for (int64_t k = 0; k < g->cin; k += ROWS, sums += ROWS * PANEL) {
                 const struct outer_job j = {.a = b->v + i * b->v_step + k,
                                             .ld = g->cin,
@@ -80,6 +88,7 @@ static void add_products(const struct npu_avx2_conv *g, const struct block *b, i
 
                 outer_for(at_most(ROWS, g->cin - k), at_most(PANEL, g->cout - p * PANEL))(&j);
             }
+        }
 }
 
 void npu_avx2_winograd_sums(const struct npu_native_call *c, int part, int n_parts)
@@ -110,7 +119,9 @@ void npu_avx2_winograd_sums(const struct npu_native_call *c, int part, int n_par
                 tile_pixels(src, g.cin, b.v + t * g.cin, b.v_step);
                 gradients(c->p[1], &g, at, b.w + t * PANEL, b.w_step);
             }
-            add_products(&g, &b, count, first > from,
+            b.end = first + count;
+            b.next = at_most(b.end + g.mb, end);
+            add_products(c, &g, &b, count, first > from,
                          (float *)c->p[2] + s * (int64_t)npu_avx2_winograd_sums_floats(&g));
         }
     }
