@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from tap import Skip
+from tap import skip_cl
 
 O = os.environ.get("O", "build")
 NPU_OPS = os.path.join(O, "bin", "npu-ops")
@@ -39,7 +39,7 @@ def need_opencl():
     info = json.loads(p.stdout)
     if not any(d["usable"] and d["id"].startswith("cl") for d in info["devices"]):
         why = [d["id"] + ": " + d["why_not"] for d in info["devices"] if d["why_not"]]
-        raise Skip("no OpenCL device: " + (info["note"] or "; ".join(why)))
+        skip_cl("no OpenCL device: " + (info["note"] or "; ".join(why)))
 
 
 def side_by_side(function, arguments):

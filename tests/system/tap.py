@@ -1,10 +1,18 @@
 """TAP for Python tests: run(tests) calls each function and prints its line; a test skips with Skip(reason)."""
+import os
 import sys
 import traceback
 
 
 class Skip(Exception):
     pass
+
+
+def skip_cl(why):
+    """Skips a test that can do nothing without an OpenCL device; fails it where one is installed, as `make check` says by GAZED_NEED_CL."""
+    if os.environ.get("GAZED_NEED_CL", "0") != "0":
+        raise AssertionError("an OpenCL driver is installed, but there is no device: %s" % why)
+    raise Skip(why)
 
 
 def equal(got, want):

@@ -13,7 +13,7 @@ import tempfile
 
 sys.path[:0] = [os.path.dirname(__file__)]
 
-from tap import Skip, equal, run  # noqa: E402
+from tap import Skip, equal, run, skip_cl  # noqa: E402
 
 O = os.path.abspath(os.environ.get("O", "build"))
 SCRATCH = tempfile.mkdtemp(prefix="npu-drivers-")
@@ -107,7 +107,7 @@ def a_bad_driver_alone():
 def a_bad_driver_beside_a_good_one():
     """The good one serves, by discovery and when the device is opened; the bad one is named."""
     if not has_pocl():
-        raise Skip("no PoCL")
+        skip_cl("no PoCL")
     for name in ("platforms", "hangs"):
         code, said = BAD[name]
         env = vendors("beside-" + name, pocl=True, bad=build(name, code))
@@ -257,7 +257,7 @@ def no_room_for_files():
     """Native int8 code for which the driver builds nothing. With two tiers to choose from a verdict is written, which a full disk has no
     room for: then there is none and nothing of it, and results are right."""
     if not has_pocl():
-        raise Skip("no PoCL")
+        skip_cl("no PoCL")
     for limit, verdicts in ((None, 1), (full, 0)):
         with tempfile.TemporaryDirectory() as folder:
             env = {"XDG_CACHE_HOME": folder, "POCL_CACHE_DIR": None, "NPU_VNNI_EMULATE": "1", "NPU_TUNE": "20000"}
@@ -275,7 +275,7 @@ def no_room_for_files():
 # ---- PoCL's cache ----
 def on_pocl(folder, wrap=()):
     if not has_pocl():
-        raise Skip("no PoCL")
+        skip_cl("no PoCL")
     p = tool("npu-ops", "test", "--op", "scale", "--device", "cl", env={"POCL_CACHE_DIR": folder, "NPU_MAT_PORTABLE": "1"}, wrap=wrap)
     assert p.returncode == 0 and "on cl0" in p.stdout, (p.returncode, p.stdout, p.stderr)
 
@@ -287,7 +287,7 @@ def a_cache_that_was_cut_short():
         for end, size in ((".so", 1000), (".so", 0), (".bc", 100)):
             files = [os.path.join(at, x) for at, _, names in os.walk(folder) for x in names if x.endswith(end)]
             if not files:
-                raise Skip("no kernel was compiled")
+                skip_cl("no kernel was compiled")
             for f in files:
                 os.truncate(f, size)
             with open(os.path.join(folder, "gazed", "999999999"), "w"):
@@ -305,7 +305,7 @@ def a_cache_on_a_full_disk():
 
 def a_cache_for_processes_at_once():
     if not has_pocl():
-        raise Skip("no PoCL")
+        skip_cl("no PoCL")
     with tempfile.TemporaryDirectory() as folder:
         env = dict(os.environ, POCL_CACHE_DIR=folder, NPU_MAT_PORTABLE="1")
         p = [subprocess.Popen([os.path.join(O, "bin", "npu-ops"), "test", "--op", "scale", "--device", "cl"], env=env, text=True,

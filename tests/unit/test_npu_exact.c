@@ -30,8 +30,10 @@ static int open_devices(void **state)
 
     for (int i = 0; r == 0 && i < DEVICES; i++)
         if (npu_dev_open(ctx, device_names[i], &dev[i]) < 0) {
-            printf("# SKIP no device %s\n", device_names[i]);
             dev[i] = NULL;
+            if (getenv("GAZED_NEED_CL") && i == 1)
+                return -1;
+            printf("# SKIP no device %s\n", device_names[i]);
         }
     return r < 0 || !dev[0] || !dev[2] ? -1 : 0;
 }

@@ -20,7 +20,7 @@ static void run_on(const char *device, npu_graph *g, const void *const *in, void
 
     if (npu_dev_open(ctx, device, &d) < 0) {
         assert_string_equal(device, "cl");
-        printf("# SKIP no OpenCL device: %s\n", npu_ctx_error(ctx));
+        skip_cl(npu_ctx_error(ctx));
         return;
     }
     if (npu_plan_new(d, g, NULL, &p) < 0)

@@ -21,7 +21,7 @@ static npu_dev *open_device(int i)
     npu_dev *d = NULL;
 
     if (npu_dev_open(ctx, devices[i], &d) < 0)
-        printf("# SKIP no device %s: %s\n", devices[i], npu_ctx_error(ctx));
+        skip_cl(npu_ctx_error(ctx));
     return d;
 }
 
