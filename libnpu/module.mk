@@ -94,14 +94,15 @@ npu_exact_flags = -ffp-contract=off
 $(foreach f,op_exact op_quantise op_scale sim_exec_vector,$(eval CFLAGS_libnpu_$(f) = $$(npu_exact_flags)))
 
 PROGS += $(O)/bin/npu-ops
-$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
+$(O)/bin/npu-ops: $(call objs,$(patsubst %,libnpu/tool/%.c,npu_ops ops_case ops_diff ops_grad ops_perf ops_test)) $(O)/lib/libnpu.a
 LIBS_npu-ops = $(npu_libs)
+$(O)/tests/test_npu_diff: $(call objs,libnpu/tool/ops_case.c libnpu/tool/ops_diff.c)
 
 PROGS += $(O)/bin/npu-info
 $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers.c) $(O)/lib/libnpu.a
 LIBS_npu-info = $(npu_libs)
 
-npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops
+npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops test_npu_diff
 npu_tests += test_npu_quant test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)

@@ -195,7 +195,7 @@ struct npu_op {
      * give bit by bit. NULL: ref and lower are that already, or the operation has no such form. */
     npu_ref_fn *exact_ref;
     npu_lower_fn *exact_lower;
-    bool no_fd; /* outputs are not differentiable everywhere the cases draw from: leave finite differences out */
+    bool kinks; /* outputs are not differentiable everywhere the cases draw from: npu-ops grad looks where they are */
     float tol_rel,
         tol_abs; /* device against reference, f32; 0 = 1e-5, 1e-5. bf16/f16 outputs get 2^-7 / 2^-10 on top */
     /* For npu-ops perf: floating-point operations of a node (NULL: only bytes are reported), and cases of typical size

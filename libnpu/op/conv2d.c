@@ -214,7 +214,7 @@ static const struct conv_case {
     {2, 9, 7, 20, 36, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true, .type = NPU_BF16},
     {2, 9, 8, 19, 19, 3, 3, 1, 1, 1, 1, 1, 19, .bias = true, .type = NPU_BF16},
     {1, 9, 7, 4, 10, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .type = NPU_F16},
-    /* kinked activations have no finite differences: the same shapes without kinks */
+    /* the same shapes without kinks: finite differences along directions too */
     {2, 8, 8, 4, 16, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true, .act = NPU_ACT_GELU},
     {2, 8, 8, 4, 16, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true},
     {1, 9, 7, 3, 10, 3, 3, 2, 1, 1, 1, 1, 1, .bias = true, .act = NPU_ACT_GELU},

@@ -191,7 +191,7 @@ static npu_val loss_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
     return build(g, x, t, index ? op_test_in(g, "c", NPU_F32, OP_DIMS(16, 196, 1)) : NPU_NONE);
 }
 
-#define LOSS(NAME, KIND, NO_FD)                                                                                        \
+#define LOSS(NAME, KIND, KINKS)                                                                                        \
     npu_val npu_##NAME(npu_graph *g, npu_val x, npu_val target, npu_val weight)                                        \
     {                                                                                                                  \
         return npu_node_add(g, &npu_op_##NAME, (npu_val[]){x, target, weight}, 3, &(struct loss_attr){KIND},           \
@@ -213,7 +213,7 @@ static npu_val loss_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *, 
         .lower = loss_lower,                                                                                           \
         .test_case = NAME##_case,                                                                                      \
         .perf_case = NAME##_perf,                                                                                      \
-        .no_fd = NO_FD,                                                                                                \
+        .kinks = KINKS,                                                                                                \
     }
 
 LOSS(mse, LOSS_MSE, false);

@@ -253,7 +253,7 @@ static const struct matmul_case {
     {2, 29, 70, 50, .tb = true, .ta_type = NPU_BF16, .tb_type = NPU_BF16},
     {2, 29, 70, 50, .shared = true, .bias = true, .act = NPU_ACT_GELU, .ta_type = NPU_BF16, .tb_type = NPU_F32},
     {2, 9, 30, 20, .res = true, .ta_type = NPU_F16, .tb_type = NPU_F16},
-    /* kinked activations have no finite differences: the same shapes without kinks */
+    /* the same shapes without kinks: finite differences along directions too */
     {0, 7, 5, 3, .bias = true, .res = true, .act = NPU_ACT_GELU},
     {3, 5, 9, 20, .shared = true, .bias = true, .res = true, .scale = 3.0f},
     {3, 5, 9, 20, .shared = true, .bias = true, .res = true, .act = NPU_ACT_GELU, .scale = 3.0f},

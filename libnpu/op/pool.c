@@ -197,7 +197,7 @@ const struct npu_op npu_op_max_pool = {
     .lower = pool_lower,
     .test_case = max_pool_case,
     .perf_case = max_pool_perf,
-    .no_fd = true,
+    .kinks = true,
     .exact = true,
 };
 

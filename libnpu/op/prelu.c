@@ -134,7 +134,7 @@ const struct npu_op npu_op_prelu = {
     .lower = prelu_lower,
     .test_case = prelu_case,
     .perf_case = prelu_perf,
-    .no_fd = true,
+    .kinks = true,
 };
 
 /* ---- gradient: in {x, slope, gy}, out {gx, f32 gradient of the slope for each element} ---- */

@@ -140,7 +140,7 @@ static npu_val unary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *,
     return index ? NPU_NONE : build(g, op_test_in(g, "a", NPU_F32, OP_DIMS(16, 197, 768)));
 }
 
-#define UNARY(NAME, KIND, NO_FD)                                                                                       \
+#define UNARY(NAME, KIND, KINKS)                                                                                       \
     npu_val npu_##NAME(npu_graph *g, npu_val x)                                                                        \
     {                                                                                                                  \
         return npu_node_add(g, &npu_op_##NAME, &x, 1, &(struct unary_attr){KIND}, sizeof(struct unary_attr));          \
@@ -164,7 +164,7 @@ static npu_val unary_perf(npu_graph *g, int index, npu_val (*build)(npu_graph *,
         .perf_case = NAME##_perf,                                                                                      \
         .exact_ref = npu_exact_unary_ref,                                                                              \
         .exact_lower = npu_exact_unary_lower,                                                                          \
-        .no_fd = NO_FD,                                                                                                \
+        .kinks = KINKS,                                                                                                \
     }
 
 UNARY(relu, UNARY_RELU, true);
