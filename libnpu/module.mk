@@ -55,8 +55,8 @@ $(O)/libnpu/kernels.o: $(O)/libnpu/kernels.S kernels/lib.clh $(wildcard $(npu_ke
 
 # ONNX files: an archive of its own, since it needs libprotobuf-c. Programs with it: LIBS_<program> += $(npu_onnx_libs)
 npu_onnx_srcs := model file text proto proto_write
-npu_onnx_srcs += export export_build export_mat export_ops
-npu_onnx_srcs += import import_attr import_value import_shape import_mat import_picture import_element import_move
+npu_onnx_srcs += export export_build export_mat export_ops export_quant
+npu_onnx_srcs += import import_attr import_value import_shape import_mat import_picture import_element import_move import_quant
 npu_onnx_srcs += fold fold_math fuse fuse_attention fuse_view
 npu_onnx_libs := -lprotobuf-c
 $(O)/lib/libnpu_onnx.a: $(call objs,$(npu_onnx_srcs:%=libnpu/onnx/%.c)) $(O)/libnpu/onnx/onnx.pb-c.o

@@ -35,6 +35,7 @@ CFLAGS_models_tool_bench_peak = -O3
 
 # ONNX, with the networks themselves
 TEST_PROGS += $(O)/tests/test_onnx
-$(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/fuzz/replay.c tests/unit/test_onnx_hostile.c models/tool/net_by_name.c) \
+$(O)/tests/test_onnx: $(call objs,tests/fuzz/fuzz_onnx.c tests/fuzz/replay.c tests/unit/test_onnx_hostile.c tests/unit/test_onnx_refusals.c \
+    models/tool/net_by_name.c) \
     $(O)/lib/libnpu_onnx.a $(O)/lib/libmodels.a $(O)/lib/libvision.a $(O)/lib/libnpu.a
 LIBS_test_onnx = $(VISION_LIBS) $(npu_libs) $(npu_onnx_libs)

@@ -89,6 +89,19 @@ char *ex_node(struct ex *x, const char *op, int n_in, ...)
     return (char *)(uintptr_t)n->out[0];
 }
 
+void ex_more_outputs(struct ex *x, int count, char **ret_name)
+{
+    struct om_node *n = x->r < 0 ? NULL : &x->m->node[x->m->n_nodes - 1];
+    const char **out = n ? get(x, (size_t)(1 + count), sizeof *out) : NULL;
+
+    if (!out)
+        return;
+    out[0] = n->out[0];
+    n->out = out;
+    for (int i = 0; i < count && (ret_name[i] = ex_name(x, "value", &x->n_results)); i++)
+        out[n->n_out++] = ret_name[i];
+}
+
 static struct om_attr *add_attr(struct ex *x, const char *name, int kind)
 {
     struct om_node *n;
@@ -183,6 +196,13 @@ char *ex_index(struct ex *x, int64_t i)
     return numbers(x, OM_INT64, 0, 0, &i, sizeof i);
 }
 
+char *ex_byte(struct ex *x, int type, int i)
+{
+    const unsigned char byte = (unsigned char)i;
+
+    return numbers(x, type, 0, 0, &byte, 1);
+}
+
 char *ex_shape(struct ex *x, int n, const int64_t *dim)
 {
     return numbers(x, OM_INT64, 1, n, dim, (size_t)n * sizeof *dim);
@@ -225,19 +245,41 @@ const float *ex_param(struct ex *x, npu_val v)
     return f;
 }
 
+void *ex_raw(struct ex *x, npu_val v)
+{
+    const struct npu_value *val = npu_value_of(x->g, v);
+    const size_t size = val ? npu_type_bytes(&val->type) : 0;
+    void *p;
+    int r;
+
+    if (x->r < 0 || !val || (val->kind != NPU_VALUE_PARAM && val->kind != NPU_VALUE_STATE) ||
+        !(p = get(x, size + 1, 1)))
+        return NULL;
+    r = npu_plan_read_val(x->plan, v, p, size);
+    if (r < 0)
+        ex_fail(x, r, "\"%s\" can't be read: %.300s", val->name, npu_plan_error(x->plan));
+    return r < 0 ? NULL : p;
+}
+
 static char *param_native(struct ex *x, npu_val v)
 {
     const struct npu_value *val = npu_value_of(x->g, v);
-    const float *f = ex_param(x, v);
+    const bool is_float = npu_dtype_is_float(val->type.dtype);
     const size_t n = (size_t)npu_shape_elements(&val->type.shape);
-    int32_t *i;
+    const void *data = is_float ? ex_param(x, v) : ex_raw(x, v);
 
-    if (!f || val->type.dtype != NPU_I32)
-        return f ? ex_tensor(x, val->name, OM_FLOAT, &val->type.shape, f, n * sizeof *f) : NULL;
-    i = get(x, n + 1, sizeof *i);
-    if (i && npu_plan_read_val(x->plan, v, i, n * sizeof *i) < 0)
-        return NULL;
-    return i ? ex_tensor(x, val->name, OM_INT32, &val->type.shape, i, n * sizeof *i) : NULL;
+    return data ? ex_tensor(x, val->name, is_float ? OM_FLOAT : om_type_of(val->type.dtype), &val->type.shape, data,
+                            is_float ? n * sizeof(float) : npu_type_bytes(&val->type))
+                : NULL;
+}
+
+/* A uint8 result of quantise_dynamic as int8: less by 128, exactly. */
+static char *less_128(struct ex *x, struct ex_value *e)
+{
+    char *one = ex_scalar(x, 1.0f), *q = e->uint8 ? e->uint8 : e->uint8_nchw;
+
+    q = ex_node(x, "DequantizeLinear", 3, q, one, ex_byte(x, OM_UINT8, 128));
+    return ex_node(x, "QuantizeLinear", 3, q, one, ex_byte(x, OM_INT8, 0));
 }
 
 char *ex_native(struct ex *x, npu_val v)
@@ -248,6 +290,12 @@ char *ex_native(struct ex *x, npu_val v)
     if (x->r < 0 || !val)
         return NULL;
     e = &x->value[v - 1];
+    if (e->step) {
+        ex_fail(x, -EOPNOTSUPP, "a range of operation quantise_dynamic has no ONNX form by itself");
+        return NULL;
+    }
+    if (!e->native && !e->nchw && (e->uint8 || e->uint8_nchw))
+        ex_set(x, v, less_128(x, e), !e->uint8);
     if (!e->native && e->nchw) {
         e->native = ex_node(x, "Transpose", 1, e->nchw);
         ex_ints(x, "perm", 4, to_nhwc);

@@ -4,14 +4,14 @@
 #include "libnpu/onnx/export.h"
 #include "libnpu/op/attr.h"
 #include "libnpu/op/mat.h"
+#include "libnpu/op/quant.h"
 
 static const struct npu_shape *shape_of(const struct ex *x, npu_val v)
 {
     return npu_val_shape(x->g, v);
 }
 
-/* v in the order of axes it has; *ret_nchw says which. */
-static char *either(struct ex *x, npu_val v, bool *ret_nchw)
+char *ex_either(struct ex *x, npu_val v, bool *ret_nchw)
 {
     *ret_nchw = ex_prefers_nchw(x, v);
     return *ret_nchw ? ex_nchw(x, v) : ex_native(x, v);
@@ -21,7 +21,7 @@ static char *either(struct ex *x, npu_val v, bool *ret_nchw)
 static void unary(struct ex *x, const struct npu_node *n, const char *op)
 {
     bool nchw;
-    char *in = either(x, n->in[0], &nchw);
+    char *in = ex_either(x, n->in[0], &nchw);
 
     ex_set(x, n->out[0], ex_node(x, op, 1, in), nchw);
 }
@@ -49,7 +49,7 @@ static void ex_erf(struct ex *x, const struct npu_node *n)
 static void activation(struct ex *x, const struct npu_node *n, enum npu_act act)
 {
     bool nchw;
-    char *in = either(x, n->in[0], &nchw);
+    char *in = ex_either(x, n->in[0], &nchw);
 
     ex_set(x, n->out[0], ex_activation(x, in, act), nchw);
 }
@@ -78,7 +78,7 @@ static void ex_sigmoid(struct ex *x, const struct npu_node *n)
 static void ex_gelu_erf(struct ex *x, const struct npu_node *n)
 {
     bool nchw;
-    char *in = either(x, n->in[0], &nchw), *t = ex_node(x, "Div", 2, in, ex_scalar(x, 1.41421356237f));
+    char *in = ex_either(x, n->in[0], &nchw), *t = ex_node(x, "Div", 2, in, ex_scalar(x, 1.41421356237f));
 
     t = ex_node(x, "Add", 2, ex_node(x, "Erf", 1, t), ex_scalar(x, 1.0f));
     t = ex_node(x, "Mul", 2, in, t);
@@ -89,7 +89,7 @@ static void ex_scale(struct ex *x, const struct npu_node *n)
 {
     const struct scale_attr *a = NPU_ATTR(struct scale_attr, n);
     bool nchw;
-    char *y = either(x, n->in[0], &nchw);
+    char *y = ex_either(x, n->in[0], &nchw);
 
     if (a->mul != 1.0f || a->add == 0.0f)
         y = ex_node(x, "Mul", 2, y, ex_scalar(x, a->mul));
@@ -147,7 +147,7 @@ static void ex_cast(struct ex *x, const struct npu_node *n)
 {
     const enum npu_dtype from = npu_val_dtype(x->g, n->in[0]), to = npu_val_dtype(x->g, n->out[0]);
     bool nchw;
-    char *y = either(x, n->in[0], &nchw);
+    char *y = ex_either(x, n->in[0], &nchw);
 
     if (to != NPU_F32) {
         y = ex_node(x, "Cast", 1, y);
@@ -256,7 +256,7 @@ static void ex_permute(struct ex *x, const struct npu_node *n)
     const struct permute_attr *a = NPU_ATTR(struct permute_attr, n);
     int64_t perm[NPU_MAX_DIMS];
     bool nchw;
-    char *y = either(x, n->in[0], &nchw);
+    char *y = ex_either(x, n->in[0], &nchw);
 
     for (int i = 0; i < a->rank; i++)
         perm[i] = nchw ? ex_nchw_axis(a->order[i]) : a->order[i];
@@ -269,7 +269,7 @@ static void ex_slice(struct ex *x, const struct npu_node *n)
 {
     const struct slice_attr *a = NPU_ATTR(struct slice_attr, n);
     bool nchw;
-    char *in = either(x, n->in[0], &nchw), *from, *to, *axis;
+    char *in = ex_either(x, n->in[0], &nchw), *from, *to, *axis;
 
     from = ex_shape(x, 1, (int64_t[]){a->start});
     to = ex_shape(x, 1, (int64_t[]){a->start + a->size});
@@ -283,7 +283,7 @@ static void ex_pad(struct ex *x, const struct npu_node *n)
     const struct npu_shape *s = shape_of(x, n->in[0]);
     int64_t pads[2 * NPU_MAX_DIMS] = {0};
     bool nchw;
-    char *in = either(x, n->in[0], &nchw);
+    char *in = ex_either(x, n->in[0], &nchw);
     const int axis = nchw ? ex_nchw_axis(a->axis) : a->axis;
 
     pads[axis] = a->start;
@@ -392,6 +392,11 @@ static const struct {
     {&npu_op_expand, ex_expand},
     {&npu_op_gather_rows, ex_gather_rows},
     {&npu_op_reduce, ex_reduce},
+    {&npu_op_quantise, ex_quantise},
+    {&npu_op_dequantise, ex_dequantise},
+    {&npu_op_quantise_dynamic, ex_quantise_dynamic},
+    {&npu_op_qmatmul, ex_qmatmul},
+    {&npu_op_qconv2d, ex_qconv2d},
 };
 
 int ex_op(struct ex *x, const struct npu_node *n)

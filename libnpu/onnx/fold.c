@@ -321,6 +321,24 @@ static int fold_node(struct oi *im, struct oi_node *n)
     return r < 0 ? r : 1;
 }
 
+/* Others fold too where all they take is known, but have their place in another table. */
+const struct oi_op oi_fold_ops[] = {
+    {"Constant", "value value_float value_int value_ints", 0, 0, 1, NULL, true},
+    {"ConstantOfShape", "value", 1, 1, 1, NULL, true},
+    {"Shape", "end start", 1, 1, 1, NULL, true},
+    {"Range", "", 3, 3, 1, NULL, true},
+    {"Where", "", 3, 3, 1, NULL, true},
+    {"Equal", "", 2, 2, 1, NULL, true},
+    {"Min", "", 2, 2, 1, NULL, true},
+    {"Max", "", 2, 2, 1, NULL, true},
+    {"Mod", "fmod", 2, 2, 1, NULL, true},
+    {"Sqrt", "", 1, 1, 1, NULL, true},
+    {"Floor", "", 1, 1, 1, NULL, true},
+    {"Ceil", "", 1, 1, 1, NULL, true},
+    {"Reciprocal", "", 1, 1, 1, NULL, true},
+    {0},
+};
+
 int oi_fold(struct oi *im, struct oi_node *n)
 {
     int r;

@@ -116,6 +116,8 @@ static int compute(struct oi *im, struct oi_node *n, enum math k)
     for (int j = 0; j <= last; j++)
         if (in[j]->is_int != (in[last]->is_int || (k == WHERE && j == 0)))
             return 0;
+    if (k == MOD && in[last]->is_int == (oi_int(n, "fmod", 0) != 0)) /* the sign of a: of floats only, here */
+        return 0;
     if (in[last]->is_int && k >= POW && k != EQUAL && k != MIN && k != MAX && k != NEG && k != WHERE)
         return 0;
     for (int j = 0; j <= last; j++)

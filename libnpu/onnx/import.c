@@ -7,7 +7,8 @@
 
 const struct oi_op *oi_find_op(const char *name)
 {
-    static const struct oi_op *const tables[] = {oi_mat_ops, oi_picture_ops, oi_element_ops, oi_move_ops};
+    static const struct oi_op *const tables[] = {oi_mat_ops,  oi_picture_ops, oi_element_ops,
+                                                 oi_move_ops, oi_quant_ops,   oi_fold_ops};
 
     for (size_t t = 0; t < sizeof tables / sizeof tables[0]; t++)
         for (const struct oi_op *op = tables[t]; op->name; op++)
@@ -186,13 +187,40 @@ static int set_up(struct oi *im)
 }
 
 /* ---- nodes ---- */
+/* What can be told of all nodes before any is imported or fused with another. */
+static int check_forms(struct oi *im)
+{
+    int r = 0;
+
+    for (int i = 0; r == 0 && i < im->n_nodes; i++) {
+        const struct oi_node *n = im->at = &im->node[i];
+
+        if (n->p->domain[0] && strcmp(n->p->domain, "ai.onnx") != 0)
+            return oi_fail(im, -EOPNOTSUPP, "operation %.60s of domain %.60s is not supported", n->p->op, n->p->domain);
+        if (!n->op)
+            return oi_fail(im, -EOPNOTSUPP, "operation %.60s is not supported", n->p->op);
+        r = oi_check_attrs(im, n);
+    }
+    return r;
+}
+
+/* What knows that a uint8 tensor is kept as int8. */
+static bool takes_uint8(const struct oi_node *n)
+{
+    return oi_is(n, "DequantizeLinear") || oi_is(n, "MatMulInteger") || oi_is(n, "ConvInteger") ||
+           oi_is(n, "Transpose");
+}
+
 static int check_node(struct oi *im, const struct oi_node *n)
 {
-    if (n->p->domain[0] && strcmp(n->p->domain, "ai.onnx") != 0)
-        return oi_fail(im, -EOPNOTSUPP, "operation %.60s of domain %.60s is not supported", n->p->op, n->p->domain);
     for (int i = 0; i < n->n_in; i++)
         if (n->in[i] && !n->in[i]->defined)
             return oi_fail(im, -EINVAL, "input \"%.100s\" is made by no node before this one", n->in[i]->name);
+    for (int i = 0; i < n->n_in; i++)
+        if (n->in[i] && n->in[i]->kind != OI_PLAIN && !takes_uint8(n))
+            return oi_fail(im, -EOPNOTSUPP,
+                           "input \"%.100s\" is uint8 or a scale found at run time: not supported here",
+                           n->in[i]->name);
     if (n->n_out < 1 || !n->out[0])
         return oi_fail(im, -EINVAL, "it has no output");
     return 0;
@@ -209,11 +237,8 @@ static int import_node(struct oi *im, struct oi_node *n)
         r = oi_fold(im, n);
     if (r != 0)
         return r < 0 ? r : 0;
-    if (!n->op)
-        return oi_fail(im, -EOPNOTSUPP, "operation %.60s is not supported", n->p->op);
-    r = oi_check_attrs(im, n);
-    if (r < 0)
-        return r;
+    if (!n->op->import)
+        return oi_fail(im, -EOPNOTSUPP, "operation %.60s of a computed value is not supported", n->p->op);
     if (n->n_in < n->op->min_in || n->n_in > n->op->max_in || n->n_out > n->op->max_out)
         return oi_fail(im, -EOPNOTSUPP, "%d inputs and %d outputs; %d to %d and at most %d are supported", n->n_in,
                        n->n_out, n->op->min_in, n->op->max_in, n->op->max_out);
@@ -233,7 +258,7 @@ static int import_node(struct oi *im, struct oi_node *n)
 
 static int import_nodes(struct oi *im)
 {
-    int r = 0;
+    int r = check_forms(im);
 
     for (int i = 0; r >= 0 && i < im->n_nodes; i++) /* constants first: what is fused is told by them */
         if (oi_is(&im->node[i], "Constant") && im->node[i].n_in == 0) {
@@ -264,6 +289,9 @@ static int add_outputs(struct oi *im)
 
         if (!x || !x->defined)
             return oi_fail(im, -EINVAL, "output \"%.100s\" is made by no node", im->m->output[i].name);
+        if (x->kind != OI_PLAIN)
+            return oi_fail(im, -EOPNOTSUPP, "output \"%.100s\" is uint8 or a scale found at run time: not supported",
+                           im->m->output[i].name);
         v = oi_native(im, x);
         if (v < 0 || npu_output(im->g, short_name(x, buf), v) < 0)
             return oi_fail(im, -EINVAL, "%s", npu_graph_error(im->g));
@@ -377,7 +405,7 @@ int npu_onnx_load(const npu_onnx *m, npu_plan *plan)
     int r = 0;
 
     for (int i = 0; r == 0 && i < m->n_params; i++)
-        r = npu_plan_write_val(plan, m->param[i].v, m->param[i].data, m->param[i].n * sizeof(float));
+        r = npu_plan_write_val(plan, m->param[i].v, m->param[i].data, m->param[i].size);
     return r;
 }
 
@@ -392,7 +420,7 @@ int npu_onnx_save(const npu_onnx *m, const char *path, char *message)
     for (int i = 0; i < m->n_params; i++) {
         const struct npu_value *v = npu_value_of(m->graph, m->param[i].v);
 
-        t[i] = (struct st_source){v->name, NPU_F32, v->type.shape, m->param[i].data};
+        t[i] = (struct st_source){v->name, v->type.dtype, v->type.shape, m->param[i].data};
     }
     r = st_write(path, t, m->n_params, metadata);
     free(t);

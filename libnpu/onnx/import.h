@@ -24,6 +24,10 @@ struct oi_use {
     int perm[NPU_MAX_DIMS];
 };
 
+/* What else a value can be than what it says: a uint8 tensor, whose v is int8 and less by 128; scale and zero point
+ * that DynamicQuantizeLinear found, with v the range of npu_quantise_dynamic. Only a few operations take these. */
+enum oi_kind { OI_PLAIN, OI_UINT8, OI_STEP, OI_ZERO };
+
 /* A value of the file. If it is computed: libnpu's value with axes in any order, axis i of the file is axis perm[i] of
  * v; so transposes cost nothing until an operation needs another order. */
 struct oi_value {
@@ -33,6 +37,8 @@ struct oi_value {
     const struct om_tensor *tensor; /* initialiser, read when it is first asked for */
     const struct oi_const *c;
     struct oi_use *uses;
+    enum oi_kind kind;
+    npu_val range;     /* OI_UINT8: found at run time; NPU_NONE: given by the file */
     npu_val v, native; /* native: v in the file's order of axes, once it was needed */
     struct npu_shape shape;
     int perm[NPU_MAX_DIMS];
@@ -51,8 +57,8 @@ struct oi_node {
 
 struct npu_onnx_param {
     npu_val v;
-    float *data;
-    size_t n;
+    void *data;
+    size_t size; /* bytes */
 };
 
 struct npu_onnx {
@@ -87,8 +93,10 @@ struct oi_op {
     bool takes_constants; /* in[0] may be a constant; for the others it becomes a parameter first */
 };
 const struct oi_op *oi_find_op(const char *name);
-/* Ops on pictures and products, ops element by element, ops that move elements; each ended by an empty entry. */
-extern const struct oi_op oi_mat_ops[], oi_picture_ops[], oi_element_ops[], oi_move_ops[];
+/* Products, ops on pictures, ops element by element, ops that move elements, int8,
+ * and those that must have constant inputs (no import); each ended by an empty entry. */
+extern const struct oi_op oi_mat_ops[], oi_picture_ops[], oi_element_ops[], oi_move_ops[], oi_quant_ops[],
+    oi_fold_ops[];
 
 /* "Conv node "x": ..." into the message, the first time; returns r. */
 int oi_fail(struct oi *im, int r, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
@@ -121,11 +129,28 @@ npu_val oi_native(struct oi *im, struct oi_value *x);
 npu_val oi_layout_last(struct oi *im, struct oi_value *x, int axis, int *ret_perm);
 /* A parameter of the values' own making: name is that of x. data is f32, copied. */
 npu_val oi_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s, const float *data);
+/* The same of whole numbers: a state of type i8 or i32. */
+npu_val oi_state(struct oi *im, const struct oi_value *x, enum npu_dtype t, const struct npu_shape *s,
+                 const int64_t *data);
 /* Says that out is v, with this order of axes (NULL: as it is). Fails with the graph's error if v is negative. */
 int oi_set(struct oi *im, struct oi_value *out, npu_val v, const int *perm);
 int oi_set_const(struct oi *im, struct oi_value *out, const struct oi_const *c);
 /* out is the same as x. */
 int oi_alias(struct oi *im, struct oi_value *out, struct oi_value *x);
+
+/* ---- convolutions, and what follows a product (import_mat.c) ---- */
+struct oi_conv {
+    struct oi_value *out;
+    const struct oi_const *norm[4]; /* scale, bias, mean, variance of a batch norm that follows; NULL: none */
+    float eps;
+    int64_t kernel[2], stride[2], dilation[2], pads[4];
+};
+extern const int oi_hwio[4]; /* where the axes of weights [cout, cin, kh, kw] go */
+int oi_conv_attrs(struct oi *im, struct oi_node *n, struct oi_conv *c);
+/* The result as the file has it: [n, cout, h, w]; false if no window fits. */
+bool oi_conv_result(const struct oi_node *n, const struct oi_conv *c, struct npu_shape *ret_s);
+/* If the next node adds a computed value of the same shape that is there already: that value, in this order of axes. */
+npu_val oi_take_residual(struct oi *im, struct oi_value **out, const struct npu_shape *s, const int *perm);
 
 /* ---- attributes (import_attr.c) ---- */
 const struct om_attr *oi_attr(const struct oi_node *n, const char *name);
@@ -172,8 +197,8 @@ int oi_find_gelu(struct oi *im);
 enum npu_act oi_fusable_act(struct oi *im, const struct oi_node *u);
 /* n is the Reshape that begins attention written out: 1 if it was imported as one operation. */
 int oi_try_attention(struct oi *im, struct oi_node *n);
-/* The product of `weights` and v is attention: its result, whose axes lie as ret_perm says (fuse_view.c); else NPU_NONE,
- * or negative. v_swapped: v is [.., size, n]. */
+/* The product of `weights` and v is attention: its result, whose axes lie as ret_perm says (fuse_view.c); else
+ * NPU_NONE, or negative. v_swapped: v is [.., size, n]. */
 npu_val oi_find_attention(struct oi *im, npu_val weights, npu_val v, bool v_swapped, int *ret_perm);
 
 #endif

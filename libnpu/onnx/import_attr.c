@@ -99,10 +99,33 @@ static bool has_word(const char *words, const char *word)
     return false;
 }
 
+/* The format gives each attribute one kind; those of the operations that libnpu has agree on it by name. */
+static int kind_of(const struct oi_node *n, const char *name)
+{
+    static const char ints[] = "axes dilations ends kernel_shape pads perm split starts strides value_ints";
+    static const char floats[] = "alpha beta cubic_coeff_a epsilon extrapolation_value max min momentum ratio "
+                                 "value_float";
+    static const char strings[] = "approximate auto_pad coordinate_transformation_mode keep_aspect_ratio_policy mode "
+                                  "nearest_mode";
+
+    if (strcmp(name, "value") == 0)
+        return oi_is(n, "Pad") ? OM_ATTR_FLOAT : OM_ATTR_TENSOR;
+    if (has_word(ints, name))
+        return OM_ATTR_INTS;
+    if (has_word(floats, name))
+        return OM_ATTR_FLOAT;
+    return has_word(strings, name) ? OM_ATTR_STRING : OM_ATTR_INT;
+}
+
 int oi_check_attrs(struct oi *im, const struct oi_node *n)
 {
-    for (int i = 0; i < n->p->n_attr; i++)
-        if (!has_word(n->op->attrs, n->p->attr[i].name))
-            return oi_fail(im, -EOPNOTSUPP, "attribute %.60s is not supported", n->p->attr[i].name);
+    for (int i = 0; i < n->p->n_attr; i++) {
+        const struct om_attr *a = &n->p->attr[i];
+
+        if (!has_word(n->op->attrs, a->name))
+            return oi_fail(im, -EOPNOTSUPP, "attribute %.60s is not supported", a->name);
+        if (a->kind != kind_of(n, a->name))
+            return oi_fail(im, -EINVAL, "attribute %.60s has a value of another kind than the format says", a->name);
+    }
     return 0;
 }

@@ -18,9 +18,12 @@ static int import_unary(struct oi *im, struct oi_node *n)
 
 static int import_gelu(struct oi *im, struct oi_node *n)
 {
-    const bool tanh_form = strcmp(oi_string(n, "approximate", "none"), "tanh") == 0;
+    const char *form = oi_string(n, "approximate", "none");
+    const bool tanh_form = strcmp(form, "tanh") == 0;
     const npu_val x = n->in[0]->v;
 
+    if (!tanh_form && strcmp(form, "none") != 0)
+        return oi_fail(im, -EOPNOTSUPP, "attribute approximate = %.40s is not supported", form);
     return oi_set(im, n->out[0],
                   tanh_form || (im->opts && im->opts->approximate_gelu) ? npu_gelu(im->g, x) : npu_gelu_erf(im->g, x),
                   n->in[0]->perm);
@@ -296,6 +299,9 @@ static int import_layer_norm(struct oi *im, struct oi_node *n)
     if (r < 0)
         return r;
     s.dim[0] = n->in[0]->shape.dim[axis];
+    if (oi_int(n, "stash_type", OM_FLOAT) != OM_FLOAT)
+        return oi_fail(im, -EOPNOTSUPP, "attribute stash_type = %lld is not supported",
+                       (long long)oi_int(n, "stash_type", OM_FLOAT));
     if (axis != rank - 1)
         return oi_fail(im, -EOPNOTSUPP, "attribute axis = %d: only the last axis of %d is supported", axis, rank);
     if (!gamma || gamma->is_int || npu_shape_elements(&gamma->shape) != s.dim[0] ||
@@ -317,8 +323,8 @@ static int import_batch_norm(struct oi *im, struct oi_node *n)
     int perm[NPU_MAX_DIMS];
     npu_val v, p[4];
 
-    if (oi_int(n, "training_mode", 0))
-        return oi_fail(im, -EOPNOTSUPP, "attribute training_mode = 1 is not supported");
+    if (oi_int(n, "training_mode", 0) || !oi_int(n, "spatial", 1))
+        return oi_fail(im, -EOPNOTSUPP, "attributes training_mode = 1 and spatial = 0 are not supported");
     if (x->shape.rank < 2)
         return oi_fail(im, -EOPNOTSUPP, "the input has rank %d", x->shape.rank);
     v = oi_layout_last(im, x, 1, perm);

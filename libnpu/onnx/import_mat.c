@@ -14,8 +14,7 @@ static struct oi_value *other(const struct oi_node *u, const struct oi_value *x)
     return u->in[0] == x ? u->in[1] : u->in[0];
 }
 
-/* If the next node adds a computed value of the same shape that is there already: that value, in this order of axes. */
-static npu_val take_residual(struct oi *im, struct oi_value **out, const struct npu_shape *s, const int *perm)
+npu_val oi_take_residual(struct oi *im, struct oi_value **out, const struct npu_shape *s, const int *perm)
 {
     struct oi_node *u = oi_only_user(*out, "Add");
     struct oi_value *y = u && u->n_in == 2 ? other(u, *out) : NULL;
@@ -45,21 +44,14 @@ static enum npu_act take_act(struct oi *im, struct oi_value **out)
 }
 
 /* ---- convolution ---- */
-static const int hwio[4] = {3, 2, 0, 1}; /* where the axes of [cout, cin, kh, kw] go */
+const int oi_hwio[4] = {3, 2, 0, 1};
 
-struct conv {
-    struct oi_value *out;
-    const struct oi_const *norm[4]; /* scale, bias, mean, variance of a batch norm that follows; NULL: none */
-    float eps;
-    int64_t kernel[2], stride[2], dilation[2], pads[4];
-};
-
-static void take_norm(struct oi *im, struct conv *c, int64_t channels)
+static void take_norm(struct oi *im, struct oi_conv *c, int64_t channels)
 {
     struct oi_node *u = oi_only_user(c->out, "BatchNormalization");
     const struct oi_const *norm[4] = {0};
 
-    if (!u || u->n_in != 5 || oi_int(u, "training_mode", 0) || (u->n_out > 1 && u->out[1]))
+    if (!u || u->n_in != 5 || oi_int(u, "training_mode", 0) || !oi_int(u, "spatial", 1) || (u->n_out > 1 && u->out[1]))
         return;
     for (int i = 0; i < 4; i++) {
         norm[i] = oi_constant(im, u->in[1 + i]);
@@ -73,7 +65,7 @@ static void take_norm(struct oi *im, struct conv *c, int64_t channels)
 }
 
 /* The weights as [kh, kw, cin, cout], with gaps for the dilation and the batch norm in them. */
-static npu_val conv_weight(struct oi *im, struct oi_value *x, const struct conv *c)
+static npu_val conv_weight(struct oi *im, struct oi_value *x, const struct oi_conv *c)
 {
     const struct oi_const *w = oi_constant(im, x);
     const int64_t cout = x->shape.dim[0], cin = x->shape.dim[1], kh = c->kernel[0], kw = c->kernel[1];
@@ -81,7 +73,7 @@ static npu_val conv_weight(struct oi *im, struct oi_value *x, const struct conv 
     float *f;
 
     if (c->norm[0] == NULL && s.dim[0] == kh && s.dim[1] == kw)
-        return oi_layout(im, x, hwio);
+        return oi_layout(im, x, oi_hwio);
     if (!w || w->is_int || npu_shape_elements(&s) > OI_MAX_FOLD)
         return oi_fail(im, -EOPNOTSUPP, "dilated weights must be constants of at most %d elements", OI_MAX_FOLD);
     f = oi_alloc(im, (size_t)npu_shape_elements(&s) + 1, sizeof *f);
@@ -101,7 +93,7 @@ static npu_val conv_weight(struct oi *im, struct oi_value *x, const struct conv 
 }
 
 /* NPU_NONE if there is neither bias nor batch norm. */
-static npu_val conv_bias(struct oi *im, struct oi_node *n, const struct conv *c, int64_t cout)
+static npu_val conv_bias(struct oi *im, struct oi_node *n, const struct oi_conv *c, int64_t cout)
 {
     struct oi_value *x = n->n_in > 2 ? n->in[2] : NULL;
     const struct oi_const *b = oi_constant(im, x);
@@ -119,7 +111,7 @@ static npu_val conv_bias(struct oi *im, struct oi_node *n, const struct conv *c,
     return f ? oi_param(im, x ? x : c->out, &s, f) : -E2BIG;
 }
 
-static int conv_attrs(struct oi *im, struct oi_node *n, struct conv *c)
+int oi_conv_attrs(struct oi *im, struct oi_node *n, struct oi_conv *c)
 {
     const struct npu_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape;
     int64_t size[2];
@@ -146,8 +138,7 @@ static int conv_attrs(struct oi *im, struct oi_node *n, struct conv *c)
     return oi_pads(im, n, x->dim + 2, size, c->stride, c->pads);
 }
 
-/* The result as the file has it: [n, cout, h, w]; false if no window fits. */
-static bool conv_result(const struct oi_node *n, const struct conv *c, struct npu_shape *ret_s)
+bool oi_conv_result(const struct oi_node *n, const struct oi_conv *c, struct npu_shape *ret_s)
 {
     const struct npu_shape *x = &n->in[0]->shape, *w = &n->in[1]->shape;
 
@@ -157,7 +148,7 @@ static bool conv_result(const struct oi_node *n, const struct conv *c, struct np
 
         if (room < 0)
             return false;
-        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): conv_attrs lets strides of 1 to 65535 pass
+        // NOLINTNEXTLINE(clang-analyzer-core.DivideZero): oi_conv_attrs lets strides of 1 to 65535 pass
         ret_s->dim[2 + i] = room / c->stride[0] + 1;
     }
     return true;
@@ -167,13 +158,13 @@ static int import_conv(struct oi *im, struct oi_node *n)
 {
     const int64_t group = oi_int(n, "group", 1);
     struct npu_conv2d_opts o = {0};
-    struct conv c = {.out = n->out[0]};
+    struct oi_conv c = {.out = n->out[0]};
     struct npu_shape s;
     npu_val x, w;
 
-    if (conv_attrs(im, n, &c) < 0)
+    if (oi_conv_attrs(im, n, &c) < 0)
         return -EOPNOTSUPP;
-    if (group < 1 || group > 65535 || !conv_result(n, &c, &s))
+    if (group < 1 || group > 65535 || !oi_conv_result(n, &c, &s))
         return oi_fail(im, -EINVAL, "group %lld, or the kernel is larger than the padded picture", (long long)group);
     if (oi_is_known(n->in[1]) && (n->n_in < 3 || oi_is_known(n->in[2])))
         take_norm(im, &c, n->in[1]->shape.dim[0]);
@@ -188,7 +179,7 @@ static int import_conv(struct oi *im, struct oi_node *n)
     o.pad_bottom = (int)c.pads[2];
     o.pad_right = (int)c.pads[3];
     o.groups = (int)group;
-    o.residual = take_residual(im, &c.out, &s, oi_nhwc);
+    o.residual = oi_take_residual(im, &c.out, &s, oi_nhwc);
     if (o.residual < 0)
         return o.residual;
     o.act = take_act(im, &c.out);
@@ -247,7 +238,7 @@ static int finish_product(struct oi *im, struct oi_value *out, npu_val a, npu_va
         out = u->out[0];
     }
     o->act = take_act(im, &out);
-    o->residual = take_residual(im, &out, s, identity);
+    o->residual = oi_take_residual(im, &out, s, identity);
     return o->residual < 0 ? o->residual : oi_set(im, out, npu_matmul(im->g, a, b, o), NULL);
 }
 
@@ -313,7 +304,7 @@ static int import_gemm(struct oi *im, struct oi_node *n)
     int r;
 
     if (n->in[0]->shape.rank != 2 || n->in[1]->shape.rank != 2 || a[!trans_a] != b[trans_b] || alpha == 0.0f)
-        return oi_fail(im, -EINVAL, "two matrices that fit and alpha != 0 are needed");
+        return oi_fail(im, -EINVAL, "two matrices that fit (transA, transB) and alpha != 0 are needed");
     va = factor(im, n->in[0], &o.trans_a);
     if (oi_is_known(n->in[1]) && trans_b) {
         vb = oi_layout(im, n->in[1], (const int[]){1, 0}); /* kept as [K, N] */

@@ -33,6 +33,8 @@ static int import_transpose(struct oi *im, struct oi_node *n)
     }
     if (seen != (1u << x->shape.rank) - 1)
         return oi_fail(im, -EINVAL, "attribute perm names an axis twice");
+    n->out[0]->kind = x->kind;
+    n->out[0]->range = x->range;
     return oi_set(im, n->out[0], x->v, to);
 }
 
@@ -108,6 +110,9 @@ static int import_split(struct oi *im, struct oi_node *n)
         count = oi_numbers(im, n->in[1], 64, size);
     if (count < 0 || (count && count != n->n_out))
         return oi_fail(im, -EINVAL, "%d sizes for %d outputs", count, n->n_out);
+    if (oi_int(n, "num_outputs", n->n_out) != n->n_out)
+        return oi_fail(im, -EINVAL, "attribute num_outputs = %lld of a node with %d outputs",
+                       (long long)oi_int(n, "num_outputs", 0), n->n_out);
     total = x->shape.dim[axis];
     part = (total + n->n_out - 1) / n->n_out;
     for (int i = 0; i < n->n_out; i++) {

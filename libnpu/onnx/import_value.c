@@ -213,34 +213,75 @@ static const char *param_name(struct oi *im, const struct oi_value *x, char buf[
     return buf;
 }
 
+/* v with its elements: takes over data, also when it fails. */
+static npu_val keep(struct oi *im, npu_val v, void *data, size_t size)
+{
+    npu_onnx *out = im->out;
+    const int cap = out->cap_params ? 2 * out->cap_params : 64;
+    void *p = out->param;
+
+    if (v > 0 && data && out->n_params == out->cap_params) {
+        p = realloc(out->param, (size_t)cap * sizeof *out->param);
+        if (p) {
+            out->param = p;
+            out->cap_params = cap;
+        }
+    }
+    if (v < 0 || !data || !p) {
+        free(data);
+        return v < 0 ? oi_fail(im, v, "%s", npu_graph_error(im->g)) : oi_fail(im, -ENOMEM, "out of memory");
+    }
+    out->param[out->n_params++] = (struct npu_onnx_param){v, data, size};
+    im->param_bytes += size;
+    return v;
+}
+
+static int check_room(struct oi *im, size_t n, size_t size)
+{
+    if (n > NPU_MAX_ELEMENTS || n * size > im->m->max_memory - im->param_bytes)
+        return oi_fail(im, -E2BIG, "the model takes more memory than the limit");
+    return 0;
+}
+
 npu_val oi_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s, const float *data)
 {
-    const size_t n = (size_t)npu_shape_elements(s), max = im->m->max_memory;
-    npu_onnx *out = im->out;
+    const size_t n = (size_t)npu_shape_elements(s);
     char name[NPU_MAX_NAME];
+    float *copy;
     npu_val v;
-    void *p;
 
-    if (n > NPU_MAX_ELEMENTS || n * sizeof *data > max - im->param_bytes)
-        return oi_fail(im, -E2BIG, "the model takes more memory than the limit");
-    if (out->n_params == out->cap_params) {
-        const int cap = out->cap_params ? 2 * out->cap_params : 64;
-
-        if (!(p = realloc(out->param, (size_t)cap * sizeof *out->param)))
-            return oi_fail(im, -ENOMEM, "out of memory");
-        out->param = p;
-        out->cap_params = cap;
-    }
+    if (check_room(im, n, sizeof *copy) < 0)
+        return -E2BIG;
     v = npu_param(im->g, param_name(im, x, name), s->rank, s->dim, (struct npu_init){.kind = NPU_INIT_ZERO});
-    if (v < 0)
-        return oi_fail(im, v, "%s", npu_graph_error(im->g));
-    if (!(p = malloc((n + 1) * sizeof *data)))
-        return oi_fail(im, -ENOMEM, "out of memory");
-    memcpy(p, data, n * sizeof *data);
-    out->param[out->n_params++] = (struct npu_onnx_param){v, p, n};
-    im->param_bytes += n * sizeof *data;
-    /* cppcheck-suppress memleak ; p is in out->param */
-    return v;
+    copy = malloc((n + 1) * sizeof *copy);
+    if (copy)
+        memcpy(copy, data, n * sizeof *copy);
+    return keep(im, v, copy, n * sizeof *copy);
+}
+
+npu_val oi_state(struct oi *im, const struct oi_value *x, enum npu_dtype t, const struct npu_shape *s,
+                 const int64_t *data)
+{
+    const size_t n = (size_t)npu_shape_elements(s), size = npu_dtype_size(t);
+    const int64_t top = t == NPU_I8 ? INT8_MAX : INT32_MAX;
+    char name[NPU_MAX_NAME];
+    unsigned char *copy;
+    npu_val v;
+
+    if (check_room(im, n, size) < 0)
+        return -E2BIG;
+    for (size_t i = 0; i < n; i++)
+        if (data[i] < -top - 1 || data[i] > top)
+            return oi_fail(im, -EOPNOTSUPP, "constant \"%.100s\" holds %lld, which is no %s", x->name,
+                           (long long)data[i], npu_dtype_name(t));
+    v = npu_state(im->g, param_name(im, x, name), t, s->rank, s->dim, (struct npu_init){.kind = NPU_INIT_ZERO});
+    copy = malloc((n + 1) * size);
+    for (size_t i = 0; copy && i < n; i++)
+        if (t == NPU_I8)
+            ((int8_t *)copy)[i] = (int8_t)data[i];
+        else
+            ((int32_t *)(void *)copy)[i] = (int32_t)data[i];
+    return keep(im, v, copy, n * size);
 }
 
 void oi_strides(const struct npu_shape *s, int64_t *ret_stride)
