@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""npu-quantize from photographs to a weight file that the product loads, and what it refuses."""
+"""npu-quantize from pictures to a weight file that the product loads, how little it costs, and what it refuses."""
+import functools
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -10,9 +12,11 @@ import tempfile
 import tap
 
 O = os.environ.get("O", "build")
-PORTRAITS = "../shared/data/portraits"
+CLIP, TRUTH = "samples/clip.mjpeg", "samples/clip.jsonl"
 WEIGHTS = "models/weights"
 GAZE = WEIGHTS + "/gaze_vit.safetensors"
+EVERY = 5                                      # of the clip's frames this one is judged; the ranges come from others
+MOST_DEG = {"int8": 0.3, "bf16": 0.1}          # by how much the mean angular error may differ from that of f32
 
 
 def run(tool, *args):
@@ -20,13 +24,27 @@ def run(tool, *args):
                           universal_newlines=True, timeout=300)
 
 
+@functools.lru_cache(maxsize=None)
+def frames():
+    """The sample clip's JPEGs."""
+    with open(CLIP, "rb") as f:
+        jpegs = f.read().split(b"\xff\xd8\xff")[1:]
+    with open(TRUTH) as f:
+        assert len(jpegs) == len(f.readlines()) >= 300, len(jpegs)
+    return [b"\xff\xd8\xff" + j for j in jpegs]
+
+
 def pictures(folder, count=3):
-    if not os.path.isdir(PORTRAITS):
-        raise tap.Skip("no portraits in " + PORTRAITS)
-    path = os.path.join(folder, "list.txt")
-    with open(path, "w") as f:
-        for name in sorted(n for n in os.listdir(PORTRAITS) if n.endswith(".jpg"))[:count]:
-            f.write("%s/%s\n" % (PORTRAITS, name))
+    """A list of pictures of the clip, spread over it, none of which is judged below."""
+    chosen = [f for i, f in enumerate(frames()) if i % EVERY == EVERY // 2]
+    path, jpegs = os.path.join(folder, "list.txt"), os.path.join(folder, "pictures")
+    os.mkdir(jpegs)
+    with open(path, "w") as names:
+        for i in range(count):
+            name = os.path.join(jpegs, "%d.jpg" % i)
+            with open(name, "wb") as f:
+                f.write(chosen[i * len(chosen) // count])
+            names.write(name + "\n")
     return path
 
 
@@ -107,6 +125,39 @@ def inputs_as_arrays():
         assert not os.path.exists(os.path.join(d, "gaze_vit.int8.safetensors"))
 
 
+def mean_error_deg(folder, models):
+    """Of the gaze in every EVERYth frame of the clip, not filtered; and in how many frames there was one."""
+    clip, truth = os.path.join(folder, "some.mjpeg"), os.path.join(folder, "some.jsonl")
+    with open(clip, "wb") as f:
+        f.write(b"".join(frames()[::EVERY]))
+    with open(TRUTH) as f, open(truth, "w") as to:
+        to.writelines(f.readlines()[::EVERY])
+    p = run("gaze-analyze", "--model-dir", models, "--truth", truth, clip)
+    said = re.search(r"unfiltered ([0-9.]+)\) in (\d+) frames, (\d+) without gaze", p.stdout)
+    assert p.returncode == 0 and said, p.stdout + p.stderr
+    error, read, missed = float(said[1]), int(said[2]), int(said[3])
+    assert read + missed == len(frames()[::EVERY]) and read >= 0.9 * (read + missed), said[0]
+    return error
+
+
+def quality():
+    """All three networks quantised: what the product says of the clip is as good as before."""
+    with tempfile.TemporaryDirectory() as d:
+        error = {"f32": mean_error_deg(d, WEIGHTS)}
+        options = {"int8": ("--calib", pictures(d, 30)), "bf16": ("--bf16",)}
+        for precision, more in options.items():
+            models = os.path.join(d, precision)
+            os.mkdir(models)
+            for n in ("face_finder", "landmarks", "gaze_vit"):
+                p = run("npu-quantize", "%s/%s.safetensors" % (WEIGHTS, n), "--out", "%s/%s.safetensors" % (models, n), *more)
+                assert p.returncode == 0, p.stdout + p.stderr
+            error[precision] = mean_error_deg(d, models)
+        print("# mean angular error on %d frames: %s" % (len(frames()[::EVERY]), ", ".join("%s %.2f" % e for e in error.items())))
+        assert 0.5 < error["f32"] < 10, error
+        for precision, most in MOST_DEG.items():
+            assert abs(error[precision] - error["f32"]) <= most + 1e-9, (precision, error)
+
+
 def refusals():
     with tempfile.TemporaryDirectory() as d:
         for args, code, text in (((GAZE,), 2, "usage"),
@@ -122,4 +173,4 @@ def refusals():
             assert p.returncode == code and text in p.stderr, (args, p.returncode, p.stderr)
 
 
-tap.run([in_static_int8, narrow_and_wide, in_bf16, inputs_as_arrays, refusals])
+tap.run([in_static_int8, narrow_and_wide, in_bf16, inputs_as_arrays, quality, refusals])
