@@ -288,19 +288,27 @@ static int sim_read(struct npu_plan *p, struct npu_place at, void *data)
     return sim_machine_read(sp->machine, sp->bank_at[at.bank] + at.offset, data, at.size);
 }
 
-/* Before a run: no instruction leaves the tensors of its node, whatever happened to the program. */
-static int check_bounds(struct npu_plan *p, const struct sim_plan *sp)
+static const char *section_name(const struct npu_plan *p, const struct sim_section *c)
 {
-    const uint32_t tiles = ((struct sim_dev *)p->dev)->config.um - sp->residence.room;
+    return c->packs ? "weights" : p->graph->node[p->step[c->step].node]->op->name;
+}
+
+/* Before a program runs: no instruction leaves the tensors of its node, whatever happened to the program. */
+static int check_bounds(struct npu_plan *p, const struct sim_plan *sp, bool constant)
+{
+    const struct sim_sections *sections = constant ? &sp->setup_sections : &sp->sections;
+    const struct sim_residence *stay = constant ? NULL : &sp->residence;
+    const uint32_t tiles = ((struct sim_dev *)p->dev)->config.um - (stay ? stay->room : 0);
     char why[256];
 
-    for (int k = 0; k < sp->sections.n; k++) {
-        const struct sim_section *c = &sp->sections.of[k];
-        const struct sim_node node = node_of(p, sp, &sp->residence, c->step);
-        const int r = sim_bounds_check(&sp->program, c->first, c->end, &node, tiles, why, sizeof why);
+    for (int k = 0; k < sections->n; k++) {
+        const struct sim_section *c = &sections->of[k];
+        const struct sim_node node = c->packs ? packing(p, sp, c->step) : node_of(p, sp, stay, c->step);
+        const int r =
+            sim_bounds_check(constant ? &sp->setup : &sp->program, c->first, c->end, &node, tiles, why, sizeof why);
 
         if (r < 0)
-            return npu_plan_fail(p, r, "%s: %s", node.node->op->name, why);
+            return npu_plan_fail(p, r, "%s: %s", section_name(p, c), why);
     }
     return 0;
 }
@@ -310,15 +318,18 @@ static const char *step_name(const struct npu_plan *p, const struct sim_sections
 {
     for (int k = 0; k < c->n; k++)
         if (insn >= c->of[k].first && insn < c->of[k].end)
-            return c->of[k].packs ? "weights" : p->graph->node[p->step[c->of[k].step].node]->op->name;
+            return section_name(p, &c->of[k]);
     return "?";
 }
 
 static int run(struct npu_plan *p, struct sim_plan *sp, bool constant)
 {
     struct sim_machine *m = sp->machine;
-    int r = sim_machine_run(m, constant ? &sp->setup : &sp->program, m->config.seed + sp->runs++);
+    int r = check_bounds(p, sp, constant);
 
+    if (r < 0)
+        return r;
+    r = sim_machine_run(m, constant ? &sp->setup : &sp->program, m->config.seed + sp->runs++);
     return r < 0 ? npu_plan_fail(p, r, "%s: %s",
                                  step_name(p, constant ? &sp->setup_sections : &sp->sections, m->failed), m->error)
                  : 0;
@@ -332,8 +343,6 @@ static int sim_submit(struct npu_plan *p)
         if (!p->bank[b].persistent)
             sim_machine_poison(sp->machine, SIM_XM, sp->bank_at[b], p->bank[b].size);
     sp->status = p->params_dirty ? run(p, sp, true) : 0;
-    if (sp->status == 0)
-        sp->status = check_bounds(p, sp);
     if (sp->status == 0)
         sp->status = run(p, sp, false);
     return 0;

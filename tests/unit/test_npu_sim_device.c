@@ -255,6 +255,61 @@ static void what_is_wild_is_named(void **state)
     npu_graph_free(g);
 }
 
+/* exp(shift) is a constant, "w" is packed as bf16: set-up has loads and stores of both. */
+static npu_graph *network_with_constants(void)
+{
+    const int64_t image[4] = {2, H, W, 1}, w[2] = {H * W, OUT}, out = OUT;
+    npu_graph *g;
+    npu_val x;
+
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    x = npu_reshape(g, npu_input(g, "image", NPU_F32, 4, image), 2, (int64_t[]){2, H * W});
+    x = npu_matmul(g, x, param(g, "w", 2, w, 0.1f), NULL);
+    npu_output(g, "y", npu_add(g, x, npu_exp(g, param(g, "shift", 1, &out, 1))));
+    assert_string_equal(npu_graph_error(g), "");
+    return g;
+}
+
+/* A transfer of the set-up program into or out of another tensor: the machine alone has nothing to complain about,
+ * since it is all memory of the plan; the plan names it. */
+static void set_up_is_held_to_its_plan_too(void **state)
+{
+    npu_graph *g = network_with_constants();
+    float y[2 * OUT], want[2 * OUT];
+    int found[2] = {0};
+    const struct sim_plan *sp;
+    npu_dev *d;
+    npu_plan *p;
+
+    assert_int_equal(npu_dev_open(ctx, "sim", &d), 0);
+    p = plan_on(d, g);
+    sp = npu_plan_sim(p);
+    run(p, want);
+    for (int i = 0; i < sp->setup.n; i++) {
+        struct sim_insn *at = &sp->setup.insn[i], kept = *at;
+        const bool is_store = at->op == SIM_OP_STORE;
+
+        if (at->op != SIM_OP_LOAD && !is_store)
+            continue;
+        at->dma.xm += at->dma.xm >= 128 ? UINT64_C(-128) : 128;
+        assert_int_equal(sim_machine_run(sp->machine, &sp->setup, 1), 0);
+        assert_int_equal(npu_plan_init(p, 11), 0); /* parameters are new: set-up runs */
+        assert_int_equal(npu_plan_run(p), -EFAULT);
+        if (!strstr(npu_plan_error(p), is_store ? "(store, unit store) writes" : "(load, unit load) reads") ||
+            !strstr(npu_plan_error(p), "of xm: no tensor of the operation") ||
+            (strncmp(npu_plan_error(p), "exp: ", 5) != 0 && strncmp(npu_plan_error(p), "weights: ", 9) != 0))
+            fail_msg("%s", npu_plan_error(p));
+        found[npu_plan_error(p)[0] == 'w']++;
+        *at = kept;
+        run(p, y);
+        assert_memory_equal(y, want, sizeof y);
+    }
+    assert_true(found[0] >= 2 && found[1] >= 2);
+    npu_plan_free(p);
+    npu_dev_close(d);
+    npu_graph_free(g);
+}
+
 /* What stays is no longer moved, and the results are the same, bit by bit. */
 static void results_stay_on_the_chip(void **state)
 {
@@ -383,9 +438,10 @@ static void too_large_tiles_are_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(results_are_the_references), cmocka_unit_test(tokens_are_as_many_as_needed),
-        cmocka_unit_test(what_is_wild_is_named),      cmocka_unit_test(results_stay_on_the_chip),
-        cmocka_unit_test(what_it_cant_do_is_refused), cmocka_unit_test(too_large_tiles_are_refused),
+        cmocka_unit_test(results_are_the_references),  cmocka_unit_test(tokens_are_as_many_as_needed),
+        cmocka_unit_test(what_is_wild_is_named),       cmocka_unit_test(set_up_is_held_to_its_plan_too),
+        cmocka_unit_test(results_stay_on_the_chip),    cmocka_unit_test(what_it_cant_do_is_refused),
+        cmocka_unit_test(too_large_tiles_are_refused),
     };
     return cmocka_run_group_tests(tests, open_ctx, close_ctx);
 }
