@@ -3,8 +3,9 @@
 
 usage: run-tests.py [--jobs N] [--timeout S] [--label TEXT] [--totals FILE] PROGRAM...
 
-A program that ends with another exit code than its TAP explains, that prints no test at all without saying why, or that runs out of
-time counts as one failure. What a failing program printed is shown; skipped tests are listed with their reason. With
+A program that ends with another exit code than its TAP explains, that prints no test at all without saying why, fewer tests than
+its plan (1..N; several add up) or no plan, or that runs out of time counts as one failure. What a failing program printed is shown;
+skipped tests are listed with their reason. With
 --totals the counts are added to FILE, so that several calls can share one closing line (--totals FILE alone prints it).
 """
 import argparse
@@ -17,6 +18,7 @@ import sys
 import time
 
 LINE = re.compile(r"^(ok|not ok)\b\s*\d*\s*-?\s*(.*)$")
+PLAN = re.compile(r"^1\.\.(\d+)")
 SKIP = re.compile(r"#\s*skip\b:?\s*(.*)", re.IGNORECASE)
 
 
@@ -30,15 +32,20 @@ def run(path, timeout):
         text, code = p.stdout.decode("utf-8", "replace"), p.returncode
     except subprocess.TimeoutExpired as e:
         text, code = (e.stdout or b"").decode("utf-8", "replace") + f"\nno end after {timeout} s\n", None
-    passed = failed = 0
+    passed = failed = tests = 0
+    plan = None
     skipped = []
     for line in text.splitlines():
+        m = PLAN.match(line)
+        if m:
+            plan = (plan or 0) + int(m.group(1))
         m = LINE.match(line)
         if not m:
             m = re.match(r"^(?:1\.\.0\s*)?#\s*skip\b:?\s*(.*)", line, re.IGNORECASE)
             if m:
                 skipped.append(m.group(1))
             continue
+        tests += 1
         skip = SKIP.search(line)  # cmocka writes a skipped test as "not ok N - name # SKIP"
         if skip:
             skipped.append(skip.group(1) or m.group(2))
@@ -49,6 +56,9 @@ def run(path, timeout):
     if (code != 0 and failed == 0) or (passed + failed == 0 and not skipped):
         failed += 1
         text += f"\n{path}: exit code {code}, {passed} tests passed\n"
+    elif failed == 0 and tests and (plan is None or tests < plan):
+        failed += 1
+        text += f"\n{path}: {tests} tests, {'no plan' if plan is None else f'{plan} were planned'}\n"
     return path, passed, failed, skipped, text, time.monotonic() - start
 
 
