@@ -4,6 +4,7 @@
 #   make help     what can be made          make O=DIR ...   another build folder
 O       ?= build
 prefix  ?= /usr/local
+sysconfdir ?= /etc
 DESTDIR ?=
 ifeq ($(origin CC),default)
 CC      := gcc
@@ -62,11 +63,11 @@ $(O)/tests/%: $(O)/tests/unit/%.o
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIBS_$*) -lcmocka -lm -lpthread
 
-# Objects with folders of $(prefix) in them depend on this, so that another prefix builds them anew.
+# Objects with folders of $(prefix) or $(sysconfdir) in them depend on this, so that others build them anew.
 .PHONY: FORCE
 $(O)/prefix: FORCE
 	@mkdir -p $(@D)
-	@echo '$(prefix)' | cmp -s - $@ || echo '$(prefix)' > $@
+	@echo '$(prefix) $(sysconfdir)' | cmp -s - $@ || echo '$(prefix) $(sysconfdir)' > $@
 
 -include $(shell find $(O) -name '*.d' 2>/dev/null)
 
@@ -130,14 +131,12 @@ lint-deps:
 bench-deps:
 	@scripts/packages.sh build $(if $(BENCH_PYTHON),,bench)
 
-## install       install to $(DESTDIR)$(prefix): programs, libgaze, networks, units, man pages
+## install       install to $(DESTDIR)$(prefix): programs, libgaze, networks, units, man pages; gazed.conf to $(sysconfdir)
 bindir     = $(prefix)/bin
 libexecdir = $(prefix)/libexec/gazed
 libdir     = $(prefix)/lib
 datadir    = $(prefix)/share
-sysconfdir = $(if $(filter /usr,$(prefix)),/etc,$(prefix)/etc)
 sysusersdir = $(prefix)/lib/sysusers.d
-tmpfilesdir = $(prefix)/lib/tmpfiles.d
 unitdir    = $(prefix)/lib/systemd/system
 udevdir    = $(prefix)/lib/udev/rules.d
 FILL = sed -e 's|@prefix@|$(prefix)|g' -e 's|@bindir@|$(bindir)|g' \
@@ -148,7 +147,7 @@ TOOLS = gazed gazectl gaze-analyze npu-info npu-ops npu-bench npu-convert npu-qu
 .PHONY: install
 install: all
 	install -d $(addprefix $(DESTDIR),$(bindir) $(libexecdir) $(libdir)/pkgconfig $(prefix)/include $(datadir)/gazed/models \
-		$(datadir)/gazed/python $(sysconfdir)/gazed $(sysusersdir) $(tmpfilesdir) $(unitdir) $(udevdir) $(foreach n,1 3 5 8,$(datadir)/man/man$(n)))
+		$(datadir)/gazed/python $(sysconfdir)/gazed $(sysusersdir) $(unitdir) $(udevdir) $(foreach n,1 3 5 8,$(datadir)/man/man$(n)))
 	install -m755 $(TOOLS:%=$(O)/bin/%) $(DESTDIR)$(bindir)
 	install -m755 $(O)/bin/gazed-worker $(DESTDIR)$(libexecdir)
 	install -m644 $(INSTALL_HEADERS) $(DESTDIR)$(prefix)/include
@@ -158,7 +157,6 @@ install: all
 	$(call install_filled,$(INSTALL_PC),$(libdir)/pkgconfig)
 	$(call install_filled,$(INSTALL_UNITS),$(unitdir))
 	$(call install_filled,$(INSTALL_SYSUSERS),$(sysusersdir))
-	$(call install_filled,$(INSTALL_TMPFILES),$(tmpfilesdir))
 	$(call install_filled,$(INSTALL_UDEV),$(udevdir))
 	[ -e $(DESTDIR)$(sysconfdir)/gazed/gazed.conf ] || { $(call install_filled,$(INSTALL_CONF),$(sysconfdir)/gazed); }
 	for page in $(INSTALL_MAN); do install -m644 $$page $(DESTDIR)$(datadir)/man/man$${page##*.} || exit 1; done

@@ -6,7 +6,10 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#define CONFIG_DEFAULT_FILE "/etc/gazed/gazed.conf"
+#ifndef GAZED_SYSCONFDIR
+#define GAZED_SYSCONFDIR "/etc"
+#endif
+#define CONFIG_DEFAULT_FILE GAZED_SYSCONFDIR "/gazed/gazed.conf"
 #define CONFIG_FILE_MAX     65536 /* bytes */
 #define CONFIG_TEXT_MAX     256   /* bytes of a text value, NUL included */
 #define CONFIG_MESSAGE_MAX  512

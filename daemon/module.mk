@@ -4,7 +4,7 @@ gazed_core_src := daemon/bucket.c daemon/blob.c daemon/outbox.c daemon/supervise
 gazed_src := daemon/gazed.c daemon/server.c daemon/client.c daemon/listen.c daemon/worker_process.c daemon/spawn.c
 
 CFLAGS_daemon_config = -DGAZED_MODEL_DIR='"$(prefix)/share/gazed/models"'
-CFLAGS_daemon_gazed = -DGAZED_LIBEXECDIR='"$(prefix)/libexec/gazed"'
+CFLAGS_daemon_gazed = -DGAZED_LIBEXECDIR='"$(prefix)/libexec/gazed"' -DGAZED_SYSCONFDIR='"$(sysconfdir)"'
 
 $(call objs,daemon/config.c daemon/gazed.c): $(O)/prefix
 

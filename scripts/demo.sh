@@ -6,12 +6,15 @@ bin=$O/bin
 out=$O/demo
 socket_dir=$(mktemp -d)
 mkdir -p "$out"
+rm -f "$out"/*.png # of earlier runs
 
 daemon=
+stopped_with=0
 finish() {
     if [ -n "$daemon" ]; then
         kill "$daemon" 2>/dev/null || true
-        wait "$daemon" || true
+        wait "$daemon" || stopped_with=$?
+        daemon=
     fi
     rm -rf "$socket_dir"
 }
@@ -51,14 +54,22 @@ done
 gazectl watch --seconds 10
 gazectl status
 finish
-daemon=
 trap - EXIT
+if [ "$stopped_with" -ne 0 ]; then
+    echo "gazed: the service did not stop cleanly: exit code $stopped_with" >&2
+    exit 1
+fi
 
 if [ "$source" = v4l2 ]; then
-    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --frames 15 --every 14 v4l2 >/dev/null
+    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --frames 15 --every 14 v4l2 >/dev/null ||
+        echo "gazed: not all frames of the camera could be read" >&2
 else
-    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --every 75 --truth samples/clip.jsonl "$clip" | tail -n 1
+    "$bin/gaze-analyze" --model-dir models/weights --overlay "$out" --every 75 --truth samples/clip.jsonl "$clip" >"$out/faces.txt"
+    tail -n 1 "$out/faces.txt"
 fi
-newest=$(find "$out" -name '*.png' -newer "$bin/gazed" | sort | tail -n 1)
-[ -n "$newest" ] || newest=$(find "$out" -name '*.png' | sort | tail -n 1)
-echo "overlay picture: $newest"
+picture=$(find "$out" -name '*.png' | sort | tail -n 1)
+if [ -z "$picture" ]; then
+    echo "gazed: no overlay picture was written" >&2
+    exit 1
+fi
+echo "overlay picture: $picture"

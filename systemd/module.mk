@@ -1,5 +1,5 @@
 # systemd: units, the users that they need, the sample of gazed.conf. The folders in the names are those to install into:
-# INSTALL_UNITS in $(prefix)/lib/systemd/system, INSTALL_SYSUSERS in $(prefix)/lib/sysusers.d, INSTALL_CONF in /etc/gazed.
+# INSTALL_UNITS in $(prefix)/lib/systemd/system, INSTALL_SYSUSERS in $(prefix)/lib/sysusers.d, INSTALL_CONF in $(sysconfdir)/gazed.
 bindir ?= $(prefix)/bin
 
 $(O)/systemd/%.service: systemd/%.service.in FORCE
@@ -13,7 +13,7 @@ $(O)/systemd/%.socket: systemd/%.socket
 .PHONY: FORCE
 INSTALL_UNITS    += $(O)/systemd/gazed.service $(O)/systemd/gazed.socket
 INSTALL_SYSUSERS += systemd/sysusers.d/gazed.conf
-INSTALL_CONF     += systemd/gazed.conf
+INSTALL_CONF     += systemd/gazed.conf.in
 
 all: $(INSTALL_UNITS)
-TEST_SCRIPTS += tests/system/test_gazed_units.py
+TEST_SCRIPTS += tests/system/test_gazed_units.py tests/system/test_install.py tests/system/test_demo.py

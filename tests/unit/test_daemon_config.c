@@ -151,13 +151,13 @@ static char *read_file(const char *path)
 
 static void manual_and_sample_know_every_key(void **state)
 {
-    char *manual = read_file("docs/man/gazed.conf.5"), *sample = read_file("systemd/gazed.conf");
+    char *manual = read_file("docs/man/gazed.conf.5"), *sample = read_file("systemd/gazed.conf.in");
     for (size_t i = 0; config_key(i); i++) {
         char in_manual[64], in_sample[64];
         snprintf(in_manual, sizeof(in_manual), ".B %s\n", config_key(i));
         snprintf(in_sample, sizeof(in_sample), "\n#%s = ", config_key(i));
         if (!strstr(manual, in_manual) || !strstr(sample, in_sample))
-            fail_msg("%s is missing in docs/man/gazed.conf.5 or systemd/gazed.conf", config_key(i));
+            fail_msg("%s is missing in docs/man/gazed.conf.5 or systemd/gazed.conf.in", config_key(i));
     }
     /* The sample shows the built-in settings: the same with the settings uncommented. */
     struct config built_in = config_default(), c = built_in;
@@ -181,7 +181,7 @@ static void files(void **state)
     assert_string_equal(message, "/nonexistent/gazed.conf: No such file or directory");
     assert_int_equal(config_load(&c, "/", message), -EISDIR);
     assert_int_equal(config_load(&c, "/dev/zero", message), -EFBIG);
-    assert_int_equal(config_load(&c, "systemd/gazed.conf", message), 0);
+    assert_int_equal(config_load(&c, "systemd/gazed.conf.in", message), 0);
 }
 
 static void journal_is_recognised(void **state)
