@@ -12,7 +12,7 @@ import time
 sys.path[:0] = [os.path.dirname(__file__)]
 
 from gazed_fixture import Gazed, gaze, note  # noqa: E402
-from tap import run  # noqa: E402
+from tap import Skip, run  # noqa: E402
 
 SECONDS = 2.5
 ATTEMPTS = 3  # other load on the machine is no fault of gazed; a slow gazed fails each time
@@ -122,8 +122,11 @@ def measure():
 
 
 def a_good_client_does_not_notice():
-    if os.geteuid() == 0:
+    try:
         os.nice(-10)  # gazed, worker and client: the rest of the machine is not the subject
+    except PermissionError:
+        note("at no higher priority than the rest of the machine")
+    quiet_enough = False
     for _ in range(ATTEMPTS):
         seen, resident = measure()
         for phase, (published, received, n, dropped, cpu, noise) in seen.items():
@@ -134,7 +137,10 @@ def a_good_client_does_not_notice():
         published, received, n, dropped, cpu, noise = seen["attacked"]
         if published[1] < AGE_LIMIT_MS + 2 * noise and published[0] < 2 and dropped < 0.1 * n:
             break
+        quiet_enough = quiet_enough or seen["quiet"][3] < 0.05 * seen["quiet"][2]
     else:
+        if not quiet_enough:
+            raise Skip("this machine is too busy to tell: results are lost without an attack too")
         raise AssertionError("results are late or lost under attack")
     assert cpu < 0.5 and resident < 16384, (cpu, resident)
 
