@@ -37,6 +37,7 @@ static const char usage[] = "Usage: gazectl [--socket PATH] COMMAND [OPTIONS]\n"
                             "      --rate HZ         at most so many results a second\n"
                             "      --fields LIST     with --json: landmarks,aus,zones\n"
                             "  version               of gazectl, and of gazed if it runs\n"
+                            "  --version, --help     of gazectl alone; this text\n"
                             "\n"
                             "PATH is $GAZED_SOCKET or " GAZE_DEFAULT_SOCKET " unless given.\n"
                             "Exit codes: 0 done, 1 failure, 2 wrong usage, 3 no connection.\n";
@@ -200,7 +201,7 @@ static int run(const char *command, const struct options *o)
     return code;
 }
 
-int main(int argc, char **argv)
+static int control(int argc, char **argv)
 {
     static const struct option names[] = {{"socket", required_argument, NULL, 's'},
                                           {"json", no_argument, NULL, 'j'},
@@ -224,9 +225,9 @@ int main(int argc, char **argv)
         else if (option == 'j')
             o.json = true;
         else if (option == 'h')
-            return fputs(usage, stdout) < 0 ? FAILED : OK;
+            return fputs(usage, stdout), OK;
         else if (option == 'V')
-            return printf("gazectl %s\n", gaze_version()) < 0 ? FAILED : OK;
+            return printf("gazectl %s\n", gaze_version()), OK;
         else if (option == 'n' && !(parse_number(optarg, 1, 1e15, &count) && count == floor(count)))
             return wrong("--count takes a whole number from 1", optarg);
         else if (option == 'r' && !parse_number(optarg, 0.001, 1000, &o.rate_hz))
@@ -250,4 +251,14 @@ int main(int argc, char **argv)
     o.count = (unsigned long)count;
     setvbuf(stdout, NULL, _IOLBF, 0);
     return run(command, &o);
+}
+
+int main(int argc, char **argv)
+{
+    int code = control(argc, argv);
+
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "gazectl: the output could not be written\n");
+    return code == OK ? FAILED : code;
 }

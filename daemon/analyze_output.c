@@ -42,10 +42,19 @@ static void add_gaze(cJSON *o, const struct analyzed_face *face)
     struct vec3 v = gaze_from_angles(face->gaze);
     const double vector[3] = {rounded(v.x, 1e-5), rounded(v.y, 1e-5), rounded(v.z, 1e-5)};
     add_numbers(add_angles(o, "gaze", face->gaze), "vector", vector, 3);
-    if (face->frame >= 0)
-        add_angles(o, "gaze_raw", gaze_to_angles(g->gaze));
     add_angles(o, "gaze_normalised", g->normalised);
     cJSON_AddNumberToObject(o, "sigma_deg", degrees(g->sigma_rad));
+}
+
+// What a face of a clip has besides.
+static void add_of_clip(cJSON *o, const struct analyzed_face *face)
+{
+    cJSON_AddNumberToObject(o, "frame", (double)face->frame);
+    cJSON_AddNumberToObject(o, "id", (double)face->id);
+    if (face->reading->has_gaze)
+        add_angles(o, "gaze_raw", gaze_to_angles(face->reading->gaze.gaze));
+    else
+        cJSON_AddNullToObject(o, "gaze_raw");
 }
 
 void analyze_print_json(const struct analyzed_face *face)
@@ -53,9 +62,7 @@ void analyze_print_json(const struct analyzed_face *face)
     const struct face_reading *f = face->reading;
     cJSON *o = cJSON_CreateObject();
     cJSON_AddStringToObject(o, "file", face->file);
-    if (face->frame >= 0)
-        cJSON_AddNumberToObject(o, "frame", (double)face->frame);
-    cJSON_AddNumberToObject(o, face->frame >= 0 ? "id" : "face", (double)face->id);
+    cJSON_AddNumberToObject(o, "face", face->index);
     const double box[4] = {rounded(f->box.x, 0.1), rounded(f->box.y, 0.1), rounded(f->box.w, 0.1),
                            rounded(f->box.h, 0.1)};
     add_numbers(o, "box", box, 4);
@@ -70,12 +77,14 @@ void analyze_print_json(const struct analyzed_face *face)
     cJSON_AddNumberToObject(h, "yaw", degrees(head.yaw_rad));
     cJSON_AddNumberToObject(h, "pitch", degrees(head.pitch_rad));
     cJSON_AddNumberToObject(h, "roll", degrees(head.roll_rad));
-    const double origin[3] = {rounded(f->origin_mm.x, 0.1), rounded(f->origin_mm.y, 0.1), rounded(f->origin_mm.z, 0.1)};
-    add_numbers(o, "origin_mm", origin, 3);
     add_gaze(o, face);
     cJSON *blink = cJSON_AddObjectToObject(o, "blink");
     cJSON_AddNumberToObject(blink, "left", rounded(f->landmarks.blink[1], 1e-3));
     cJSON_AddNumberToObject(blink, "right", rounded(f->landmarks.blink[0], 1e-3));
+    const double origin[3] = {rounded(f->origin_mm.x, 0.1), rounded(f->origin_mm.y, 0.1), rounded(f->origin_mm.z, 0.1)};
+    add_numbers(o, "origin_mm", origin, 3);
+    if (face->frame >= 0)
+        add_of_clip(o, face);
     char *text = cJSON_PrintUnformatted(o);
     if (text)
         puts(text);
@@ -91,7 +100,7 @@ void analyze_print_text(const struct analyzed_face *face)
     if (face->frame >= 0)
         printf("frame %ld id %ld", face->frame, face->id);
     else
-        printf("face %ld", face->id);
+        printf("face %d", face->index);
     printf(" at %.0f,%.0f %.0fx%.0f score %.2f  head yaw %+.1f pitch %+.1f roll %+.1f", f->box.x, f->box.y, f->box.w,
            f->box.h, f->score, deg_from_rad(head.yaw_rad), deg_from_rad(head.pitch_rad), deg_from_rad(head.roll_rad));
     if (f->has_gaze)

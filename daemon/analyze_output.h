@@ -5,8 +5,9 @@
 
 struct analyzed_face {
     const char *file;
+    int index;  // in the frame or picture, from 0
     long frame; // of a clip, from 0; -1 for a picture
-    long id;    // a clip's track id; a picture's faces count from 0
+    long id;    // a clip's track id
     const struct face_reading *reading;
     struct angles gaze; // what the program stands for: a clip's filtered gaze, else the reading's
 };

@@ -23,8 +23,6 @@
 #include "models/model_file.h"
 #include "vision/image_file.h"
 
-#define FILES_MAX 100000
-
 struct options {
     bool json, profile;
     const char *overlay_dir, *device, *model_dir, *truth;
@@ -66,7 +64,8 @@ static void usage(FILE *out)
           "  --hfov DEG        the camera's horizontal field of view (default 60)\n"
           "  --version, --help\n\n"
           "Angles are degrees: yaw > 0 looks to the picture's left, pitch > 0 up, (0, 0) into the camera.\n"
-          "Exit code: 0 all pictures were read, 1 some were not, 2 wrong usage, 4 no device or no models.\n",
+          "Exit code: 0 all pictures were read, 1 some were not or the output could not be written, 2 wrong usage,\n"
+          "4 no device or no models.\n",
           out);
 }
 
@@ -109,7 +108,7 @@ static int write_overlay(const struct options *o, const struct image *picture, c
     for (int i = 0; i < count && scale > 0; i++) {
         struct vec3 gaze = gaze_from_angles(faces[i].gaze);
         char label[24];
-        snprintf(label, sizeof(label), frame >= 0 ? "id %ld" : "%ld", faces[i].id);
+        snprintf(label, sizeof(label), frame >= 0 ? "id %ld" : "%ld", frame >= 0 ? faces[i].id : faces[i].index);
         overlay_face(&image, scale, faces[i].reading, faces[i].reading->has_gaze ? &gaze : NULL, label);
     }
     int r = scale < 0 ? scale : end_overlay(o, file, frame, &image, message);
@@ -138,7 +137,7 @@ static int analyse_picture(struct analysis *a, const char *file, const struct im
     struct analyzed_face faces[FACE_READER_MAX_FACES];
     for (int i = 0; i < r; i++) {
         struct angles gaze = readings[i].has_gaze ? gaze_to_angles(readings[i].gaze.gaze) : (struct angles){0};
-        faces[i] = (struct analyzed_face){file, -1, i, &readings[i], gaze};
+        faces[i] = (struct analyzed_face){.file = file, .index = i, .frame = -1, .reading = &readings[i], .gaze = gaze};
     }
     print_faces(a, faces, r);
     if (r == 0 && !a->options->json)
@@ -169,7 +168,7 @@ static int analyse_frame(struct analysis *a, struct clip *clip, const struct ima
     }
     struct analyzed_face faces[FACE_READER_MAX_FACES];
     for (int i = 0; i < count; i++)
-        faces[i] = (struct analyzed_face){file, frame, found[i].id, found[i].reading, found[i].gaze};
+        faces[i] = (struct analyzed_face){file, i, frame, found[i].id, found[i].reading, found[i].gaze};
     print_faces(a, faces, count);
     if (a->truth.count) {
         bool read = count > 0 && found[0].reading->has_gaze;
@@ -281,9 +280,14 @@ static void analyse_path(struct analysis *a, const char *path)
         a->failures++;
     }
     for (int i = 0; i < n; i++) {
-        char file[4096];
-        if (i < FILES_MAX && snprintf(file, sizeof(file), "%s/%s", path, names[i]->d_name) < (int)sizeof(file))
+        char *file = NULL;
+        if (asprintf(&file, "%s/%s", path, names[i]->d_name) < 0) {
+            fprintf(stderr, "gaze-analyze: %s/%s: %s\n", path, names[i]->d_name, strerror(ENOMEM));
+            a->failures++;
+        } else {
             analyse_file(a, file);
+            free(file);
+        }
         free(names[i]);
     }
     if (n >= 0)
@@ -396,7 +400,7 @@ static int parse_options(int argc, char **argv, struct options *o)
     return -1;
 }
 
-int main(int argc, char **argv)
+static int analyse(int argc, char **argv)
 {
     struct config config = config_default();
     struct options o = {
@@ -413,4 +417,13 @@ int main(int argc, char **argv)
         return EXIT_USAGE;
     }
     return run(&o, argv + optind);
+}
+
+int main(int argc, char **argv)
+{
+    int code = analyse(argc, argv);
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    fprintf(stderr, "gaze-analyze: the output could not be written\n");
+    return code ? code : EXIT_SOME_FAILED;
 }

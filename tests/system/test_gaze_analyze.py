@@ -2,16 +2,18 @@
 """gaze-analyze: pictures, folders, clips, overlays, bad files, wrong usage; with networks that take a white spot for a face."""
 import json
 import os
+import subprocess
 import sys
 
 sys.path[:0] = [os.path.dirname(__file__)]
 
-from service_fixture import (CENTRE, CENTRE_BOX, PITCH_DEG, SCRATCH, YAW_DEG, is_png, jpeg, make_models,  # noqa: E402
+from service_fixture import (BIN, CENTRE, CENTRE_BOX, PITCH_DEG, SCRATCH, YAW_DEG, is_png, jpeg, make_models,  # noqa: E402
                              png, program, spots, write, y4m)
 from tap import equal, run  # noqa: E402
 
 ONE = jpeg(spots(CENTRE))
-KEYS = ["file", "face", "box", "score", "landmarks", "head", "origin_mm", "gaze", "gaze_normalised", "sigma_deg", "blink"]
+KEYS = ["file", "face", "box", "score", "landmarks", "head", "gaze", "gaze_normalised", "sigma_deg", "blink", "origin_mm"]
+KEYS_OF_CLIPS = KEYS + ["frame", "id", "gaze_raw"]
 
 
 def analyze(*options, device="ref"):
@@ -82,10 +84,41 @@ def clips():
                  write("single.y4m", y4m([spots(CENTRE)]))):
         code, out, err = analyze("--json", path)
         frames = 1 if "single" in path else 5
-        equal((code, err, [(o["frame"], o["id"]) for o in objects(out)]), (0, "", [(i, 1) for i in range(frames)]))
-        assert all(set(o) == set(KEYS) - {"face"} | {"frame", "id", "gaze_raw"} for o in objects(out)), out
+        equal((code, err, [(o["frame"], o["id"], o["face"]) for o in objects(out)]),
+              (0, "", [(i, 1, 0) for i in range(frames)]))
+        assert all(list(o) == KEYS_OF_CLIPS for o in objects(out)), out
     code, out, _ = analyze("--json", "--frames", "2", os.path.join(SCRATCH, "clip.y4m"))
     equal((code, len(objects(out))), (0, 2))
+    code, out, _ = analyze("--json", write("two.y4m", y4m([spots((68, 100), (196, 100))] * 2)))
+    equal((code, sorted((o["frame"], o["face"]) for o in objects(out))), (0, [(0, 0), (0, 1), (1, 0), (1, 1)]))
+
+
+def long_paths():
+    """A file whose path is too long to be opened is told, and the others of its folder are read."""
+    names = ["d" * 200] * 19
+    folder, here = os.path.join(SCRATCH, *names), os.getcwd()
+    try:
+        os.chdir(SCRATCH)
+        for name in names:
+            os.mkdir(name)
+            os.chdir(name)
+        for name in ("a.jpg", "b" * 246 + ".jpg"):
+            with open(name, "wb") as f:
+                f.write(ONE)
+    finally:
+        os.chdir(here)
+    code, out, err = analyze("--json", folder)
+    equal((code, [o["file"] for o in objects(out)]), (1, [folder + "/a.jpg"]))
+    equal((err.count("\n"), err.endswith("b.jpg: File name too long\n")), (1, True))
+
+
+def lost_output_is_a_failure():
+    picture = write("one.png", png(spots(CENTRE)))
+    for options in ((picture,), ("--json", picture), ("--help",), ("--version",)):
+        with open("/dev/full", "w") as full:
+            command = [os.path.join(BIN, "gaze-analyze"), "--model-dir", make_models(), "--device", "ref", *options]
+            p = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        equal((options, p.returncode, p.stderr), (options, 1, "gaze-analyze: the output could not be written\n"))
 
 
 def bad_files_do_not_stop_the_rest():
@@ -174,5 +207,6 @@ def no_device_or_no_models():
     assert "face_finder.safetensors: No such file" in err, err
 
 
-run([the_json_of_a_face, several_faces_and_none, a_folder, clips, bad_files_do_not_stop_the_rest,
-     damaged_frames_of_a_clip, overlays, errors_against_the_truth, where_the_time_goes, wrong_usage, no_device_or_no_models])
+run([the_json_of_a_face, several_faces_and_none, a_folder, clips, long_paths, lost_output_is_a_failure,
+     bad_files_do_not_stop_the_rest, damaged_frames_of_a_clip, overlays, errors_against_the_truth, where_the_time_goes,
+     wrong_usage, no_device_or_no_models])

@@ -103,7 +103,17 @@ def version():
     equal((code, out.split()[0]), (0, "gazectl"))
     with FakeGazed() as server:
         equal(gazectl("version", path=server.path)[1].splitlines()[1], "gazed 0.1.0")
-    equal(gazectl("--version")[0], 0)
+    code, out, err = gazectl("--version")
+    equal((code, out.split()[0], out.count("\n"), err), (0, "gazectl", 1, ""))
+
+
+def lost_output_is_a_failure():
+    with FakeGazed(pushes=[golden("result_one")] * 3) as server, open("/dev/full", "w") as full:
+        for args in (["status"], ["status", "--json"], ["watch", "--count", "2"], ["watch", "--json", "--count", "2"],
+                     ["version"], ["--version"], ["--help"]):
+            p = subprocess.run([GAZECTL, *args], stdout=full, stderr=subprocess.PIPE, text=True, timeout=20,
+                               env=dict(os.environ, GAZED_SOCKET=server.path))
+            equal((args, p.returncode, p.stderr.splitlines()[-1]), (args, 1, "gazectl: the output could not be written"))
 
 
 def wrong_usage():
@@ -119,4 +129,4 @@ def wrong_usage():
 
 
 run([status, status_json, watch, watch_json, watch_for_seconds, connection_lost, refused, no_connection, version,
-     wrong_usage])
+     lost_output_is_a_failure, wrong_usage])
