@@ -54,7 +54,7 @@ static int clamp_step(int wish, uint32_t low, uint32_t high, uint32_t step)
     if (wish <= (int)low || high < low)
         return (int)low;
     uint32_t v = (uint32_t)wish > high ? high : (uint32_t)wish;
-    return (int)(low + (step ? (v - low) / step * step : 0));
+    return (int)(low + (step > 1 ? (v - low) / step * step : v - low));
 }
 
 static double fraction_fps(struct v4l2_fract f)

@@ -28,6 +28,11 @@ struct fake {
     const struct mode *modes;
     int mode_count;
     uint32_t caps;
+    uint32_t size_type, interval_type; // not 0: sizes or rates come in steps, whatever the modes say
+    struct v4l2_frmsize_stepwise sizes;
+    struct v4l2_frmival_stepwise intervals;
+    int enum_fmt_errno, enum_size_errno, enum_interval_errno;
+    uint32_t line_padding; // bytes behind each line
     int open_errno, streamon_errno, streamon_failures, s_fmt_errno, dqbuf_errno, querycap_errno;
     int force_width; // S_FMT answers with this width whatever was asked
     uint32_t force_fourcc;
@@ -49,8 +54,8 @@ static struct fake fake;
 
 static size_t frame_bytes(const struct v4l2_pix_format *p)
 {
-    size_t area = (size_t)p->width * p->height;
-    return p->pixelformat == V4L2_PIX_FMT_YUYV ? 2 * area : p->pixelformat == V4L2_PIX_FMT_NV12 ? area * 3 / 2 : area;
+    size_t lines = (size_t)p->bytesperline * p->height;
+    return p->pixelformat == V4L2_PIX_FMT_NV12 ? lines * 3 / 2 : lines;
 }
 
 static int refuse(int e)
@@ -89,6 +94,8 @@ static int fake_munmap(void *u, void *p, size_t size)
 static int enum_format(struct v4l2_fmtdesc *f)
 {
     uint32_t seen[16], n = 0;
+    if (fake.enum_fmt_errno)
+        return refuse(fake.enum_fmt_errno);
     for (int i = 0; i < fake.mode_count; i++) {
         bool old = false;
         for (uint32_t k = 0; k < n; k++)
@@ -105,6 +112,13 @@ static int enum_format(struct v4l2_fmtdesc *f)
 static int enum_size(struct v4l2_frmsizeenum *e)
 {
     uint32_t n = 0;
+    if (fake.enum_size_errno)
+        return refuse(fake.enum_size_errno);
+    if (fake.size_type) {
+        e->type = fake.size_type;
+        e->stepwise = fake.sizes;
+        return e->index == 0 ? 0 : refuse(EINVAL);
+    }
     for (int i = 0; i < fake.mode_count; i++)
         if (fake.modes[i].fourcc == e->pixel_format && n++ == e->index) {
             e->type = V4L2_FRMSIZE_TYPE_DISCRETE;
@@ -117,6 +131,13 @@ static int enum_size(struct v4l2_frmsizeenum *e)
 
 static int enum_interval(struct v4l2_frmivalenum *e)
 {
+    if (fake.enum_interval_errno)
+        return refuse(fake.enum_interval_errno);
+    if (fake.interval_type) {
+        e->type = fake.interval_type;
+        e->stepwise = fake.intervals;
+        return e->index == 0 ? 0 : refuse(EINVAL);
+    }
     for (int i = 0; i < fake.mode_count; i++)
         if (e->index == 0 && fake.modes[i].fourcc == e->pixel_format && fake.modes[i].width == (int)e->width) {
             e->type = V4L2_FRMIVAL_TYPE_DISCRETE;
@@ -135,7 +156,7 @@ static int set_format(struct v4l2_format *f)
         p->width = (uint32_t)fake.force_width;
     if (fake.force_fourcc)
         p->pixelformat = fake.force_fourcc;
-    p->bytesperline = p->pixelformat == V4L2_PIX_FMT_YUYV ? 2 * p->width : p->width;
+    p->bytesperline = (p->pixelformat == V4L2_PIX_FMT_YUYV ? 2 * p->width : p->width) + fake.line_padding;
     p->sizeimage = (uint32_t)frame_bytes(p);
     fake.pix = *p;
     return 0;
@@ -296,6 +317,112 @@ static void takes_the_format_that_reaches_rate_and_size(void **state)
     s = must_open(NULL);
     assert_string_equal(s->info.format, "GREY");
     source_close(s);
+}
+
+// Sizes and rates that a driver gives as ranges: the wish, within them and on a step.
+static void ranges_are_met_where_they_allow(void **state)
+{
+    static const struct {
+        uint32_t type;
+        struct v4l2_frmsize_stepwise sizes;
+        uint32_t most_fps, least_fps;
+        struct source_settings wish;
+        struct mode got;
+    } cases[] = {
+        {V4L2_FRMSIZE_TYPE_STEPWISE, {160, 1000, 48, 120, 700, 16}, 20, 5, {.fps = 30}, {0, 976, 696, 20}},
+        {V4L2_FRMSIZE_TYPE_STEPWISE,
+         {160, 1000, 48, 120, 700, 16},
+         20,
+         5,
+         {.width = 100, .height = 80, .fps = 2},
+         {0, 160, 120, 5}},
+        {V4L2_FRMSIZE_TYPE_CONTINUOUS,
+         {32, 4096, 1, 32, 4096, 1},
+         60,
+         5,
+         {.width = 800, .height = 600, .fps = 15},
+         {0, 800, 600, 15}},
+        {V4L2_FRMSIZE_TYPE_CONTINUOUS, {64, 640, 0, 64, 480, 0}, 60, 5, {.fps = 30}, {0, 640, 480, 30}},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        reset(infrared, 1);
+        fake.size_type = cases[i].type;
+        fake.interval_type =
+            cases[i].type == V4L2_FRMSIZE_TYPE_CONTINUOUS ? V4L2_FRMIVAL_TYPE_CONTINUOUS : V4L2_FRMIVAL_TYPE_STEPWISE;
+        fake.sizes = cases[i].sizes;
+        fake.intervals = (struct v4l2_frmival_stepwise){{1, cases[i].most_fps}, {1, cases[i].least_fps}, {1, 1000}};
+        struct source *s = must_open(&cases[i].wish);
+        assert_int_equal(s->info.width, cases[i].got.width);
+        assert_int_equal(s->info.height, cases[i].got.height);
+        assert_int_equal(fake.fps, cases[i].got.fps);
+        assert_true(s->info.fps == cases[i].got.fps);
+        source_close(s);
+    }
+}
+
+static void a_driver_that_says_little_is_asked_for_the_wish(void **state)
+{
+    struct source *s = NULL;
+    struct frame f;
+    reset(webcam, 0); // not one format
+    assert_int_equal(source_v4l2_open("/dev/video9", NULL, &fake_sys, &s, message), -EOPNOTSUPP);
+    assert_non_null(strstr(message, "no format"));
+    reset(webcam, 5);
+    fake.enum_fmt_errno = ENOTTY;
+    assert_int_equal(source_v4l2_open("/dev/video9", NULL, &fake_sys, &s, message), -ENOTTY);
+    assert_non_null(strstr(message, "/dev/video9: "));
+    assert_false(fake.opened);
+
+    reset(infrared, 1); // a format, but no sizes and no rates
+    fake.enum_size_errno = ENOTTY;
+    fake.enum_interval_errno = ENOTTY;
+    s = must_open(NULL);
+    assert_int_equal(s->info.width, 1280);
+    assert_int_equal(s->info.height, 720);
+    assert_int_equal(fake.fps, 0); // no rate was asked for
+    assert_int_equal(source_start(s, message), 0);
+    fake.filled = 1;
+    assert_int_equal(source_next(s, 6000000000, &f), 0);
+    assert_int_equal(f.width, 1280);
+    source_release(s, &f);
+    source_close(s);
+}
+
+static void raw_frames_come_with_their_lines(void **state)
+{
+    static const struct {
+        struct mode mode;
+        enum frame_format format;
+        int stride;
+        size_t size;
+    } cases[] = {
+        {{V4L2_PIX_FMT_YUYV, 640, 480, 30}, FRAME_YUYV, 1280 + 64, (1280 + 64) * 480},
+        {{V4L2_PIX_FMT_NV12, 640, 480, 30}, FRAME_NV12, 640 + 64, (640 + 64) * 480 * 3 / 2},
+        {{V4L2_PIX_FMT_GREY, 640, 480, 30}, FRAME_GREY, 640 + 64, (640 + 64) * 480},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct frame f;
+        reset(&cases[i].mode, 1);
+        fake.line_padding = 64;
+        struct source *s = must_open(NULL);
+        assert_int_equal(source_start(s, message), 0);
+        for (int n = 0; n < 2 * FAKE_BUFFERS; n++) {
+            fake.filled = 1;
+            assert_int_equal(source_next(s, 6000000000, &f), 0);
+            assert_int_equal(f.format, cases[i].format);
+            assert_int_equal(f.width, 640);
+            assert_int_equal(f.height, 480);
+            assert_int_equal(f.stride, cases[i].stride);
+            assert_int_equal(f.size, cases[i].size);
+            assert_ptr_equal(f.data, fake.memory[n % FAKE_BUFFERS]);
+            source_release(s, &f);
+        }
+        fake.filled = 1;
+        fake.short_bytes = 1;
+        assert_int_equal(source_next(s, 6000000000, &f), -EAGAIN);
+        assert_int_equal(s->info.bad, 1);
+        source_close(s);
+    }
 }
 
 static void the_newest_frame_wins_and_all_buffers_go_back(void **state)
@@ -464,6 +591,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(takes_the_format_that_reaches_rate_and_size),
+        cmocka_unit_test(ranges_are_met_where_they_allow),
+        cmocka_unit_test(a_driver_that_says_little_is_asked_for_the_wish),
+        cmocka_unit_test(raw_frames_come_with_their_lines),
         cmocka_unit_test(the_newest_frame_wins_and_all_buffers_go_back),
         cmocka_unit_test(bad_frames_are_counted_not_passed_on),
         cmocka_unit_test(a_clock_gone_wrong_is_replaced),
