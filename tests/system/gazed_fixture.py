@@ -63,10 +63,17 @@ class Raw:
 
     def error(self, timeout=5.0):
         """The code of the next ERROR, None at the end of the stream; other frames are skipped."""
+        error = self.error_and_text(timeout)
+        return error and error[0]
+
+    def error_and_text(self, timeout=5.0):
+        """Code and text of the next ERROR, None at the end of the stream; other frames are skipped."""
         while True:
             f = self.frame(timeout)
-            if f is None or f[0] == gaze.ERROR:
-                return f and struct.unpack_from("<H", f[2], 16)[0]
+            if f is None:
+                return None
+            if f[0] == gaze.ERROR:
+                return struct.unpack_from("<H", f[2], 16)[0], f[2][20:].split(b"\0")[0].decode()
 
     def ended(self, timeout=5.0):
         """True if the server closes the connection in time."""

@@ -161,22 +161,24 @@ def connections_without_manners_end():
     with Gazed() as g, g.connect() as good:
         good.subscribe()
         cases = [
-            (b"GET / HTTP/1.1\r\n\r\n", E_BAD_MESSAGE),
-            (struct.pack("<IHHII", 257, 1, 0, 1, 0), E_TOO_BIG),
-            (struct.pack("<IHHII", 0xFFFFFFFF, 1, 0, 1, 0), E_TOO_BIG),
-            (struct.pack("<IHHII", 15, 1, 0, 1, 0), E_BAD_MESSAGE),
-            (struct.pack("<IHHII", 20, 1, 0, 1, 9) + b"\0" * 4, E_BAD_MESSAGE),
-            (gaze.encode(gaze.HELLO, 1, b"\1\0"), E_BAD_MESSAGE),
-            (gaze.encode(gaze.PING, 1, b"\0" * 8), E_NOT_GREETED),
-            (gaze.encode(99, 1, b""), E_NOT_GREETED),
-            (gaze.encode(gaze.HELLO, 1, struct.pack("<HH4x32s", 2, 0, b"new")), E_VERSION),
+            (b"GET / HTTP/1.1\r\n\r\n", E_BAD_MESSAGE, "this is no frame"),
+            (struct.pack("<IHHII", 257, 1, 0, 1, 0), E_TOO_BIG, "the frame is larger than 256 bytes"),
+            (struct.pack("<IHHII", 0xFFFFFFFF, 1, 0, 1, 0), E_TOO_BIG, "the frame is larger than 256 bytes"),
+            (struct.pack("<IHHII", 15, 1, 0, 1, 0), E_BAD_MESSAGE, "this is no frame"),
+            (struct.pack("<IHHII", 20, 1, 0, 1, 9) + b"\0" * 4, E_BAD_MESSAGE, "this is no frame"),
+            (gaze.encode(gaze.HELLO, 1, b"\1\0"), E_BAD_MESSAGE, "the payload does not fit its type"),
+            (gaze.encode(gaze.PING, 1, b"\0" * 8), E_NOT_GREETED, "the first message must be HELLO"),
+            (gaze.encode(99, 1, b""), E_NOT_GREETED, "the first message must be HELLO"),
+            (gaze.encode(gaze.HELLO, 1, struct.pack("<HH4x32s", 2, 0, b"new")), E_VERSION,
+             "this socket speaks major version 1"),
         ]
-        for data, code in cases:
+        for data, code, text in cases:
             c = g.raw(hello=False)
             c.send(data)
-            equal((data[:16], c.error()), (data[:16], code))
+            equal((data[:16], c.error_and_text()), (data[:16], (code, text)))
             assert c.ended(), data
             c.close()
+            assert wait_for(lambda: g.log().count(f'client "" of uid {os.getuid()} left: {text}\n')), (text, g.log())
         rng = random.Random(7)
         for _ in range(200):
             c = g.raw(hello=rng.random() < 0.5)
