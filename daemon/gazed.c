@@ -55,7 +55,7 @@ struct gazed {
 static void print_help(void)
 {
     printf("usage: gazed [options]\n"
-           "Serves gaze and facial action units from a camera to local programs.\n\n"
+           "Serves where people look, from a camera, to local programs.\n\n"
            "  --config FILE             settings (default " CONFIG_DEFAULT_FILE ", if it exists)\n"
            "  --worker PATH             the worker program (default: gazed-worker beside gazed)\n"
            "  --check                   check the settings, then exit: 0, or 78 with a message\n"
