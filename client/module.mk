@@ -15,10 +15,14 @@ $(O)/lib/libgaze.so.0: $(O)/lib/libgaze.so.$(VERSION)
 $(O)/lib/libgaze.so: $(O)/lib/libgaze.so.0
 	ln -sf $(<F) $@
 
-PROGS += $(O)/bin/gazectl $(O)/bin/gaze-watch
+PROGS += $(O)/bin/gazectl
 $(O)/bin/gazectl: $(call objs,client/gazectl.c client/gazectl_print.c) $(O)/lib/libgaze.a
-$(O)/bin/gaze-watch: $(call objs,client/examples/watch.c) $(O)/lib/libgaze.a
-all: $(O)/lib/libgaze.so
+all: $(O)/lib/libgaze.so $(O)/examples/gaze-watch
+
+# For readers and tests, not to be installed.
+$(O)/examples/gaze-watch: $(call objs,client/examples/watch.c) $(O)/lib/libgaze.a
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(filter %.a,$^) -lm -lpthread
 
 INSTALL_HEADERS += client/gaze.h
 INSTALL_LIBS    += $(O)/lib/libgaze.a $(O)/lib/libgaze.so.$(VERSION) $(O)/lib/libgaze.so.0 $(O)/lib/libgaze.so

@@ -486,7 +486,7 @@ static int parse(int argc, char **argv, struct config *config)
         size_t n = equals ? (size_t)(equals - word) : strlen(word);
         const char *value = equals ? equals + 1 : i + 1 < argc ? argv[++i] : NULL;
         if (n < 3 || n - 2 >= sizeof(key) || strncmp(word, "--", 2) != 0 || !value) {
-            log_error("usage: gazed-worker --KEY VALUE...; started by gazed, which gives it descriptor 3");
+            log_error("usage: gazed-worker --KEY VALUE...; see --help");
             return -EINVAL;
         }
         memcpy(key, word + 2, n - 2);
@@ -506,10 +506,26 @@ static int parse(int argc, char **argv, struct config *config)
     return 0;
 }
 
+static void print_help(void)
+{
+    puts("usage: gazed-worker --KEY VALUE...\n"
+         "Camera and networks of the gaze service. gazed starts it and gives it descriptor 3; gazed-worker(8) says "
+         "more.\n\n"
+         "  --version, --help\n\n"
+         "Keys of gazed.conf(5):");
+    for (size_t i = 0; config_key(i); i++)
+        if (config_key_is_for_worker(i))
+            printf("  --%-24s%s\n", config_key(i), config_key_help(i));
+}
+
 int main(int argc, char **argv)
 {
     static struct worker w; // its message is large
     log_open("gazed-worker");
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        print_help();
+        return 0;
+    }
     if (argc == 2 && !strcmp(argv[1], "--version")) {
         puts("gazed-worker " GAZED_VERSION);
         return 0;

@@ -84,7 +84,7 @@ def binary_and_json_agree():
 
 def libgaze_example():
     with Gazed() as g:
-        p = subprocess.Popen([os.path.join(BIN, "gaze-watch"), g.socket], stdout=subprocess.PIPE,
+        p = subprocess.Popen([os.path.join(BIN, "..", "examples", "gaze-watch"), g.socket], stdout=subprocess.PIPE,
                              stderr=subprocess.PIPE, text=True)
         with g.connect() as c:
             assert wait_for(lambda: c.status().frames > 3)
