@@ -8,6 +8,7 @@
 #include "libnpu/op.h"
 #include "libnpu/sim/asm.h"
 #include "libnpu/sim/machine.h"
+#include "libnpu/tool/tool_end.h"
 
 static int usage(FILE *f)
 {
@@ -99,7 +100,7 @@ static int disassemble(const struct sim_source *s)
             return complain("-", "an instruction is too long");
         puts(line);
     }
-    return ferror(stdout) ? complain("-", "can't be written") : 0;
+    return 0;
 }
 
 static int check(const struct sim_source *s, const char *path)
@@ -186,7 +187,7 @@ static int command(const char *name, int argc, char **argv, const struct sim_con
     return r;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     static const struct option options[] = {{"npu", required_argument, NULL, 'n'},
                                             {"seed", required_argument, NULL, 's'},
@@ -220,4 +221,9 @@ int main(int argc, char **argv)
         return 2;
     }
     return optind < argc ? command(argv[optind], argc - optind - 1, argv + optind + 1, &config) : usage(stderr);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-asm", work(argc, argv));
 }

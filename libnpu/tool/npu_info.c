@@ -5,6 +5,7 @@
 #include "libnpu/json_text.h"
 #include "libnpu/npu.h"
 #include "libnpu/tool/npu_info_tiers.h"
+#include "libnpu/tool/tool_end.h"
 
 static const char *kind_name(enum npu_dev_kind k)
 {
@@ -155,7 +156,7 @@ static int usage(FILE *f)
     return f == stdout ? 0 : 2;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     static const struct option options[] = {
         {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {"version", no_argument, NULL, 'v'}, {0}};
@@ -185,4 +186,9 @@ int main(int argc, char **argv)
         print_text(c);
     npu_ctx_free(c);
     return 0;
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-info", work(argc, argv));
 }

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "libnpu/tool/ops.h"
+#include "libnpu/tool/tool_end.h"
 
 static int usage(FILE *f)
 {
@@ -57,7 +58,7 @@ static int run_all(struct ops *o, void (*f)(struct ops *o, const struct npu_op *
     return o->failed ? 1 : 0;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     static const struct option options[] = {
         {"device", required_argument, NULL, 'd'},
@@ -110,4 +111,9 @@ int main(int argc, char **argv)
     npu_dev_close(o.ref);
     npu_ctx_free(o.ctx);
     return r;
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-ops", work(argc, argv));
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libnpu/tool/tool_end.h"
 #include "models/tool/convert.h"
 
 int convert_fail(const char *fmt, ...)
@@ -208,7 +209,7 @@ static int print_info(const struct convert_args *a, const char *path)
     return npu_onnx_print(path, &a->onnx, stdout, a->json, message) < 0 ? convert_fail("%s", message) : 0;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     struct convert_args a = {.batch = 1, .seed = 1};
     const char *info = NULL, *run = NULL;
@@ -241,4 +242,9 @@ int main(int argc, char **argv)
         (!ends_with(argv[optind + 1], ".onnx") && !ends_with(argv[optind + 1], ".safetensors")))
         return usage(stderr);
     return convert_file(&a, argv[optind], argv[optind + 1]);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-convert", work(argc, argv));
 }

@@ -10,6 +10,7 @@
 #include "libnpu/json_text.h"
 #include "libnpu/quant.h"
 #include "libnpu/safetensors.h"
+#include "libnpu/tool/tool_end.h"
 #include "models/tool/calib_set.h"
 #include "models/tool/calib_write.h"
 
@@ -382,7 +383,7 @@ static bool read_option(int c, struct settings *s)
     }
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     struct settings s = {.limit = 200, .method = NPU_CALIB_MSE, .quant.min_macs = 65536};
     s.quant.keep = s.kept;
@@ -407,4 +408,9 @@ int main(int argc, char **argv)
     }
     s.model = argv[optind];
     return run(&s);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-quantize", work(argc, argv));
 }
