@@ -4,9 +4,11 @@
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -186,31 +188,36 @@ static void a_face_on_the_wire(void **state)
 
 static void count_beat(void *userdata)
 {
-    ++*(int *)userdata;
+    atomic_fetch_add((atomic_int *)userdata, 1);
 }
 
-static int64_t monotonic_ns(void)
+static int64_t clock_ns(clockid_t id)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(id, &t);
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-// It beats while the process works and is silent while it sleeps.
+// It beats while the process works and is silent while it sleeps. How long three beats take depends on what share of a
+// processor the process gets; none come faster than the period, or without work.
 static void load_beats_follow_work(void **state)
 {
+    enum { LIMIT_S = 100 };
     struct load_beat b;
-    int working = 0, asleep = 0;
+    atomic_int working = 0, asleep = 0;
+    int64_t start_ns = clock_ns(CLOCK_MONOTONIC), ns = 0;
     assert_int_equal(load_beat_start(&b, count_beat, &working), 0);
-    int64_t end_ns = monotonic_ns() + 5 * LOAD_BEAT_PERIOD_NS;
-    for (volatile unsigned spin = 0; monotonic_ns() < end_ns;)
-        spin++;
+    for (volatile unsigned spin = 0; atomic_load(&working) < 3 && ns < LIMIT_S * INT64_C(1000000000); spin++)
+        ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
     load_beat_stop(&b);
-    assert_true(working >= 2 && working <= 8);
+    ns = clock_ns(CLOCK_MONOTONIC) - start_ns;
+    assert_true(working >= 3);
+    assert_true((working - 1) * LOAD_BEAT_PERIOD_NS <= ns); // the first counts what was done before
+    assert_true((working - 1) * LOAD_BEAT_WORK_NS <= clock_ns(CLOCK_PROCESS_CPUTIME_ID));
     assert_int_equal(load_beat_start(&b, count_beat, &asleep), 0);
-    usleep(1000000);
+    usleep(5 * LOAD_BEAT_PERIOD_NS / 1000);
     load_beat_stop(&b);
-    assert_true(asleep <= 1); // the first counts what was done before
+    assert_true(asleep <= 1);
 }
 
 int main(void)
