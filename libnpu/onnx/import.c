@@ -313,6 +313,9 @@ static int import_model(struct oi *im)
     if (r < 0)
         return oi_fail(im, r, "out of memory");
     im->g = im->out->graph;
+    for (int i = 0; i < im->m->n_nodes; i++) /* an int8 network, as npu_graph_quantise leaves it */
+        im->g->exact |=
+            strcmp(im->m->node[i].op, "MatMulInteger") == 0 || strcmp(im->m->node[i].op, "ConvInteger") == 0;
     r = set_up(im);
     if (r == 0)
         r = import_nodes(im);

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "libnpu/npu_onnx.h"
+#include "libnpu/quant.h"
 #include "libnpu/rng.h"
 #include "libnpu/safetensors.h"
 #include "models/model_file.h"
@@ -318,6 +319,70 @@ static void our_networks(void **state)
     npu_ctx_free(ctx);
 }
 
+/* A weight file of the network in int8, with ranges out of the air. */
+static void write_int8(npu_dev *dev, const char *name, enum npu_quant_mode mode, const char *path)
+{
+    const struct npu_quant_settings settings = {.mode = mode};
+    struct npu_quant_recipe *recipe = NULL;
+    struct npu_quant_range *range;
+    struct net net;
+    npu_plan *p;
+    int n;
+
+    assert_int_equal(net_by_name(&net, name, 1), 0);
+    n = npu_graph_n_values(net.graph) + 1;
+    range = calloc((size_t)n, sizeof *range);
+    assert_non_null(range);
+    for (int i = 0; i < n; i++)
+        range[i] = (struct npu_quant_range){-2.5f, 4.0f};
+    assert_int_equal(npu_plan_new(dev, net.graph, NULL, &p), 0);
+    assert_int_equal(npu_plan_init(p, 3), 0);
+    assert_int_equal(npu_quant_choose(net.graph, &settings, range, &recipe), 0);
+    assert_int_equal(npu_quant_save(p, &settings, recipe, path, NULL), 0);
+    npu_plan_free(p);
+    net_clear(&net);
+    free(recipe);
+    free(range);
+}
+
+/* Whole int8 networks come back as the same nodes, with the same results and the same file. */
+static void int8_networks(void **state)
+{
+    static const struct {
+        const char *name, *op;
+        enum npu_quant_mode mode;
+    } t[] = {{"gaze_vit", "qmatmul", NPU_QUANT_STATIC},
+             {"gaze_vit", "quantise_dynamic", NPU_QUANT_DYNAMIC},
+             {"landmarks", "qconv2d", NPU_QUANT_STATIC}};
+    char path[] = "/tmp/npu-test-XXXXXX";
+    npu_ctx *ctx = open_ctx();
+    npu_dev *dev;
+
+    close(mkstemp(path));
+    assert_int_equal(npu_dev_open(ctx, "ref", &dev), 0);
+    for (size_t i = 0; i < sizeof t / sizeof t[0]; i++) {
+        char message[MODEL_MESSAGE_SIZE] = "";
+        struct net net;
+        npu_plan *p;
+        int n = 0;
+
+        write_int8(dev, t[i].name, t[i].mode, path);
+        assert_int_equal(net_by_name(&net, t[i].name, 1), 0);
+        if (model_plan_open(dev, net.graph, path, t[i].name, &p, message) < 0)
+            fail_msg("%s: %s", t[i].name, message);
+        for (int k = 0; k < net.graph->n_nodes; k++)
+            n += strcmp(net.graph->node[k]->op->name, t[i].op) == 0;
+        assert_true(n >= 4);
+        fill(p, net.graph, net.graph, true);
+        assert_true(there_and_back(dev, p, net.graph, t[i].name, 0.0f, true));
+        npu_plan_free(p);
+        net_clear(&net);
+    }
+    unlink(path);
+    npu_dev_close(dev);
+    npu_ctx_free(ctx);
+}
+
 /* What is fused when it is imported: one node for each layer, none for transposes. */
 static void fusion_is_complete(void **state)
 {
@@ -394,6 +459,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_operation),
         cmocka_unit_test(our_networks),
+        cmocka_unit_test(int8_networks),
         cmocka_unit_test(fusion_is_complete),
         cmocka_unit_test(weights_are_saved),
         cmocka_unit_test(refusals_name_what_and_where),
