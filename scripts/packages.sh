@@ -1,11 +1,12 @@
 #!/bin/sh
-# Installs the Debian packages that gazed needs and that are missing; says which. Usage: packages.sh [build|check|lint|bench]...
+# Installs the Debian packages that gazed needs and that are missing; says which. Usage: packages.sh [build|check|torture|lint|bench]...
 # Asks for sudo only when something is missing and it is not root.
 set -eu
 
 build='gcc libc6-dev make pkg-config python3 libdrm-dev ocl-icd-opencl-dev opencl-c-headers libsystemd-dev libudev-dev libv4l-dev libjpeg62-turbo-dev libpng-dev libcjson-dev libprotobuf-c-dev protobuf-c-compiler'
 run='ocl-icd-libopencl1 pocl-opencl-icd'
 check='clang libclang-rt-14-dev libcmocka-dev umockdev'
+torture='valgrind'
 lint='clang-format clang-tidy cppcheck shellcheck mandoc'
 bench='python3-venv'
 
@@ -14,10 +15,11 @@ for group in "$@"; do
     case $group in
     build) ;;
     check) want="$want $check" ;;
+    torture) want="$want $torture" ;;
     lint) want="$want $check $lint" ;;
     bench) want="$want $bench" ;;
     *)
-        echo "packages.sh: unknown group '$group' (build, check, lint, bench)" >&2
+        echo "packages.sh: unknown group '$group' (build, check, torture, lint, bench)" >&2
         exit 2
         ;;
     esac

@@ -3,7 +3,8 @@
  *
  * Whatever fails: no crash; a status that is an errno and a text that says why; the same call works when it is
  * repeated; nothing that was taken is kept (memory, descriptors, OpenCL objects, temporary files). By default a part of
- * the faults; all of them with NPU_TORTURE=all (make torture). Include after cmocka.
+ * the faults, others in each run, which begins with "# NPU_TORTURE_SEED=N" and is repeated with that variable; all of
+ * them with NPU_TORTURE=all (make torture). Include after cmocka.
  */
 #ifndef TEST_TORTURE_H
 #define TEST_TORTURE_H
