@@ -88,6 +88,7 @@ struct run {
     uint32_t token[SIM_UNITS][SIM_UNITS]; /* [from][to] */
     uint64_t random, drawn;
     unsigned order[SIM_UNITS]; /* who goes first among the ready, until it is shuffled again */
+    unsigned calm;             /* after how many instructions that is, in the mean */
 };
 
 static uint64_t next_random(struct run *q)
@@ -193,7 +194,7 @@ static int left_over(struct run *q)
 /* Now and then another order: units run ahead of others as far as they can, and fall behind as far. */
 static void shuffle(struct run *q)
 {
-    if (next_random(q) % 16)
+    if (next_random(q) % q->calm)
         return;
     for (unsigned k = SIM_UNITS - 1; k > 0; k--) {
         unsigned other = next_random(q) % (k + 1), t = q->order[k];
@@ -233,6 +234,7 @@ int sim_machine_run(struct sim_machine *m, const struct sim_program *p, uint64_t
         q.order[u] = u;
     for (int u = 0; u < SIM_UNITS; u++)
         q.queue[u] = queues + (size_t)u * (size_t)m->config.ib;
+    q.calm = 4u << next_random(&q) % 4 * 2; /* 4, 16, 64 or 256 */
     m->error[0] = '\0';
     m->failed = -1;
     m->weight_dtype = NPU_DTYPES;
