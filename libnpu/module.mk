@@ -111,6 +111,9 @@ $(foreach t,$(npu_tests),$(eval LIBS_$(t) = $$(npu_libs)))
 TEST_PROGS += $(O)/tests/test_onnx_attention
 $(O)/tests/test_onnx_attention: $(O)/lib/libnpu_onnx.a $(O)/lib/libnpu.a
 LIBS_test_onnx_attention = $(npu_libs) $(npu_onnx_libs)
+TEST_PROGS += $(O)/tests/test_onnx_public
+$(O)/tests/test_onnx_public: $(O)/lib/libnpu_onnx.a $(O)/lib/libnpu.a
+LIBS_test_onnx_public = $(npu_libs) $(npu_onnx_libs)
 
 TEST_SCRIPTS += tests/system/test_npu_tools.py tests/system/test_npu_ops.py tests/system/test_npu_matrix_tiers.py tests/system/test_npu_vendor_kernels.py
 
