@@ -2,6 +2,7 @@
 """gazed with its real worker on files: what clients get of clips and pictures, when the camera is open, restarts."""
 import json
 import os
+import resource
 import signal
 import sys
 import time
@@ -16,6 +17,8 @@ from tap import equal, run  # noqa: E402
 ONE = jpeg(spots(CENTRE))
 NONE = jpeg(spots())
 CLIP = write("clip.mjpeg", ONE * 8)
+GAP_LIMIT_S = 1.0  # without results, after a worker was killed
+GROWTH_KIB = 300  # of a worker in 300 frames; one leaked row of a frame each would be 256 bytes * 300
 
 
 def near(got, want, slack):
@@ -112,31 +115,31 @@ def the_camera_is_open_while_somebody_watches():
     with Service(f"file:{CLIP}") as g, g.connect() as c:
         s = g.wait_up(c)
         pid = s.worker_pid
-        equal(holds(pid, CLIP), False)
+        equal(is_open(c, pid, CLIP), False)
         with g.connect() as a, g.connect() as b:
             a.subscribe()
             b.subscribe(rate_hz=5)
             results(a, 2)
-            equal(holds(pid, CLIP), True)
+            equal(is_open(c, pid, CLIP), True)
             a.unsubscribe()
             time.sleep(1.2)
-            equal(holds(pid, CLIP), True)  # b is still there
-        left = time.monotonic()
-        assert wait_for(lambda: not holds(pid, CLIP), 4)
-        took = time.monotonic() - left
-        note(f"closed {took:.2f} s after the last client left")
-        assert 0.9 < took < 2, took
+            equal(is_open(c, pid, CLIP), True)  # b is still there
+        before, left = waited_s(g.process.pid) + waited_s(pid), time.monotonic()
+        assert wait_for(lambda: not is_open(c, pid, CLIP), 4)
+        took, others = time.monotonic() - left, waited_s(g.process.pid) + waited_s(pid) - before
+        note(f"closed {took:.2f} s after the last client left, {others:.2f} of them without a processor")
+        assert 0.9 < took < 2 + others, (took, others)
         s = status_with(c, lambda s: s.state == "paused")
         equal((s.worker_pid, s.worker_restarts), (pid, 0))
         opened = time.monotonic()
         c.subscribe()
         first = results(c, 1)[0]
         note(f"first result {first.publish_ns / 1e6 - opened * 1000:.0f} ms after the subscription")
-        equal(holds(pid, CLIP), True)
+        equal(is_open(c, pid, CLIP), True)
 
 
 def holds(pid, path):
-    """Whether a process has the file open."""
+    """Whether a process has the file open. PermissionError: nobody may look."""
     for fd in os.listdir(f"/proc/{pid}/fd"):
         try:
             if os.path.samefile(f"/proc/{pid}/fd/{fd}", path):
@@ -146,24 +149,85 @@ def holds(pid, path):
     return False
 
 
+def is_open(client, pid, path):
+    """Whether the worker has the source open: by its descriptors, or by what it says where nobody may look at them."""
+    try:
+        return holds(pid, path)
+    except PermissionError:  # it can't be dumped: CAP_SYS_PTRACE is needed
+        return client.status().state == "running"
+
+
+def waited_s(pid):
+    """How long a process had to wait for a processor: of its threads, the one that waited longest."""
+    folder, longest = f"/proc/{pid}/task", 0.0
+    for thread in os.listdir(folder):
+        try:
+            with open(f"{folder}/{thread}/schedstat") as f:
+                longest = max(longest, int(f.read().split()[1]) / 1e9)
+        except (FileNotFoundError, ProcessLookupError):  # ended meanwhile, or the kernel does not say
+            pass
+    return longest
+
+
+def gap_of_a_killed_worker(device):
+    """Seconds from SIGKILL to the first result of the next worker, and how many of them others had the processors."""
+    with Service(f"file:{CLIP}", device=device) as g, g.connect() as c, g.connect() as idle:
+        s = g.wait_up(c)
+        c.subscribe()
+        last = results(c, 5)[-1]
+        before = waited_s(g.process.pid)
+        os.kill(s.worker_pid, signal.SIGKILL)
+        killed = time.monotonic()
+        while (r := results(c, 1)[0]).capture_ns / 1e9 < killed:
+            last = r
+        new = c.status()
+        others = waited_s(g.process.pid) - before + waited_s(new.worker_pid)
+        assert r.seq > last.seq
+        equal((new.worker_restarts, new.clients, new.device_kind), (1, 2, s.device_kind))
+        assert new.worker_pid != s.worker_pid
+        idle.ping()
+        return r.publish_ns / 1e9 - killed, others
+
+
 def a_killed_worker_is_replaced():
     for device in ("ref", "cpu,ref"):
-        with Service(f"file:{CLIP}", device=device) as g, g.connect() as c, g.connect() as idle:
-            s = g.wait_up(c)
+        for _ in range(3):
+            gap, others = gap_of_a_killed_worker(device)
+            note(f"{device}: results again {gap * 1000:.0f} ms after SIGKILL, {others * 1000:.0f} without a processor")
+            if gap < GAP_LIMIT_S + 1.5 * others:  # that the killed one waits too, to end, is not seen
+                break
+        else:
+            raise AssertionError(f"{gap:.2f} s without results")
+
+
+def the_worker_stays_as_large_as_it_is():
+    """Memory and descriptors over 300 frames, and over closing and opening the source."""
+    def measure(pid):
+        with open(f"/proc/{pid}/statm") as f:
+            resident = int(f.read().split()[1]) * resource.getpagesize() // 1024
+        try:
+            return len(os.listdir(f"/proc/{pid}/fd")), resident
+        except PermissionError:  # as in is_open
+            return None, resident
+
+    with Service(f"file:{CLIP}", "--fast=yes") as g, g.connect() as c:
+        pid = g.wait_up(c).worker_pid
+        c.subscribe()
+        assert status_with(c, lambda s: s.frames >= 20, 120)
+        before = measure(pid)
+        assert status_with(c, lambda s: s.frames >= 320, 120)
+        after = measure(pid)
+        for _ in range(3):
+            c.unsubscribe()
+            assert status_with(c, lambda s: s.state == "paused")
             c.subscribe()
-            last = results(c, 5)[-1]
-            os.kill(s.worker_pid, signal.SIGKILL)
-            killed = time.monotonic()
-            while (r := results(c, 1)[0]).capture_ns / 1e9 < killed:
-                last = r
-            gap = r.publish_ns / 1e9 - killed
-            note(f"{device}: results again {gap * 1000:.0f} ms after SIGKILL")
-            assert gap < 8, gap  # of an idle machine less than 1; this one may be busy
-            assert r.seq > last.seq
-            new = c.status()
-            equal((new.worker_restarts, new.clients, new.device_kind), (1, 2, s.device_kind))
-            assert new.worker_pid != s.worker_pid
-            idle.ping()
+            assert status_with(c, lambda s: s.state == "running")
+        assert status_with(c, lambda s: s.frames >= 330, 120)
+        reopened = measure(pid)
+        note(f"descriptors and resident KiB after 20 frames {before}, 320 {after}, opened 3 times more {reopened}")
+        equal((after[0], reopened[0]), (before[0], before[0]))
+        assert after[1] - before[1] < GROWTH_KIB and reopened[1] - before[1] < GROWTH_KIB, (before, after, reopened)
+        equal(c.status().worker_pid, pid)
 
 
 def a_stopped_worker_is_noticed():
@@ -196,4 +260,4 @@ def gazectl_agrees():
 
 run([a_clip_becomes_results, every_kind_of_file, faces_come_and_go, the_end_of_a_file,
      the_camera_is_open_while_somebody_watches, a_killed_worker_is_replaced, a_stopped_worker_is_noticed,
-     gazectl_agrees])
+     the_worker_stays_as_large_as_it_is, gazectl_agrees])
