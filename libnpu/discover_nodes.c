@@ -84,6 +84,7 @@ static void describe(struct udev_device *dev, struct npu_node_found *n)
     struct udev_device *bus = udev_device_get_parent(dev),
                        *pci = udev_device_get_parent_with_subsystem_devtype(dev, "pci", NULL);
     const char *node = udev_device_get_devnode(dev), *driver = bus ? udev_device_get_driver(bus) : NULL;
+    const char *subsystem = udev_device_get_subsystem(dev);
     char name[64], version[128];
     int r;
 
@@ -92,9 +93,9 @@ static void describe(struct udev_device *dev, struct npu_node_found *n)
     snprintf(version, sizeof version, "%s", driver ? driver : "unknown driver");
     snprintf(n->info.node, sizeof n->info.node, "%s", node);
     snprintf(n->info.id, sizeof n->info.id, "%.31s", udev_device_get_sysname(dev));
-    if (pci)
+    if (pci && udev_device_get_sysname(pci))
         snprintf(n->pci, sizeof n->pci, "%.15s", udev_device_get_sysname(pci));
-    n->accel = strcmp(udev_device_get_subsystem(dev), "accel") == 0;
+    n->accel = subsystem && strcmp(subsystem, "accel") == 0;
     n->info.kind = n->accel ? NPU_KIND_NPU : NPU_KIND_GPU;
     r = ask_driver(node, name, sizeof name, version, sizeof version);
     snprintf(n->info.driver, sizeof n->info.driver, "%s", version);
@@ -121,9 +122,10 @@ int npu_find_nodes(struct npu_node_found *ret_found, int max)
     }
     for (item = e ? udev_enumerate_get_list_entry(e) : NULL; item && n < max; item = udev_list_entry_get_next(item)) {
         struct udev_device *dev = udev_device_new_from_syspath(u, udev_list_entry_get_name(item));
-        const char *name = dev ? udev_device_get_sysname(dev) : "";
+        const char *name = dev ? udev_device_get_sysname(dev) : NULL; /* NULL also if it was unplugged meanwhile */
 
-        if (dev && udev_device_get_devnode(dev) && (strncmp(name, "renderD", 7) == 0 || strncmp(name, "accel", 5) == 0))
+        if (name && udev_device_get_devnode(dev) &&
+            (strncmp(name, "renderD", 7) == 0 || strncmp(name, "accel", 5) == 0))
             describe(dev, &ret_found[n++]);
         if (dev)
             udev_device_unref(dev);

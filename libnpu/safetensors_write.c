@@ -59,7 +59,7 @@ static int make_header(const struct st_source *tensor, int n, const char *const 
         at += tensor_bytes(&tensor[i]);
     }
     fputc('}', f);
-    while ((ftell(f) + 8) % 64)
+    while (!ferror(f) && (ftell(f) + 8) % 64)
         fputc(' ', f);
     if (ferror(f) | (fclose(f) != 0)) {
         free(text);

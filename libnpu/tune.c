@@ -275,13 +275,16 @@ static int more_work(const void *a, const void *b)
     return (x->step > y->step) - (x->step < y->step);
 }
 
-static void choose(struct tuning *u, struct pending *pending)
+static int choose(struct tuning *u, struct pending *pending)
 {
     struct npu_plan *p = u->p;
-    int n = 0;
+    int n = 0, native;
 
     set_budget(u);
-    u->native = npu_native_alone(p, &u->lower) > 0;
+    native = npu_native_alone(p, &u->lower);
+    if (native < 0)
+        return native;
+    u->native = native;
     for (int s = 0; s < p->n_steps; s++)
         if (decide(u, s, &pending[n].work))
             pending[n++].step = s;
@@ -298,6 +301,7 @@ static void choose(struct tuning *u, struct pending *pending)
         if (c->n > 0 && (c->taken > 0 || c->why == NPU_CHOICE_ASKED))
             p->step[s].tier = c->option[c->taken].tier;
     }
+    return 0;
 }
 
 int npu_tune_plan(struct npu_plan *p, const char *identity)
@@ -305,6 +309,7 @@ int npu_tune_plan(struct npu_plan *p, const char *identity)
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* one measures at a time */
     struct tuning u = {.p = p, .lower = {.graph = p->graph, .traits = &p->dev->traits}, .asked = getenv("NPU_TIER")};
     struct pending *pending;
+    int r = -ENOMEM;
 
     for (int s = 0; s < p->n_steps; s++)
         p->step[s].tier = p->tier;
@@ -321,11 +326,11 @@ int npu_tune_plan(struct npu_plan *p, const char *identity)
         p->dev->tune = npu_tune_new(p->dev->ctx->cache_dir, identity, p->dev->traits.compute_units);
     u.t = p->dev->tune;
     if (u.t)
-        choose(&u, pending);
+        r = choose(&u, pending);
     pthread_mutex_unlock(&lock);
     npu_lower_done(&u.lower);
     free(pending);
-    return u.t ? 0 : -ENOMEM;
+    return r;
 }
 
 const char *npu_choice_why_text(enum npu_choice_why w)

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libnpu/tool/tool_end.h"
 #include "models/face_reader.h"
 #include "train/eval_report.h"
 #include "train/judge.h"
@@ -293,7 +294,7 @@ static int run(const struct settings *s)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     struct settings s = {.device = "auto", .scenes = 300, .fold = FACE_SET_JUDGES};
     for (int option; (option = getopt_long(argc, argv, "hV", options, NULL)) != -1;) {
@@ -317,4 +318,9 @@ int main(int argc, char **argv)
     if (s.sweep && s.threshold == 0)
         s.threshold = sweep_thresholds[0];
     return run(&s);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("gaze-eval", work(argc, argv));
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "libnpu/tool/tool_end.h"
 #include "train/trainer.h"
 
 static volatile sig_atomic_t stop;
@@ -229,7 +230,7 @@ static int train(struct trainer_settings *s, const char *device)
     return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     struct trainer_settings s = {.seed = 1, .threads = 1, .checkpoint_s = 120, .progress = stdout, .stop = &stop};
     const char *device = "auto";
@@ -240,4 +241,9 @@ int main(int argc, char **argv)
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     return train(&s, device);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("gaze-train", work(argc, argv));
 }

@@ -195,6 +195,8 @@ static void describe(cl_platform_id p, cl_device_id d, int index, struct cl_foun
     clGetDeviceInfo(d, CL_DEVICE_GLOBAL_MEM_SIZE, sizeof memory, &memory, NULL);
     i->kind = kind_of(d);
     i->compute_units = (int)get_uint(d, CL_DEVICE_MAX_COMPUTE_UNITS);
+    if (i->compute_units < 1) /* a driver that does not say has one at least */
+        i->compute_units = 1;
     i->memory_bytes = memory;
     check_usable(p, d, i);
     list_tiers(d, i);

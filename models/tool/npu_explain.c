@@ -9,6 +9,7 @@
 #include "libnpu/json_text.h"
 #include "libnpu/sim/listing.h"
 #include "libnpu/sim/report.h"
+#include "libnpu/tool/tool_end.h"
 #include "models/tool/explain_net.h"
 
 #define MAX_BATCH 64
@@ -164,7 +165,7 @@ static bool number(const char *text, int least, int most, int *ret)
     return true;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     static const struct option options[] = {
         {"device", required_argument, NULL, 'd'},   {"batch", required_argument, NULL, 'b'},
@@ -216,4 +217,9 @@ int main(int argc, char **argv)
     e.source.model = argv[optind];
     e.source.profile = e.runs > 0;
     return explain(&e);
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("npu-explain", work(argc, argv));
 }

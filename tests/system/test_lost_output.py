@@ -6,7 +6,8 @@ import subprocess
 import tap
 
 O = os.environ.get("O", "build")
-PROGRAMS = ["npu-info", "npu-ops", "npu-asm", "npu-quantize", "npu-convert", "npu-bench"]
+PROGRAMS = ["npu-info", "npu-ops", "npu-asm", "npu-quantize", "npu-convert", "npu-bench", "npu-explain", "gaze-train", "gaze-eval",
+            "gaze-render", "gaze-clip"]
 OUTPUTS = [["npu-info"], ["npu-info", "--json"],
            ["npu-ops", "support", "--device", "ref", "--op", "relu"],
            ["npu-ops", "support", "--device", "ref", "--op", "relu", "--json"],

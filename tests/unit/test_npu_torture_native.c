@@ -213,18 +213,10 @@ static void f32_survives(void **state)
     torture(f32, "cl0", FAULTS_SHORT, false);
 }
 
-/* All but the questions about the device, which fail in the lives of f32: one that does not tell its units is not
- * refused, and int8 code divides by them (libnpu/tier/int8_native.c). */
-static bool step_but_questions(const char *call)
-{
-    return strcmp(call, "clGetDeviceInfo") != 0 && faults_step(call);
-}
-
 static void int8_and_the_choice_of_tiers_survive(void **state)
 {
     if (!has_avx2())
         return;
-    fake_cl.fails = step_but_questions;
     setenv("NPU_VNNI_EMULATE", "1", 1);
     setenv("NPU_TUNE", "20000", 1);
     torture(int8, "cl0", FAULTS_FAIL, true);
@@ -232,7 +224,6 @@ static void int8_and_the_choice_of_tiers_survive(void **state)
     torture(int8, "cl0", FAULTS_FAIL, false); /* verdicts are read */
     unsetenv("NPU_TUNE");
     unsetenv("NPU_VNNI_EMULATE");
-    fake_cl.fails = faults_step;
 }
 
 static void training_survives(void **state)

@@ -7,6 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libnpu/tool/tool_end.h"
 #include "train/render/clip_stage.h"
 #include "train/render/number_options.h"
 #include "vision/jpeg.h"
@@ -228,7 +229,7 @@ static int make_clip(const struct options *o, const struct head *head, const str
     return r;
 }
 
-int main(int argc, char **argv)
+static int work(int argc, char **argv)
 {
     struct options o;
     struct facekit *kit = NULL;
@@ -256,4 +257,9 @@ int main(int argc, char **argv)
     head_free(&head);
     facekit_free(kit);
     return r < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("gaze-clip", work(argc, argv));
 }

@@ -9,6 +9,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "libnpu/tool/tool_end.h"
 #include "train/render/render.h"
 #include "train/render/render_options.h"
 #include "train/render/sheet.h"
@@ -220,7 +221,7 @@ static int render_set(const struct render_options *o, const struct head *head, c
     return r;
 }
 
-int main(int argc, char **argv)
+static int program(int argc, char **argv)
 {
     struct render_options o;
     struct facekit *kit = NULL;
@@ -255,4 +256,9 @@ int main(int argc, char **argv)
     head_free(&head);
     facekit_free(kit);
     return r < 0 ? 1 : 0;
+}
+
+int main(int argc, char **argv)
+{
+    return tool_end("gaze-render", program(argc, argv));
 }
