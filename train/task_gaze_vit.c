@@ -355,10 +355,10 @@ static int sitters_pitch(const struct data *d, npu_dev *dev, const char *path, d
     return r;
 }
 
-// An uncertain network answers nearer to the mean than the truth is. This undoes most of it: on the renders given, which
-// should have taught it nothing, the output shall follow eyes and head with a gain of JUDGE_WANTED_GAIN. The zero of
-// pitch, where renders and people differ, is moved from the renders' towards that of sitters, who look into the lens all
-// in all.
+// An uncertain network answers nearer to the mean than the truth is. This undoes most of it: on the renders given,
+// which should have taught it nothing, the output shall follow eyes and head with a gain of JUDGE_WANTED_GAIN. The zero
+// of pitch, where renders and people differ, is moved from the renders' towards that of sitters, who look into the lens
+// all in all.
 static int calibrate(void *user, npu_dev *dev, const char *path, npu_plan *deployed, char *message)
 {
     struct data *d = user;

@@ -183,8 +183,7 @@ void ex_qmatmul(struct ex *x, const struct npu_node *n)
 /* Weights [kh, kw, cin, cout] as [cout, cin, kh, kw]. */
 static char *conv_weight(struct ex *x, npu_val v)
 {
-    const struct npu_value *val = npu_value_of(x->g, v);
-    const int64_t *d = val->type.shape.dim, hw = d[0] * d[1];
+    const int64_t *d = npu_val_shape(x->g, v)->dim, hw = d[0] * d[1];
     const struct npu_shape s = {4, {d[3], d[2], d[0], d[1]}};
     const size_t size = (size_t)npu_shape_elements(&s);
     const int8_t *q = ex_raw(x, v);
@@ -201,7 +200,7 @@ static char *conv_weight(struct ex *x, npu_val v)
         for (int64_t i = 0; i < d[2]; i++)
             for (int64_t o = 0; o < d[3]; o++)
                 w[(o * d[2] + i) * hw + k] = q[(k * d[2] + i) * d[3] + o];
-    return ex_tensor(x, val->name, OM_INT8, &s, w, size);
+    return ex_tensor(x, npu_value_of(x->g, v)->name, OM_INT8, &s, w, size);
 }
 
 void ex_qconv2d(struct ex *x, const struct npu_node *n)
