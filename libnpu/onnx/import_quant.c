@@ -266,7 +266,7 @@ static bool with_number(struct oi *im, struct whole *p, const char *op, int64_t 
     struct oi_node *u = next(p, op);
     struct oi_value *y = u ? other(u, p->out) : NULL;
 
-    if (!oi_is_known(y) || npu_shape_elements(&y->shape) != 1 || u->in[0] != p->out ||
+    if (!u || !oi_is_known(y) || npu_shape_elements(&y->shape) != 1 || u->in[0] != p->out ||
         whole_number(im, y, "number", ret_i) < 0)
         return false;
     take(p, u);

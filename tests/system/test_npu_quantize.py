@@ -38,7 +38,7 @@ def pictures(folder, count=3):
     """A list of pictures of the clip, spread over it, none of which is judged below."""
     chosen = [f for i, f in enumerate(frames()) if i % EVERY == EVERY // 2]
     path, jpegs = os.path.join(folder, "list.txt"), os.path.join(folder, "pictures")
-    os.mkdir(jpegs)
+    os.makedirs(jpegs, exist_ok=True)
     with open(path, "w") as names:
         for i in range(count):
             name = os.path.join(jpegs, "%d.jpg" % i)

@@ -205,8 +205,9 @@ static bool shows(npu_plan *p, const float *want)
         if (sim_machine_run(sp->machine, &sp->program, seed) < 0)
             return true;
         assert_int_equal(npu_plan_read(p, "y", y, sizeof y), 0);
-        if (memcmp(y, want, sizeof y) != 0)
-            return true;
+        for (size_t i = 0; i < sizeof y / sizeof y[0]; i++)
+            if (!(y[i] == want[i])) /* a NaN of the poison is another value too */
+                return true;
     }
     return false;
 }
