@@ -10,11 +10,14 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <systemd/sd-daemon.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "daemon/log.h"
 
-#define BACKLOG 128
+#define BACKLOG           128
+#define LIVENESS_TRIES    11
+#define LIVENESS_PAUSE_MS 50
 
 int listen_take_activated(struct listen_socket *ret_socket, char ret_message[LISTEN_MESSAGE_MAX])
 {
@@ -33,18 +36,32 @@ int listen_take_activated(struct listen_socket *ret_socket, char ret_message[LIS
     return 1;
 }
 
-/* True if `path` is a socket that nobody listens on. */
-static bool is_stale(const struct sockaddr_un *address)
+static bool refuses(const struct sockaddr_un *address)
 {
-    struct stat st;
-    if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
-        return false;
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    bool stale =
+    bool refused =
         fd >= 0 && connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 && errno == ECONNREFUSED;
     if (fd >= 0)
         close(fd);
-    return stale;
+    return refused;
+}
+
+/* True if `address` is a socket that nobody listens on. Either answer may be of a moment only: another daemon may be
+ * between bind and listen, and one that was killed while it started its worker is outlived by the child's copy of its
+ * socket until the child executes. So a socket is stale when it refuses twice, and live when it does not for long. */
+static bool is_stale(const struct sockaddr_un *address)
+{
+    const struct timespec pause = {.tv_nsec = LIVENESS_PAUSE_MS * 1000000};
+    struct stat st;
+    if (lstat(address->sun_path, &st) < 0 || !S_ISSOCK(st.st_mode))
+        return false;
+    int refused = 0;
+    for (int i = 0; i < LIVENESS_TRIES && refused < 2; i++) {
+        if (i > 0)
+            nanosleep(&pause, NULL);
+        refused = refuses(address) ? refused + 1 : 0;
+    }
+    return refused == 2;
 }
 
 static int bind_restricted(int fd, const struct sockaddr_un *address)

@@ -8,6 +8,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 sys.path[:0] = [os.path.dirname(__file__)]
@@ -106,18 +107,19 @@ def stale_socket_is_replaced_a_live_one_is_not():
         g.process.kill()
         g.process.wait()
         assert os.path.exists(g.socket)
-        again = subprocess.Popen([GAZED, f"--config={g.config}", f"--socket={g.socket}", f"--worker={FAKE}"],
-                                 stderr=subprocess.DEVNULL)
-        try:
-            assert wait_for(lambda: _can_connect(g.socket))
-            code, text = run_gazed(f"--config={g.config}", f"--socket={g.socket}")
-            equal((code, text.splitlines()[-1]),
-                  (1, f"gazed: error: can't listen on {g.socket}: another daemon does, or it is no socket"))
-            with g.connect() as c:  # the first one did not notice
-                c.ping()
-        finally:
-            again.terminate()
-            again.wait()
+        with tempfile.TemporaryFile("w+") as log:
+            again = subprocess.Popen([GAZED, f"--config={g.config}", f"--socket={g.socket}", f"--worker={FAKE}"],
+                                     stderr=log)
+            try:
+                assert wait_for(lambda: " serves " in _text(log)), _text(log)
+                code, text = run_gazed(f"--config={g.config}", f"--socket={g.socket}")
+                equal((code, text.splitlines()[-1]),
+                      (1, f"gazed: error: can't listen on {g.socket}: another daemon does, or it is no socket"))
+                with g.connect() as c:  # the first one did not notice
+                    c.ping()
+            finally:
+                again.terminate()
+                again.wait()
         with open(g.socket, "w") as f:
             f.write("precious")
         equal(run_gazed(f"--config={g.config}", f"--socket={g.socket}")[0], 1)
@@ -125,15 +127,28 @@ def stale_socket_is_replaced_a_live_one_is_not():
             equal(f.read(), "precious")
 
 
-def _can_connect(path):
-    s = socket.socket(socket.AF_UNIX)
-    try:
-        s.connect(path)
-        return True
-    except OSError:
-        return False
-    finally:
-        s.close()
+def _text(file):
+    return os.pread(file.fileno(), 1 << 16, 0).decode(errors="replace")
+
+
+def a_socket_that_outlives_its_daemon_for_a_moment_is_replaced():
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "gazed.sock")
+        dying = socket.socket(socket.AF_UNIX)  # as a worker's process has it between fork and exec
+        dying.bind(path)
+        dying.listen()
+        timer = threading.Timer(0.2, dying.close)
+        timer.start()
+        with tempfile.TemporaryFile("w+") as log:
+            gazed = subprocess.Popen([GAZED, "--config=/dev/null", f"--socket={path}", f"--worker={FAKE}"],
+                                     stderr=log)
+            try:
+                assert wait_for(lambda: " serves " in _text(log)), _text(log)
+                assert "was left by a daemon that is gone: replaced" in _text(log), _text(log)
+            finally:
+                timer.cancel()
+                gazed.terminate()
+                equal(gazed.wait(), 0)
 
 
 def another_ones_socket_file_is_left():
@@ -279,7 +294,8 @@ def journal_lines_carry_priorities():
 
 run([bad_settings_end_with_78_and_a_clear_message, version_and_help, gazed_links_no_opencl,
      reload_refuses_a_bad_file_and_keeps_the_old_settings, reload_restarts_the_worker_for_its_settings,
-     socket_file_has_mode_0660_and_goes, stale_socket_is_replaced_a_live_one_is_not, another_ones_socket_file_is_left,
+     socket_file_has_mode_0660_and_goes, stale_socket_is_replaced_a_live_one_is_not,
+     a_socket_that_outlives_its_daemon_for_a_moment_is_replaced, another_ones_socket_file_is_left,
      a_passed_socket_is_used_and_stays, a_wrong_passed_descriptor_is_refused, works_with_systemd_socket_activate,
      the_service_manager_is_told, the_watchdog_is_pinged_on_progress, core_dumps_are_off,
      journal_lines_carry_priorities])
