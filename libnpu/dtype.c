@@ -26,14 +26,14 @@ const char *npu_dtype_name(enum npu_dtype t)
 int64_t npu_shape_elements(const struct npu_shape *s)
 {
     int64_t n = 1;
+    bool empty = false;
 
-    for (int i = 0; i < s->rank; i++)
-        if (s->dim[i] == 0)
-            return 0;
-    for (int i = 0; i < s->rank; i++)
-        if (s->dim[i] < 0 || __builtin_mul_overflow(n, s->dim[i], &n) || n > NPU_MAX_ELEMENTS)
+    for (int i = 0; i < s->rank; i++) {
+        empty |= s->dim[i] == 0;
+        if (s->dim[i] < 0 || (s->dim[i] > 0 && __builtin_mul_overflow(n, s->dim[i], &n)) || n > NPU_MAX_ELEMENTS)
             return NPU_MAX_ELEMENTS + 1;
-    return n;
+    }
+    return empty ? 0 : n;
 }
 
 const char *npu_type_text(const struct npu_tensor_type *t, char *buf, size_t size)
