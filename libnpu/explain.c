@@ -158,9 +158,9 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
     if (json)
         fprintf(
             out,
-            "],\n  \"launches\": %d, \"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
-            "\"bf16_as_f32\": %s, \"last_run_ms\": %.4f",
-            s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_values_bytes,
+            "],\n  \"launches\": %d, \"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_params_bytes\": %zu, "
+            "\"sum_of_values_bytes\": %zu, \"bf16_as_f32\": %s, \"last_run_ms\": %.4f",
+            s->launches, s->persistent_bytes, s->arena_bytes, s->sum_of_params_bytes, s->sum_of_values_bytes,
             npu_widen_is(p) ? "true" : "false", p->last_run_ms);
     else
         fprintf(

@@ -21,10 +21,9 @@ npu_srcs := autodiff ctx discover discover_icd discover_nodes dtype explain file
 npu_srcs += quantise_graph quant_make quant_calib quant_text
 npu_srcs += tune tune_class tune_measure tune_table
 npu_srcs += widen widen_plan
-npu_dev_srcs := dev/cl_cache dev/cl_device dev/cl_native dev/cl_pci dev/cl_plan dev/cl_pocl dev/cl_program dev/cpu dev/null dev/pool dev/ref
+npu_dev_srcs := dev/cl_cache dev/cl_chain dev/cl_device dev/cl_mail dev/cl_native dev/cl_pci dev/cl_plan dev/cl_pocl dev/cl_program dev/cpu dev/null dev/pool dev/ref
 # What a program that links libnpu.a needs besides: LIBS_<program> = $(npu_libs)
 npu_libs := -lOpenCL -ludev -ldrm
-CFLAGS_libnpu_widen_plan = -O3
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
 npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/int_dot
@@ -33,7 +32,7 @@ npu_tiers += tier/builtin tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
 npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_narrow tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
-npu_tiers += tier/avx2 tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd tier/avx2_winograd_grad
+npu_tiers += tier/avx2 tier/avx2_convert tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd tier/avx2_winograd_grad
 npu_tiers += tier/avx2_depthwise_grad tier/avx2_depthwise_grad_lower tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
 
 $(O)/lib/libnpu.a: $(call objs,$(npu_tiers:%=libnpu/%.c) $(npu_srcs:%=libnpu/%.c) $(npu_dev_srcs:%=libnpu/%.c) $(npu_ops:%=libnpu/op/%.c)) $(O)/libnpu/kernels.o
@@ -72,7 +71,7 @@ CFLAGS_libnpu_onnx_proto_write = -I$(O)/libnpu/onnx
 
 # Entered only after the processor has been asked (libnpu/dev/cpu.c).
 ifneq (,$(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)))
-$(foreach f,product attention attention_grad depthwise_grad rows plain train winograd winograd_grad outer grad_x,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
+$(foreach f,product attention attention_grad convert depthwise_grad rows plain train winograd winograd_grad outer grad_x,$(eval CFLAGS_libnpu_tier_avx2_$(f) = -O3 -mavx2 -mfma))
 CFLAGS_libnpu_tier_bf16_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw -mavx512vl -mfma
 CFLAGS_libnpu_tier_bf16_dot_hw = -O3 -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
@@ -103,7 +102,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops test_npu_diff
-npu_tests += test_npu_quant test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
+npu_tests += test_npu_chain test_npu_quant test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

@@ -39,7 +39,9 @@ struct npu_shape {
     int rank; /* 0 (a scalar) .. NPU_MAX_DIMS */
     int64_t dim[NPU_MAX_DIMS];
 };
-int64_t npu_shape_elements(const struct npu_shape *s); /* product of dims, 1 for a scalar; a dim of 0 gives 0 */
+/* Product of dims, 1 for a scalar; a dim of 0 gives 0. NPU_MAX_ELEMENTS + 1 where those that are not 0 give more than
+ * NPU_MAX_ELEMENTS, or one is negative. */
+int64_t npu_shape_elements(const struct npu_shape *s);
 
 /* ---- context and devices ---- */
 typedef struct npu_ctx npu_ctx;
@@ -272,7 +274,8 @@ int npu_plan_run(npu_plan *p); /* submit + wait for ever */
 /* One line a node: name, op, shape, device, tier and why, placed memory; times if profiled. */
 int npu_plan_explain(npu_plan *p, FILE *out, bool json);
 struct npu_plan_stats {
-    size_t persistent_bytes, arena_bytes, sum_of_values_bytes; /* arena against what values would need without reuse */
+    size_t persistent_bytes, arena_bytes;            /* parameters, states and packed weights; all else */
+    size_t sum_of_params_bytes, sum_of_values_bytes; /* of parameters and states; of all tensors, without reuse */
     int nodes, launches;
     double last_run_ms;
 };

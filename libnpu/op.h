@@ -124,6 +124,13 @@ struct npu_native_call {
 };
 typedef void npu_native_fn(const struct npu_native_call *c, int part, int n_parts);
 
+/* Of a native launch that can run as any number n of parts: what each of them touches. Bits are arguments. */
+struct npu_cut {
+    int64_t units;    /* if n divides it, part p has bytes size p / n .. size (p + 1) / n - 1 of split arguments */
+    uint32_t split;   /* divided among the parts; of others a part may touch all bytes */
+    uint32_t written; /* 0: nothing of this is known */
+};
+
 struct npu_launch {
     const char *source; /* kernels/<source>.cl; a line #include "x.clh" in it is replaced by kernels/x.clh */
     const char *entry;  /* kernel function in it; K_<entry> is defined if the file has a line #ifdef K_<entry> */
@@ -134,8 +141,9 @@ struct npu_launch {
     size_t global[3], local[3]; /* local all 0: the device chooses; else global must be a multiple of local */
     npu_native_fn *native;      /* if set: run this instead of the kernel */
     int parts;                  /* of a native launch; 0: as many as there are threads */
-    bool on_params;             /* run only when a parameter was written since the last run: weight packing */
-    const char *tier;           /* for explain: "vec8", "amx-bf16" ... */
+    struct npu_cut cut;
+    bool on_params;   /* run only when a parameter was written since the last run: weight packing */
+    const char *tier; /* for explain: "vec8", "amx-bf16" ... */
 };
 
 struct npu_lower; /* owned by the device */
@@ -188,7 +196,8 @@ struct npu_op {
      * flag an alias is a view (reshape): the node only gives the memory another type and lowers to nothing. */
     bool updates;
     /* Output 0 may be placed over any input of the same size that dies here: element i of the output depends on nothing
-     * of that input but element i (no `restrict` on the pointers then). */
+     * of that input but element i, and on sums that are made before any of it is written (no `restrict` on the pointers
+     * then). */
     bool elementwise;
     bool exact; /* the device must give what the reference gives, bit by bit */
     /* For nodes with `exact`: the operation with every rounding stated (libnpu/op/exact.h), which a device must then

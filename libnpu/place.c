@@ -222,6 +222,8 @@ static int place_values(struct placer *q, const int *first, const int *last, con
             continue;
         dst->size = npu_type_bytes(&val->type);
         p->stats.sum_of_values_bytes += dst->size;
+        if (val->kind == NPU_VALUE_PARAM || val->kind == NPU_VALUE_STATE)
+            p->stats.sum_of_params_bytes += dst->size;
         if (owner[v] != v)
             continue;
         if (is_persistent(p, v)) {

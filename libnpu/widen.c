@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "libnpu/op/attr.h"
+#include "libnpu/op/matmul.h"
 #include "libnpu/op/ops.h"
 
 struct widening {
@@ -128,6 +129,21 @@ static int widen_cast(struct widening *x, npu_val from, npu_val to)
     return is_output(x->g, to) ? add_cast(x, from, to) : 0;
 }
 
+/* Does the node write its result as bf16 itself? A product with frozen weights does, if nothing else reads it. */
+static bool writes_bf16(const struct widening *x, const struct npu_node *n)
+{
+    const npu_graph *g = x->g;
+
+    if (n->op != &npu_op_matmul || NPU_ATTR(struct npu_matmul_attr, n)->trans_a ||
+        !npu_val_is_frozen(g, n->in[NPU_MATMUL_B]))
+        return false;
+    for (int32_t i = 0; i < g->n_nodes; i++)
+        for (int k = 0; k < g->node[i]->n_in; k++)
+            if (g->node[i]->in[k] == n->out[0])
+                return false;
+    return true;
+}
+
 static int widen_node(struct widening *x, const struct npu_node *n)
 {
     struct npu_node copy = *n;
@@ -143,6 +159,8 @@ static int widen_node(struct widening *x, const struct npu_node *n)
         const npu_val v = n->out[k];
 
         if (dtype(x->g, v) != NPU_BF16)
+            continue;
+        if (is_output(x->g, v) && writes_bf16(x, n))
             continue;
         if (is_output(x->g, v))
             r = add_f32(x, v, &copy.out[k]);

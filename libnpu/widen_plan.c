@@ -2,7 +2,6 @@
 #include <stdlib.h>
 
 #include "libnpu/dev.h"
-#include "libnpu/dtype.h"
 #include "libnpu/tier/avx2_lower.h"
 #include "libnpu/tier/bf16_native.h"
 #include "libnpu/tier/exact_avx2.h"
@@ -34,7 +33,7 @@ static bool may_widen(const struct npu_plan *p)
 
 int npu_native_alone(const struct npu_plan *p, struct npu_lower *l)
 {
-    char why[256];
+    char why[256] = "";
     int first, r = 0;
 
     l->n_launches = l->n_bufs = 0;
@@ -93,53 +92,32 @@ int npu_widen_choose(struct npu_plan *p)
     return r < 0 ? r : r > 0 ? 0 : take_graph(p, p->given);
 }
 
-/* ---- conversions: x, y, elements ---- */
-static int64_t share(const struct npu_native_call *c, int part, int n_parts, int64_t *ret_end)
-{
-    const int64_t n = c->arg[2].i;
-
-    *ret_end = n * (part + 1) / n_parts;
-    return n * part / n_parts;
-}
-
-static void bf16_to_f32(const struct npu_native_call *c, int part, int n_parts)
-{
-    const uint16_t *x = c->p[0];
-    uint32_t *y = c->p[1];
-    int64_t end;
-
-    for (int64_t i = share(c, part, n_parts, &end); i < end; i++)
-        y[i] = (uint32_t)x[i] << 16;
-}
-
-static void f32_to_bf16(const struct npu_native_call *c, int part, int n_parts)
-{
-    const float *x = c->p[0];
-    uint16_t *y = c->p[1];
-    int64_t end;
-
-    for (int64_t i = share(c, part, n_parts, &end); i < end; i++)
-        y[i] = npu_f32_to_bf16(x[i]);
-}
-
+/* ---- conversions ---- */
+/* x, y, elements */
 static void f32_to_f32(const struct npu_native_call *c, int part, int n_parts)
 {
-    int64_t end, begin = share(c, part, n_parts, &end);
+    const int64_t n = c->arg[2].i, begin = n * part / n_parts, end = n * (part + 1) / n_parts;
 
     memmove((float *)c->p[1] + begin, (const float *)c->p[0] + begin, (size_t)(end - begin) * sizeof(float));
 }
 
 int npu_widen_lower_cast(struct npu_lower *l, npu_val x, npu_val y)
 {
+    const struct npu_avx2_kernels *a = npu_avx2_for(npu_lower_traits(l));
     const struct npu_tensor_type from = npu_lower_type(l, x), to = npu_lower_type(l, y);
     const int64_t n = npu_shape_elements(&to.shape);
-    npu_native_fn *fn = from.dtype == NPU_BF16 && to.dtype == NPU_F32   ? bf16_to_f32
-                        : from.dtype == NPU_F32 && to.dtype == NPU_BF16 ? f32_to_bf16
-                        : from.dtype == NPU_F32 && to.dtype == NPU_F32  ? f32_to_f32
-                                                                        : NULL;
+    npu_native_fn *fn = NULL;
     struct npu_launch *k;
 
-    if (!l->graph->widened || !fn)
+    if (!l->graph->widened || !a)
+        return -EOPNOTSUPP;
+    if (from.dtype == NPU_BF16 && to.dtype == NPU_F32)
+        fn = a->from_bf16;
+    else if (from.dtype == NPU_F32 && to.dtype == NPU_BF16)
+        fn = a->to_bf16;
+    else if (from.dtype == NPU_F32 && to.dtype == NPU_F32)
+        fn = f32_to_f32;
+    if (!fn)
         return -EOPNOTSUPP;
     k = npu_avx2_launch(l, fn, npu_avx2_shares(l, (double)n, 16384));
     if (k)

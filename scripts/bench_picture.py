@@ -40,7 +40,7 @@ def ratios(rows):
     pitch = bar * max([len(r[2]) for r in rows] + [1]) + 12
     height = 50 + pitch * len(rows) + 30
     body = [line(at(s), 40, at(s), height - 30, "#e4e4e4") + text(at(s), height - 14, label(s), 'text-anchor="middle" fill="#555"') for s in steps]
-    body.append(text(left, 20, "Time of the fastest peer over ours; more than 1: gazed is faster. Black: the goal.", 'fill="#333"'))
+    body.append(text(16, 20, "Time of the fastest peer over ours; more than 1: gazed is faster. Black: the goal. Dark: 1 thread, light: 2.", 'fill="#333"'))
     for i, (title, goal, found, _) in enumerate(rows):
         top = 46 + i * pitch
         body.append(text(left - 8, top + pitch / 2 - 2, title, 'text-anchor="end"'))
@@ -49,11 +49,11 @@ def ratios(rows):
                 continue
             y = top + k * bar
             body.append(f'<rect x="{left}" y="{y}" width="{at(x) - left:.1f}" height="{bar - 2}" fill="{COLOURS[k % 2]}"/>')
-            body.append(text(at(x) + 5, y + bar - 3, f"{x:.2f}", 'font-size="11" fill="#333"'))
+            beside = at(goal) if goal and at(x) < at(goal) < at(x) + 32 else at(x) # not across the mark
+            body.append(text(beside + 5, y + bar - 3, f"{x:.2f}", 'font-size="11" fill="#333"'))
         if goal:
             body.append(line(at(goal), top - 2, at(goal), top + bar * len(found), "#000000", 'stroke-width="2"'))
     body.append(line(at(1), 40, at(1), height - 30, "#999999", 'stroke-dasharray="4 3"'))
-    body.append(text(width - 8, height - 14, "dark: 1 thread, light: 2", 'text-anchor="end" font-size="11" fill="#555"'))
     return svg(width, height, body)
 
 

@@ -49,26 +49,46 @@ struct cl_launch {
     bool has_local;
 };
 
-/* The launches of a run in order. parts: of native ones, 0 for kernels; neighbours that are native go together. */
+/* A kernel, or native launches that go together (cl_chain.c). */
+struct cl_stage {
+    const struct cl_launch *const *launch;
+    int n;
+};
+
+/* The stages of a run in order. parts: of native ones, 0 for kernels; neighbours that are native make one command. */
 struct cl_run {
     int n;
-    const struct cl_launch **launch;
+    struct cl_stage *stage;
     uint16_t *parts;
+    const struct cl_launch **launch; /* of all stages */
+};
+
+/* A tensor in memory of the host. full: written, not sent yet; or, of an output, what the last run computed. */
+struct cl_letter {
+    struct npu_place at;
+    void *bytes;
+    bool full;
+};
+
+struct cl_mail {
+    struct cl_letter *letter;
+    int n;
 };
 
 struct cl_plan {
     cl_command_queue queue;
     bool host; /* native launches only: banks are memory of ours and OpenCL at most starts a run */
     cl_mem *bank;
-    void **address; /* of the banks, for native launches; NULL until one is needed */
+    void **address; /* of the banks, on devices with native kernels; else NULL */
     cl_mem *value;  /* sub-buffer by value handle - 1; NULL: none or empty */
     cl_mem *buf;    /* sub-buffer by scratch or packed handle */
     struct cl_launch *launch;
     int n_launches;
     struct cl_run run[2]; /* [1]: parameters were written */
+    struct cl_mail in, out;
     const struct cl_run *running;
-    cl_event *event; /* profiling: one an entry of the run */
-    cl_event last;   /* of the submission in flight */
+    cl_event *event;        /* profiling: one an entry of the run */
+    cl_event last, arrived; /* of the submission in flight: its last launch, and its outputs */
     pthread_mutex_t lock;
     pthread_cond_t done_cond;
     bool done, callback_set;
@@ -98,12 +118,27 @@ void cl_cache_remove(const char *dir, uint64_t key);
 
 /* cl_plan.c */
 extern const struct npu_dev_ops cl_ops;
+/* cl_mail.c: inputs and outputs of a plan whose banks have no address here, without waiting for each. Nothing is in
+ * flight when they are read and written. */
+int cl_mail_new(struct npu_plan *p);
+void cl_mail_free(struct cl_plan *cp);
+cl_int cl_mail_write(struct cl_plan *cp, struct npu_place at, const void *data);
+cl_int cl_mail_read(struct cl_plan *cp, struct npu_place at, void *data);
+/* Of a submission: before its launches, the inputs that were written; behind them its outputs, which sets cp->arrived.
+ */
+cl_int cl_mail_send(struct cl_plan *cp);
+cl_int cl_mail_order(struct cl_plan *cp);
+void cl_mail_arrived(struct cl_plan *cp);
 /* cl_native.c: native launches. */
+int cl_native_find_banks(struct npu_plan *p); /* sets cp->address */
 int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k);
 int cl_native_parts(const struct cl_dev *d, const struct npu_launch *l);
-/* Neighbouring native launches i .. j - 1 of a run as one command; returns j. One at a time if the plan is profiled. */
+struct npu_place cl_native_place(const struct npu_plan *p, const struct npu_arg *a); /* bank -1: none */
+/* Neighbouring native stages i .. j - 1 of a run as one command; returns j. One at a time if the plan is profiled. */
 int cl_native_end(const struct npu_plan *p, const struct cl_run *r, int i);
 cl_int cl_native_enqueue(struct npu_plan *p, const struct cl_run *r, int i, int end, cl_event *ret_event);
+/* cl_chain.c: how many of n launches go together as one stage, at least 1; and if more, as how many parts. */
+int cl_chain(const struct npu_plan *p, const struct cl_launch *const *launch, int n, int *ret_parts);
 /* Memory of plans with native launches only. */
 bool cl_native_only(const struct npu_plan *p);
 int cl_native_memory(struct npu_plan *p);

@@ -1,6 +1,7 @@
 /* cl_native.c - C functions on the device's pool of threads: in the OpenCL queue, neighbours as one native kernel; or,
  * where a plan has nothing else, straight from npu_plan_run. */
 #include <stdlib.h>
+#include <sys/mman.h>
 
 #include "libnpu/dev/cl.h"
 
@@ -15,7 +16,7 @@ struct cl_native {
  * only that bank (PoCL 3.1 mixes up the addresses of several), and a run passes addresses. OpenCL copies this block. */
 struct native_block {
     struct npu_pool *pool;
-    const struct cl_launch *const *launch;
+    const struct cl_stage *stage;
     const uint16_t *parts;
     int n;
 };
@@ -27,21 +28,24 @@ struct where_block {
 
 static void run_part(void *arg, int stage, int part, int n_parts)
 {
-    const struct cl_launch *const *launch = arg;
-    const struct cl_native *n = launch[stage]->native;
-    const struct npu_native_call call = {.arg = n->arg, .p = n->p, .attr = n->attr};
+    const struct cl_stage *s = (const struct cl_stage *)arg + stage;
 
-    n->fn(&call, part, n_parts);
+    for (int i = 0; i < s->n; i++) {
+        const struct cl_native *n = s->launch[i]->native;
+        const struct npu_native_call call = {.arg = n->arg, .p = n->p, .attr = n->attr};
+
+        n->fn(&call, part, n_parts);
+    }
 }
 
 static void CL_CALLBACK native_main(void *arg)
 {
     const struct native_block *b = arg;
 
-    npu_pool_run(b->pool, run_part, (void *)(uintptr_t)b->launch, b->parts, b->n);
+    npu_pool_run(b->pool, run_part, (void *)(uintptr_t)b->stage, b->parts, b->n);
 }
 
-static struct npu_place arg_place(const struct npu_plan *p, const struct npu_arg *a)
+struct npu_place cl_native_place(const struct npu_plan *p, const struct npu_arg *a)
 {
     if (a->kind == NPU_ARG_SCRATCH || a->kind == NPU_ARG_PACKED)
         return p->lower.buf[a->buf].place;
@@ -55,7 +59,7 @@ static void CL_CALLBACK where_main(void *arg)
     *w->ret_address = w->bank;
 }
 
-static int find_banks(struct npu_plan *p)
+int cl_native_find_banks(struct npu_plan *p)
 {
     struct cl_plan *cp = p->dev_plan;
     cl_int e = CL_SUCCESS;
@@ -79,21 +83,17 @@ int cl_native_prepare(struct cl_dev *d, struct npu_plan *p, struct cl_launch *k)
 {
     struct cl_plan *cp = p->dev_plan;
     struct cl_native *n = calloc(1, sizeof *n);
-    int r;
 
     if (!n)
         return -ENOMEM;
     k->native = n;
     if (!d->pool)
         return npu_plan_fail(p, -EOPNOTSUPP, "a native launch on a device without native kernels");
-    r = cp->address ? 0 : find_banks(p);
-    if (r < 0 || !cp->address)
-        return r;
     n->fn = k->l->native;
     n->arg = k->l->arg;
     n->attr = p->graph->node[p->step[k->step].node]->attr;
     for (int i = 0; i < k->l->n_args; i++) {
-        struct npu_place at = arg_place(p, &k->l->arg[i]);
+        struct npu_place at = cl_native_place(p, &k->l->arg[i]);
 
         if (at.bank >= 0 && at.size > 0)
             n->p[i] = (char *)cp->address[at.bank] + at.offset;
@@ -113,7 +113,7 @@ int cl_native_end(const struct npu_plan *p, const struct cl_run *r, int i)
     const int most = p->opts.profile ? 1 : NPU_POOL_MAX_STAGES;
     int end = i + 1;
 
-    while (end < r->n && end - i < most && r->launch[end]->native)
+    while (end < r->n && end - i < most && r->stage[end].launch[0]->native)
         end++;
     return end;
 }
@@ -122,7 +122,7 @@ static struct native_block block_of(const struct npu_plan *p, const struct cl_ru
 {
     const struct cl_dev *d = (const struct cl_dev *)p->dev;
 
-    return (struct native_block){d->pool, r->launch + i, r->parts + i, end - i};
+    return (struct native_block){d->pool, r->stage + i, r->parts + i, end - i};
 }
 
 cl_int cl_native_enqueue(struct npu_plan *p, const struct cl_run *r, int i, int end, cl_event *ret_event)
@@ -141,9 +141,23 @@ bool cl_native_only(const struct npu_plan *p)
     return p->lower.n_launches > 0 && ((const struct cl_dev *)p->dev)->pool;
 }
 
+/* Zeroed memory; a large piece in huge pages where the system has them (a hint: it works without). */
+static void *new_bank(size_t size)
+{
+    const size_t huge = (size_t)2 << 20, align = size >= huge ? huge : 4096;
+    void *m;
+
+    if (posix_memalign(&m, align, size) != 0)
+        return NULL;
+#ifdef MADV_HUGEPAGE
+    if (size >= huge)
+        madvise(m, size / huge * huge, MADV_HUGEPAGE);
+#endif
+    return memset(m, 0, size);
+}
+
 int cl_native_memory(struct npu_plan *p)
 {
-    enum { PAGE = 4096 };
     struct cl_plan *cp = p->dev_plan;
 
     cp->address = calloc((size_t)p->n_banks + 1, sizeof cp->address[0]);
@@ -152,11 +166,9 @@ int cl_native_memory(struct npu_plan *p)
     for (int b = 0; b < p->n_banks; b++) {
         const size_t size = p->bank[b].size > 0 ? p->bank[b].size : 1;
 
-        if (posix_memalign(&cp->address[b], PAGE, size) != 0) {
-            cp->address[b] = NULL;
+        cp->address[b] = new_bank(size);
+        if (!cp->address[b])
             return npu_plan_fail(p, -ENOMEM, "no memory for %zu bytes", size);
-        }
-        memset(cp->address[b], 0, size);
     }
     return 0;
 }

@@ -1,7 +1,8 @@
 /* cl_plan.c - plans on an OpenCL device: banks as buffers, places as sub-buffers, one kernel object a launch with its
- * arguments set once; a run is one enqueue a launch, or a row of native launches, and one flush. Plans with native
- * launches only have memory of their own and need no OpenCL while they run (cl_native.c).
+ * arguments set once; a run is its inputs, one enqueue a launch, or a row of native launches, its outputs and one
+ * flush. Plans with native launches only have memory of their own and need no OpenCL while they run (cl_native.c).
  */
+#include <sched.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -72,6 +73,7 @@ static int make_memory(struct npu_plan *p)
 {
     struct cl_plan *cp = p->dev_plan;
     cl_int e = CL_SUCCESS;
+    int r;
 
     if (cp->host)
         return cl_native_memory(p);
@@ -87,7 +89,10 @@ static int make_memory(struct npu_plan *p)
         e = sub_buffer(cp, p->place[v], &cp->value[v]);
     for (int i = 0; i < p->lower.n_bufs && e == CL_SUCCESS; i++)
         e = sub_buffer(cp, p->lower.buf[i].place, &cp->buf[i]);
-    return e == CL_SUCCESS ? zero_banks(p) : fail(p, e, "device memory");
+    if (e != CL_SUCCESS)
+        return fail(p, e, "device memory");
+    r = p->dev->traits.native ? cl_native_find_banks(p) : cl_mail_new(p);
+    return r < 0 ? r : zero_banks(p);
 }
 
 static cl_mem arg_mem(const struct npu_plan *p, const struct npu_arg *a)
@@ -169,6 +174,19 @@ static int warm_up(struct npu_plan *p)
     return cp->host ? 0 : zero_banks(p);
 }
 
+static void make_stages(const struct npu_plan *p, struct cl_run *r, int n_launches)
+{
+    for (int i = 0; i < n_launches; i += r->stage[r->n++].n) {
+        const struct cl_launch *k = r->launch[i];
+        int parts = k->native ? cl_native_parts(dev_of(p), k->l) : 0, n = 1;
+
+        if (k->native && !p->opts.profile)
+            n = cl_chain(p, r->launch + i, n_launches - i, &parts);
+        r->stage[r->n] = (struct cl_stage){r->launch + i, n};
+        r->parts[r->n] = (uint16_t)parts;
+    }
+}
+
 /* Which launches a run has: all after parameters were written, else those that do not depend on them alone. */
 static int make_runs(struct npu_plan *p)
 {
@@ -176,19 +194,21 @@ static int make_runs(struct npu_plan *p)
 
     for (int dirty = 0; dirty < 2; dirty++) {
         struct cl_run *r = &cp->run[dirty];
+        int n = 0;
 
         r->launch = calloc((size_t)cp->n_launches + 1, sizeof(struct cl_launch *));
         r->parts = calloc((size_t)cp->n_launches + 1, sizeof r->parts[0]);
-        if (!r->launch || !r->parts)
+        r->stage = calloc((size_t)cp->n_launches + 1, sizeof r->stage[0]);
+        if (!r->launch || !r->parts || !r->stage)
             return -ENOMEM;
         for (int i = 0; i < cp->n_launches; i++) {
             const struct cl_launch *k = &cp->launch[i];
 
             if (k->on_params && !dirty)
                 continue;
-            r->parts[r->n] = (uint16_t)(k->native ? cl_native_parts(dev_of(p), k->l) : 0);
-            r->launch[r->n++] = k;
+            r->launch[n++] = k;
         }
+        make_stages(p, r, n);
     }
     return 0;
 }
@@ -246,6 +266,15 @@ static int cl_build(struct npu_plan *p)
     return r;
 }
 
+static void release_events(struct cl_plan *cp)
+{
+    if (cp->last)
+        clReleaseEvent(cp->last);
+    if (cp->arrived)
+        clReleaseEvent(cp->arrived);
+    cp->last = cp->arrived = NULL;
+}
+
 static void free_launches(struct cl_plan *cp)
 {
     for (int i = 0; cp->launch && i < cp->n_launches; i++) {
@@ -258,6 +287,7 @@ static void free_launches(struct cl_plan *cp)
     for (int i = 0; i < 2; i++) {
         free(cp->run[i].launch);
         free(cp->run[i].parts);
+        free(cp->run[i].stage);
     }
     free(cp->launch);
     free(cp->event);
@@ -283,12 +313,12 @@ static void cl_plan_free(struct npu_plan *p)
     while (cp->callbacks > 0)
         pthread_cond_wait(&cp->done_cond, &cp->lock);
     pthread_mutex_unlock(&cp->lock);
-    if (cp->last)
-        clReleaseEvent(cp->last);
+    release_events(cp);
     free_launches(cp);
     for (int b = 0; cp->host && cp->address && b < p->n_banks; b++)
         free(cp->address[b]);
     free(cp->address);
+    cl_mail_free(cp);
     free_mems(cp->value, p->graph->n_values);
     free_mems(cp->buf, p->lower.n_bufs);
     free_mems(cp->bank, p->n_banks);
@@ -304,11 +334,11 @@ static int cl_write(struct npu_plan *p, struct npu_place at, const void *data)
     struct cl_plan *cp = p->dev_plan;
     cl_int e;
 
-    if (cp->host) {
+    if (cp->address) {
         memcpy((char *)cp->address[at.bank] + at.offset, data, at.size);
         return 0;
     }
-    e = clEnqueueWriteBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+    e = cl_mail_write(cp, at, data);
     return e == CL_SUCCESS ? 0 : fail(p, e, "write");
 }
 
@@ -317,11 +347,11 @@ static int cl_read(struct npu_plan *p, struct npu_place at, void *data)
     struct cl_plan *cp = p->dev_plan;
     cl_int e;
 
-    if (cp->host) {
+    if (cp->address) {
         memcpy(data, (const char *)cp->address[at.bank] + at.offset, at.size);
         return 0;
     }
-    e = clEnqueueReadBuffer(cp->queue, cp->bank[at.bank], CL_TRUE, at.offset, at.size, data, 0, NULL, NULL);
+    e = cl_mail_read(cp, at, data);
     return e == CL_SUCCESS ? 0 : fail(p, e, "read");
 }
 
@@ -329,7 +359,7 @@ static int cl_read(struct npu_plan *p, struct npu_place at, void *data)
 static cl_int enqueue(struct npu_plan *p, const struct cl_run *run, int i, int *ret_end)
 {
     struct cl_plan *cp = p->dev_plan;
-    const struct cl_launch *k = run->launch[i];
+    const struct cl_launch *k = run->stage[i].launch[0];
     const int end = k->native ? cl_native_end(p, run, i) : i + 1;
     cl_event *ev = p->opts.profile ? &cp->event[i] : end == run->n ? &cp->last : NULL;
 
@@ -345,12 +375,13 @@ static int cl_submit(struct npu_plan *p)
     struct cl_plan *cp = p->dev_plan;
     const struct cl_run *run = &cp->run[p->params_dirty];
     const char *what = "run";
-    cl_int e = CL_SUCCESS;
+    cl_int e;
 
     cp->running = run;
+    e = cl_mail_send(cp);
     for (int i = 0, end; i < run->n && e == CL_SUCCESS; i = end) {
         e = enqueue(p, run, i, &end);
-        what = run->launch[i]->l->entry ? run->launch[i]->l->entry : "native";
+        what = run->stage[i].launch[0]->l->entry ? run->stage[i].launch[0]->l->entry : "native";
     }
     if (e == CL_SUCCESS)
         what = "run";
@@ -361,13 +392,13 @@ static int cl_submit(struct npu_plan *p)
         clRetainEvent(cp->last);
     }
     if (e == CL_SUCCESS)
+        e = cl_mail_order(cp);
+    if (e == CL_SUCCESS)
         e = clFlush(cp->queue);
     if (e == CL_SUCCESS)
         return 0;
     clFinish(cp->queue); /* nothing of a failed submission stays behind */
-    if (cp->last)
-        clReleaseEvent(cp->last);
-    cp->last = NULL;
+    release_events(cp);
     for (int i = 0; i < cp->n_launches; i++) {
         if (cp->event[i])
             clReleaseEvent(cp->event[i]);
@@ -387,10 +418,21 @@ static void CL_CALLBACK on_done(cl_event event, cl_int status, void *arg)
     pthread_mutex_unlock(&cp->lock);
 }
 
-static int wait_timed(struct npu_plan *p, int64_t timeout_ns)
+/* Waits for runs of up to 2 ms without sleeping, but after all others: to be woken takes as long as a small network,
+ * and threads of the driver that wake while this one falls asleep gather on one processor. */
+static void wait_awake(const struct cl_plan *cp, int64_t until_ns)
+{
+    cl_int status = CL_QUEUED, e = CL_SUCCESS;
+
+    while (e == CL_SUCCESS && status > CL_COMPLETE && npu_now_ns() < until_ns) {
+        sched_yield();
+        e = clGetEventInfo(cp->arrived, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
+    }
+}
+
+static int wait_timed(struct npu_plan *p, int64_t until_ns)
 {
     struct cl_plan *cp = p->dev_plan;
-    int64_t until_ns = npu_now_ns() + timeout_ns;
     struct timespec t = {until_ns / 1000000000, until_ns % 1000000000};
     cl_int e;
     int r = 0;
@@ -400,7 +442,7 @@ static int wait_timed(struct npu_plan *p, int64_t timeout_ns)
         pthread_mutex_lock(&cp->lock);
         cp->callbacks++;
         pthread_mutex_unlock(&cp->lock);
-        e = clSetEventCallback(cp->last, CL_COMPLETE, on_done, cp);
+        e = clSetEventCallback(cp->arrived, CL_COMPLETE, on_done, cp);
         if (e != CL_SUCCESS) {
             pthread_mutex_lock(&cp->lock);
             cp->callbacks--;
@@ -424,7 +466,7 @@ static void collect_times(struct npu_plan *p)
     int last_step = -1;
 
     for (int i = 0; i < run->n; i++) {
-        struct npu_step *s = &p->step[run->launch[i]->step];
+        struct npu_step *s = &p->step[run->stage[i].launch[0]->step];
         cl_ulong start = 0, end = 0;
 
         if (!cp->event[i])
@@ -434,36 +476,42 @@ static void collect_times(struct npu_plan *p)
         clReleaseEvent(cp->event[i]);
         cp->event[i] = NULL;
         s->ms_sum += end > start ? (double)(end - start) * 1e-6 : 0.0;
-        if (run->launch[i]->step != last_step)
+        if (run->stage[i].launch[0]->step != last_step)
             s->runs++;
-        last_step = run->launch[i]->step;
+        last_step = run->stage[i].launch[0]->step;
     }
 }
 
 static int cl_wait(struct npu_plan *p, int64_t timeout_ns)
 {
     struct cl_plan *cp = p->dev_plan;
+    const int64_t now_ns = npu_now_ns(), awake_ns = timeout_ns < 0 || timeout_ns > 2000000 ? 2000000 : timeout_ns;
     cl_int status = CL_COMPLETE, e = CL_SUCCESS;
+    int r = 0;
 
-    if (timeout_ns >= 0) {
-        int r = wait_timed(p, timeout_ns);
-        if (r < 0)
-            return r;
-    }
-    e = clWaitForEvents(1, &cp->last);
+    if (p->dev->traits.kind == NPU_KIND_CPU)
+        wait_awake(cp, now_ns + awake_ns);
+    if (timeout_ns >= 0)
+        r = wait_timed(p, now_ns + timeout_ns);
+    if (r == -ETIMEDOUT)
+        return r;
+    e = clWaitForEvents(1, &cp->arrived); /* whatever failed, nothing stays in flight */
     pthread_mutex_lock(&cp->lock);
     while (cp->callbacks > 0) /* a late callback must not end the next run's wait */
         pthread_cond_wait(&cp->done_cond, &cp->lock);
     pthread_mutex_unlock(&cp->lock);
-    clGetEventInfo(cp->last, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status, NULL);
-    clReleaseEvent(cp->last);
-    cp->last = NULL;
+    for (int i = 0; i < 2 && status == CL_COMPLETE; i++)
+        clGetEventInfo(i == 0 ? cp->last : cp->arrived, CL_EVENT_COMMAND_EXECUTION_STATUS, sizeof status, &status,
+                       NULL);
+    release_events(cp);
     cp->callback_set = false;
     if (p->opts.profile)
         collect_times(p);
+    if (e == CL_SUCCESS && status == CL_COMPLETE)
+        cl_mail_arrived(cp);
     if (e != CL_SUCCESS || status < 0)
         return fail(p, status < 0 ? status : e, "run");
-    return 0;
+    return r;
 }
 
 static int cl_run(struct npu_plan *p)

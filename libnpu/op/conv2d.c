@@ -224,6 +224,7 @@ static const struct conv_case {
     {2, 9, 8, 12, 20, 3, 3, 2, 0, 1, 2, 1, 4, .bias = true, .res = true, .act = NPU_ACT_GELU},
     {2, 11, 13, 20, 37, 3, 3, 1, 1, 1, 1, 1, 1, .bias = true, .res = true, .act = NPU_ACT_GELU, .fixed = true},
     {1, 14, 18, 67, 16, 3, 3, 1, 0, 2, 0, 1, 1, .fixed = true},
+    {1, 9, 11, 1, 20, 3, 3, 1, 1, 1, 1, 1, 1, .act = 0},
 };
 
 static const struct conv_case perf_cases[] = {

@@ -225,6 +225,7 @@ static int matmul_grad(npu_graph *g, const struct npu_node *n, const npu_val *go
 static const struct matmul_case {
     int64_t batch, m, k, n; /* batch 0: rank 2 */
     bool shared, ta, tb, bias, res, out_f32;
+    bool fixed; /* b is a state: packed once, whatever that takes */
     int act;
     float scale;
     enum npu_dtype ta_type, tb_type;
@@ -253,6 +254,11 @@ static const struct matmul_case {
     {2, 29, 70, 50, .tb = true, .ta_type = NPU_BF16, .tb_type = NPU_BF16},
     {2, 29, 70, 50, .shared = true, .bias = true, .act = NPU_ACT_GELU, .ta_type = NPU_BF16, .tb_type = NPU_F32},
     {2, 9, 30, 20, .res = true, .ta_type = NPU_F16, .tb_type = NPU_F16},
+    /* several steps through the terms: weights packed once, A packed, B packed apart */
+    {0, 100, 600, 40, .fixed = true, .bias = true},
+    {3, 50, 520, 37, .fixed = true, .tb = true, .res = true},
+    {0, 97, 600, 40, .out_f32 = true, .ta_type = NPU_BF16, .tb_type = NPU_BF16},
+    {2, 800, 520, 62, .bias = true},
     /* the same shapes without kinks: finite differences along directions too */
     {0, 7, 5, 3, .bias = true, .res = true, .act = NPU_ACT_GELU},
     {3, 5, 9, 20, .shared = true, .bias = true, .res = true, .scale = 3.0f},
@@ -268,16 +274,19 @@ static npu_val matmul_case(npu_graph *g, int index)
 {
     struct matmul_case c;
     struct npu_matmul_opts o = {0};
+    int64_t dims[3];
     npu_val a, b;
-    int lead;
+    int lead, rank;
 
     if (index >= (int)(sizeof matmul_cases / sizeof matmul_cases[0]))
         return NPU_NONE;
     c = matmul_cases[index];
     lead = c.batch ? 1 : 0;
     a = npu_input(g, "a", c.ta_type, 2 + lead, (int64_t[]){c.batch, c.ta ? c.k : c.m, c.ta ? c.m : c.k} + 1 - lead);
-    b = npu_input(g, "b", c.tb_type, 2 + (lead && !c.shared),
-                  (int64_t[]){c.batch, c.tb ? c.n : c.k, c.tb ? c.k : c.n} + 1 - (lead && !c.shared));
+    rank = 2 + (lead && !c.shared);
+    memcpy(dims, (int64_t[]){c.batch, c.tb ? c.n : c.k, c.tb ? c.k : c.n} + 3 - rank, sizeof(int64_t) * (size_t)rank);
+    b = c.fixed ? npu_state(g, "b", c.tb_type, rank, dims, (struct npu_init){NPU_INIT_CONST, 0})
+                : npu_input(g, "b", c.tb_type, rank, dims);
     o = (struct npu_matmul_opts){
         .trans_a = c.ta, .trans_b = c.tb, .act = c.act, .scale = c.scale, .out_f32 = c.out_f32};
     if (c.bias)

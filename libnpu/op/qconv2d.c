@@ -252,8 +252,11 @@ static int qconv_ref(const struct npu_ref_call *c)
 
 static size_t qconv_scratch(const struct npu_node *n, const struct npu_tensor_type *in)
 {
-    const struct npu_shape *w = &in[NPU_QCONV_W].shape;
+    const struct npu_shape *x = &in[NPU_QCONV_X].shape, *w = &in[NPU_QCONV_W].shape;
 
+    for (int i = 0; i < x->rank - 1; i++)
+        if (x->dim[i] == 0) /* no pixels, no sums */
+            return 0;
     return (size_t)w->dim[w->rank - 1] * sizeof(uint32_t);
 }
 

@@ -6,8 +6,8 @@
 
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g)
 {
-    const size_t taps = g->gather ? 1 : (size_t)g->kh, mb = (size_t)g->mb, line = (size_t)g->kw * (size_t)g->cin;
-    const size_t copies = g->gather || g->kw > 1 ? mb * (size_t)g->kh * line : 0;
+    const size_t taps = (size_t)g->kh, mb = (size_t)g->mb, line = (size_t)g->kw * (size_t)g->cin;
+    const size_t copies = g->kw > 1 ? mb * taps * line : 0;
 
     return (mb * (taps * sizeof(float *) + sizeof(int64_t)) + (line + copies + 16) * sizeof(float) + 63) / 64 * 64;
 }
@@ -46,7 +46,7 @@ size_t npu_avx2_outer_scratch(const struct npu_avx2_outer *g)
     const size_t row_units = (size_t)g->row_units, col_units = (size_t)g->col_units;
     const size_t own = (strips + row_units - 1) / row_units, own_panels = (panels + col_units - 1) / col_units;
     const size_t tiles = own * own_panels * rows * NPU_AVX2_PANEL;
-    const size_t floats = NPU_AVX2_OUTER_ROWS * NPU_AVX2_PANEL + tiles + own * NPU_AVX2_OUTER_STRIP + line;
+    const size_t floats = NPU_AVX2_OUTER_ROWS * NPU_AVX2_PANEL + tiles + own * NPU_AVX2_OUTER_STRIP + line + 8;
 
     return (floats * sizeof(float) + 63) / 64 * 64;
 }

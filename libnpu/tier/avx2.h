@@ -20,11 +20,11 @@ struct npu_avx2_conv {
     int32_t kh, kw, stride, pad_top, pad_left;
     int32_t w_k, w_n, w_z;        /* steps between weights along terms, result channels, pictures (0: the same) */
     int32_t w_t;                  /* the same along taps, for Winograd's tiles; negative: the taps turned round */
-    int32_t act;                  /* enum npu_act, + 256: the residual is added after it */
-    int32_t gather;               /* terms are copied side by side, else rows are read through pointers */
+    int32_t act;                  /* enum npu_act, + 256: the residual is added after it, + 512: the result is bf16 */
     int32_t mb;                   /* result pixels at a time */
     int32_t row_units, col_units; /* shares of the result pixels and of the panels */
 };
+enum { NPU_AVX2_RES_AFTER = 256, NPU_AVX2_BF16_RESULT = 512 };
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
 /* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
@@ -35,8 +35,9 @@ static inline int64_t npu_avx2_winograd_step(int64_t rows, int64_t columns)
     return ((rows * columns + 15) / 16 | 1) * 16;
 }
 size_t npu_avx2_winograd_scratch(const struct npu_avx2_conv *g);
-/* The gradient of weights: row_units shares of the tiles, with sums of their own, mb tiles at a time. */
-enum { NPU_AVX2_WINOGRAD_TILES = 96 };
+/* The gradient of weights: row_units shares of the tiles, with sums of their own, mb tiles at a time; col_units parts
+ * of the channels of x. */
+enum { NPU_AVX2_WINOGRAD_TILES = 36 };
 size_t npu_avx2_winograd_sums_floats(const struct npu_avx2_conv *g);  /* of a share's sums; by cin, cout */
 size_t npu_avx2_winograd_sums_scratch(const struct npu_avx2_conv *g); /* bytes a part */
 
@@ -85,6 +86,7 @@ struct npu_avx2_kernels {
     npu_native_fn *pack, *conv, *winograd_pack, *winograd, *depthwise, *attention, *layer_norm;
     npu_native_fn *outer, *outer_sum, *grad_x_pack, *grad_x, *winograd_sums, *winograd_gw;
     npu_native_fn *attention_grad, *depthwise_grad_x, *depthwise_grad_w;
+    npu_native_fn *from_bf16, *to_bf16; /* x, y, elements */
 };
 const struct npu_avx2_kernels *npu_avx2_kernels(void); /* NULL where this build has none */
 
@@ -97,6 +99,9 @@ int npu_avx2_self_test(const struct npu_avx2_kernels *k);
 int npu_avx2_grad_self_test(const struct npu_avx2_kernels *k); /* those of the gradients: called by the other one */
 
 /* ---- launches; -EOPNOTSUPP if the tier does not serve the node ---- */
+/* Sets row_units, col_units and mb. */
+void npu_avx2_divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g);
+/* in: x, weights, bias, residual; all f32, but the result may be bf16 (widen.h) */
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale);
 int npu_avx2_lower_depthwise(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out);
 int npu_avx2_lower_attention(struct npu_lower *l, struct npu_avx2_attention a, npu_val qkv, npu_val out, float scale);
@@ -111,10 +116,21 @@ int npu_avx2_lower_grad_w(struct npu_lower *l, struct npu_avx2_outer g, npu_val 
 int npu_avx2_lower_depthwise_grad_x(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val gy, npu_val w, npu_val out);
 int npu_avx2_lower_depthwise_grad_w(struct npu_lower *l, struct npu_avx2_grad_x g, npu_val x, npu_val gy, npu_val out);
 
+/* What the units of a launch are (struct npu_cut): the items or the eights of as many as argument `arg` says; or the
+ * parts of the rows from that argument on: rows, columns, parts, length, or rows, columns, length, parts; or those of
+ * the other operand's view, which begins there. */
+enum npu_avx2_by { NPU_AVX2_NOT_CUT, NPU_AVX2_ITEMS, NPU_AVX2_EIGHTS, NPU_AVX2_PARTS, NPU_AVX2_BLOCKS, NPU_AVX2_VIEW };
+struct npu_avx2_cut {
+    enum npu_avx2_by by;
+    int arg;
+    uint32_t split, written; /* as in struct npu_cut */
+};
+
 /* Kernels of kernels/<source>.cl as native functions with the same arguments, f32 only; the last has no source. */
 struct npu_avx2_plain {
     const char *source, *entry, *def; /* def: a build option that must be among the launch's, or NULL */
     npu_native_fn *fn;
+    struct npu_avx2_cut cut;
 };
 extern const struct npu_avx2_plain npu_avx2_plain[],
     npu_avx2_train[]; /* of all graphs; of training, where values may be absent */

@@ -33,32 +33,50 @@ static void pack(const struct head *h)
     }
 }
 
-/* Scores of row i to e^(scale (score - largest)); returns 1 / their sum. */
-static float softmax_row(const struct head *h, int64_t i)
+/* What comes after n gets no weight. */
+static void end_rows(const struct head *h, int64_t rows)
 {
-    const __m256 none = _mm256_set1_ps(-INFINITY), scale = _mm256_set1_ps(h->scale);
-    const int64_t last = (h->key_panels - 1) * BLOCK + i * PANEL, left = h->n - (h->key_panels - 1) * PANEL;
-    float *s = h->scores + i * PANEL;
-    __m256 top = none, sum = _mm256_setzero_ps(), largest;
+    const __m256 none = _mm256_set1_ps(-INFINITY);
+    const int64_t left = h->n - (h->key_panels - 1) * PANEL;
+    float *last = h->scores + (h->key_panels - 1) * BLOCK;
 
-    for (int64_t e = 0; e < 2; e++) {
-        float *p = h->scores + last + e * 8;
-        const __m256i real = first_lanes((int)at_most(8, at_least(0, left - e * 8)));
+    for (int64_t i = 0; i < rows * 2 && left < PANEL; i++) {
+        const __m256i real = first_lanes((int)at_most(8, at_least(0, left - i % 2 * 8)));
 
-        _mm256_store_ps(p, _mm256_blendv_ps(none, _mm256_load_ps(p), _mm256_castsi256_ps(real)));
+        _mm256_store_ps(last + i * 8, _mm256_blendv_ps(none, _mm256_load_ps(last + i * 8), _mm256_castsi256_ps(real)));
     }
-    for (int64_t p = 0; p < h->key_panels; p++)
-        top = _mm256_max_ps(top, _mm256_max_ps(_mm256_load_ps(s + p * BLOCK), _mm256_load_ps(s + p * BLOCK + 8)));
-    largest = _mm256_set1_ps(max8(top) * h->scale);
-    for (int64_t p = 0; p < h->key_panels; p++)
-        for (int64_t e = 0; e < 2; e++) {
-            float *at = s + p * BLOCK + e * 8;
-            const __m256 v = exp8(_mm256_fmsub_ps(_mm256_load_ps(at), scale, largest));
+}
 
-            _mm256_store_ps(at, v);
-            sum = _mm256_add_ps(sum, v);
-        }
-    return 1.0f / sum8(sum);
+/* Scores to e^(scale (score - largest of the row)) and 1 / their sum, step by step for all rows, so that rows do not
+ * wait for each other's sums. */
+static void softmax_rows(const struct head *h, int64_t rows, float *ret_norm)
+{
+    const __m256 scale = _mm256_set1_ps(h->scale);
+    float largest[ROWS];
+
+    end_rows(h, rows);
+    for (int64_t i = 0; i < rows; i++) {
+        const float *s = h->scores + i * PANEL;
+        __m256 top = _mm256_load_ps(s);
+
+        for (int64_t p = 0; p < h->key_panels; p++)
+            top = _mm256_max_ps(top, _mm256_max_ps(_mm256_load_ps(s + p * BLOCK), _mm256_load_ps(s + p * BLOCK + 8)));
+        largest[i] = max8(top) * h->scale;
+    }
+    for (int64_t i = 0; i < rows; i++) {
+        const __m256 most = _mm256_set1_ps(largest[i]);
+        __m256 sum = _mm256_setzero_ps();
+
+        for (int64_t p = 0; p < h->key_panels; p++)
+            for (int64_t e = 0; e < 2; e++) {
+                float *at = h->scores + p * BLOCK + i * PANEL + e * 8;
+                const __m256 v = exp8(_mm256_fmsub_ps(_mm256_load_ps(at), scale, most));
+
+                _mm256_store_ps(at, v);
+                sum = _mm256_add_ps(sum, v);
+            }
+        ret_norm[i] = 1.0f / sum8(sum);
+    }
 }
 
 static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
@@ -79,8 +97,7 @@ static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
 
         tile_for(rows, PANEL)(&j);
     }
-    for (int64_t i = 0; i < rows; i++)
-        norm[i] = softmax_row(h, i);
+    softmax_rows(h, rows, norm);
     for (int64_t p = 0; p < h->value_panels; p++) {
         const int64_t columns = at_most(PANEL, h->dh - p * PANEL);
         const struct tile_job j = {.row = h->row,

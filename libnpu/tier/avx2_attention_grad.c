@@ -14,7 +14,7 @@
 enum { PANEL = NPU_AVX2_PANEL, ROWS = NPU_AVX2_ROWS, TILE_FLOATS = ROWS * PANEL, BLOCK = NPU_AVX2_GRAD_QUERIES };
 
 struct head {
-    int64_t n, dh, d, np, dp; /* np, dp: rounded up to panels */
+    int64_t n, dh, d, np; /* np: n rounded up to panels, as dp below is dh */
     float scale;
     const float *q, *k, *v, *gy; /* rows of 3 d; gy: of d */
     float *gx;                   /* gradient of q; those of k and v lie d and 2 d after it */
@@ -33,85 +33,148 @@ static void pack_transposed(const struct head *h, const float *x, int64_t stride
         pack_turned(x + j * stride, stride, h->n - j, h->dh, to + j * h->dh);
 }
 
-/* Columns `panel` .. of `count` rows side by side. */
-static void pack_panel(const struct head *h, const float *x, int64_t stride, int64_t panel, int64_t count, float *to)
+/* ---- a block of queries ---- */
+#define ROW_OF(i) const float *a##i = rows > i ? x + (i)*x_step : NULL;
+#define ROW_TO(i)                                                                                                      \
+    if (rows > i) {                                                                                                    \
+        _mm256_storeu_ps(to + (i)*to_step, c##i##0);                                                                   \
+        _mm256_storeu_ps(to + (i)*to_step + 8, c##i##1);                                                               \
+    }
+
+/* Six rows by 16 columns. */
+static inline void multiply_whole(const float *x, int64_t x_step, int64_t len, const float *b, float *to,
+                                  int64_t to_step)
 {
-    pack_straight(x + panel * PANEL, stride, h->dh - panel * PANEL, count, to);
+    enum { rows = ROWS, halves = 2 };
+    const struct tile_job none = {0}, *const j = &none;
+
+    EACH_ROW(TILE_BEGIN)
+    EACH_ROW(ROW_OF)
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < len; k++, b += PANEL) {
+        const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
+
+        EACH_ROW(TILE_MAC)
+    }
+    EACH_ROW(ROW_TO)
 }
 
-/* ---- a block of queries ---- */
 /* to[rows][to_step] = rows of x times packed columns [columns / 16][len][16] */
 static void multiply(const float *x, int64_t x_step, int64_t rows, int64_t len, const float *packed, int64_t columns,
                      float *to, int64_t to_step)
 {
     const float *row[ROWS];
-    int64_t at[ROWS];
+    int64_t at[ROWS], done = 0;
 
+    for (; rows == ROWS && done + PANEL <= columns; done += PANEL)
+        multiply_whole(x, x_step, len, packed + done * len, to + done, to_step);
     for (int64_t i = 0; i < rows; i++) {
         row[i] = x + i * x_step;
         at[i] = i * to_step;
     }
-    for (int64_t j = 0; j < columns; j += PANEL) {
+    for (int64_t j = done; j < columns; j += PANEL) {
         const struct tile_job t = {.row = row, .ld = ROWS, .taps = 1, .len = len, .b = packed + j * len};
 
         tile_to(&t, &(struct tile_out){.to = at, .y = to + j, .scale = 1.0f}, rows, at_most(PANEL, columns - j));
     }
 }
 
-/* Scores in p, gy v^T in g: to the weights and the gradient of the scores. What comes after n becomes 0. */
-static void softmax_row(const struct head *h, float *p, float *g)
+/* What comes after n: no score, gradient 0. */
+static void end_rows(const struct head *h, float *p, float *g, int64_t rows)
 {
-    const __m256 none = _mm256_set1_ps(-INFINITY), scale = _mm256_set1_ps(h->scale);
-    __m256 top = none, sum = _mm256_setzero_ps(), mean = _mm256_setzero_ps(), largest, over, m;
+    const __m256 none = _mm256_set1_ps(-INFINITY);
 
-    for (int64_t j = h->n / 8 * 8; j < h->np; j += 8) {
-        const __m256 real = _mm256_castsi256_ps(first_lanes((int)at_least(0, h->n - j)));
+    for (int64_t r = 0; r < rows; r++, p += h->np, g += h->np)
+        for (int64_t j = h->n / 8 * 8; j < h->np; j += 8) {
+            const __m256 real = _mm256_castsi256_ps(first_lanes((int)at_least(0, h->n - j)));
 
-        _mm256_store_ps(p + j, _mm256_blendv_ps(none, _mm256_load_ps(p + j), real));
-        _mm256_store_ps(g + j, _mm256_and_ps(_mm256_load_ps(g + j), real));
-    }
-    for (int64_t j = 0; j < h->np; j += 8)
-        top = _mm256_max_ps(top, _mm256_load_ps(p + j));
-    largest = _mm256_set1_ps(max8(top) * h->scale);
-    for (int64_t j = 0; j < h->np; j += 8) {
-        const __m256 e = exp8(_mm256_fmsub_ps(_mm256_load_ps(p + j), scale, largest));
-
-        _mm256_store_ps(p + j, e);
-        sum = _mm256_add_ps(sum, e);
-        mean = _mm256_fmadd_ps(e, _mm256_load_ps(g + j), mean);
-    }
-    over = _mm256_set1_ps(1.0f / sum8(sum));
-    m = _mm256_mul_ps(_mm256_set1_ps(sum8(mean)), over);
-    for (int64_t j = 0; j < h->np; j += 8) {
-        const __m256 w = _mm256_mul_ps(_mm256_load_ps(p + j), over);
-
-        _mm256_store_ps(p + j, w);
-        _mm256_store_ps(g + j, _mm256_mul_ps(_mm256_mul_ps(scale, w), _mm256_sub_ps(_mm256_load_ps(g + j), m)));
-    }
+            _mm256_store_ps(p + j, _mm256_blendv_ps(none, _mm256_load_ps(p + j), real));
+            _mm256_store_ps(g + j, _mm256_and_ps(_mm256_load_ps(g + j), real));
+        }
 }
 
-/* sums += weights^T x: weights [count][np], x: count rows, `stride` apart */
-static void add_keys(const struct head *h, const float *weights, const float *x, int64_t stride, int64_t count,
-                     bool first, float *sums)
+/* Scores in p, gy v^T in g: to the weights and the gradient of the scores, step by step for all rows, so that rows do
+ * not wait for each other's sums. */
+static void softmax_rows(const struct head *h, float *p, float *g, int64_t rows)
 {
-    for (int64_t c = 0; c < h->dp / PANEL; c++) {
-        pack_panel(h, x, stride, c, count, h->b);
-        for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS) {
-            const struct outer_job t = {
-                .a = weights + j, .ld = h->np, .len = count, .b = h->b, .acc = sums, .add = !first};
+    const __m256 scale = _mm256_set1_ps(h->scale);
+    float largest[ROWS], over[ROWS], mean[ROWS];
 
-            outer_for(at_most(ROWS, h->n - j), at_most(PANEL, h->dh - c * PANEL))(&t);
+    for (int64_t r = 0; r < rows; r++) {
+        __m256 top = _mm256_load_ps(p + r * h->np);
+
+        for (int64_t j = 8; j < h->np; j += 8)
+            top = _mm256_max_ps(top, _mm256_load_ps(p + r * h->np + j));
+        largest[r] = max8(top) * h->scale;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        __m256 sum = _mm256_setzero_ps(), m = _mm256_setzero_ps();
+
+        for (int64_t j = r * h->np; j < (r + 1) * h->np; j += 8) {
+            const __m256 e = exp8(_mm256_fmsub_ps(_mm256_load_ps(p + j), scale, _mm256_set1_ps(largest[r])));
+
+            _mm256_store_ps(p + j, e);
+            sum = _mm256_add_ps(sum, e);
+            m = _mm256_fmadd_ps(e, _mm256_load_ps(g + j), m);
+        }
+        over[r] = 1.0f / sum8(sum);
+        mean[r] = sum8(m) * over[r];
+    }
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t j = r * h->np; j < (r + 1) * h->np; j += 8) {
+            const __m256 w = _mm256_mul_ps(_mm256_load_ps(p + j), _mm256_set1_ps(over[r]));
+            const __m256 d = _mm256_sub_ps(_mm256_load_ps(g + j), _mm256_set1_ps(mean[r]));
+
+            _mm256_store_ps(p + j, w);
+            _mm256_store_ps(g + j, _mm256_mul_ps(_mm256_mul_ps(scale, w), d));
+        }
+}
+
+/* Six keys by 16 columns: sums (if add) and those of the block to the result. */
+static inline void keys_whole(const struct outer_job *j, float *to, int64_t to_step)
+{
+    enum { rows = ROWS, halves = 2 };
+    const float *a = j->a, *b = j->b;
+    const int64_t len = j->len, ld = j->ld;
+
+    EACH_ROW(TILE_BEGIN)
+#pragma GCC unroll 4
+    for (int64_t k = 0; k < len; k++, a += ld, b += 16) {
+        const __m256 b0 = _mm256_load_ps(b), b1 = _mm256_load_ps(b + 8);
+
+        EACH_ROW(OUTER_MAC)
+    }
+    EACH_ROW(ROW_TO)
+}
+
+struct span {
+    int64_t from, count; /* queries */
+};
+
+/* sums += weights^T x: weights [count][np], x: rows, `stride` apart; what the last block sums up goes to the result */
+static void add_keys(const struct head *h, const float *weights, const float *x, int64_t stride, struct span m,
+                     float *sums, float *to)
+{
+    const bool last = m.from + m.count == h->n;
+
+    for (int64_t c = 0; c < h->dh; c += PANEL) {
+        pack_straight(x + m.from * stride + c, stride, h->dh - c, m.count, h->b);
+        for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS) {
+            const int64_t rows = at_most(ROWS, h->n - j), columns = at_most(PANEL, h->dh - c);
+            const struct outer_job t = {
+                .a = weights + j, .ld = h->np, .len = m.count, .b = h->b, .acc = sums, .add = m.from > 0};
+            float *y = to + j * 3 * h->d + c;
+
+            if (last && rows == ROWS && columns == PANEL) {
+                keys_whole(&t, y, 3 * h->d);
+                continue;
+            }
+            outer_for(rows, columns)(&t);
+            for (int64_t i = 0; last && i < rows; i++)
+                for (int64_t e = 0; e < columns; e += 8)
+                    store_some(y + i * 3 * h->d + e, columns - e, _mm256_load_ps(sums + i * PANEL + e));
         }
     }
-}
-
-static void store_keys(const struct head *h, const float *sums, float *to)
-{
-    for (int64_t c = 0; c < h->dh; c += PANEL)
-        for (int64_t j = 0; j < h->n; j += ROWS, sums += TILE_FLOATS)
-            for (int64_t i = 0; i < at_most(ROWS, h->n - j); i++)
-                for (int64_t e = 0; e < at_most(PANEL, h->dh - c); e += 8)
-                    store_some(to + (j + i) * 3 * h->d + c + e, h->dh - c - e, _mm256_load_ps(sums + i * PANEL + e));
 }
 
 static void run_head(struct head *h)
@@ -120,8 +183,8 @@ static void run_head(struct head *h)
 
     pack_transposed(h, h->k, stride, h->keys);
     pack_transposed(h, h->v, stride, h->values);
-    for (int64_t c = 0; c < h->dp / PANEL; c++)
-        pack_panel(h, h->k, stride, c, h->n, h->rows + c * h->n * PANEL);
+    for (int64_t c = 0; c < h->dh; c += PANEL)
+        pack_straight(h->k + c, stride, h->dh - c, h->n, h->rows + c * h->n);
     for (int64_t m = 0; m < h->n; m += BLOCK) {
         const int64_t count = at_most(BLOCK, h->n - m);
 
@@ -131,15 +194,13 @@ static void run_head(struct head *h)
 
             multiply(h->q + (m + i) * stride, stride, rows, h->dh, h->keys, h->np, p, h->np);
             multiply(h->gy + (m + i) * h->d, h->d, rows, h->dh, h->values, h->np, g, h->np);
-            for (int64_t r = 0; r < rows; r++)
-                softmax_row(h, p + r * h->np, g + r * h->np);
+            end_rows(h, p, g, rows);
+            softmax_rows(h, p, g, rows);
             multiply(g, h->np, rows, h->n, h->rows, h->dh, h->gx + (m + i) * stride, stride);
         }
-        add_keys(h, h->g, h->q + m * stride, stride, count, m == 0, h->gk);
-        add_keys(h, h->p, h->gy + m * h->d, h->d, count, m == 0, h->gv);
+        add_keys(h, h->g, h->q, stride, (struct span){m, count}, h->gk, h->gx + h->d);
+        add_keys(h, h->p, h->gy, h->d, (struct span){m, count}, h->gv, h->gx + 2 * h->d);
     }
-    store_keys(h, h->gk, h->gx + h->d);
-    store_keys(h, h->gv, h->gx + 2 * h->d);
 }
 
 void npu_avx2_attention_grad(const struct npu_native_call *c, int part, int n_parts)
@@ -158,7 +219,6 @@ void npu_avx2_attention_grad(const struct npu_native_call *c, int part, int n_pa
                          .dh = a.dh,
                          .d = d,
                          .np = np,
-                         .dp = dp,
                          .scale = c->arg[4 + sizeof a / sizeof(int32_t)].f,
                          .q = x,
                          .k = x + d,

@@ -12,8 +12,9 @@ struct npu_avx2_block {
     const float *packed; /* weights as [panel][taps][len][16] */
     int64_t cout;
     const float *bias, *res; /* NULL: none */
-    float *y;
-    int64_t *to; /* where in y and res each pixel lies */
+    float *y;                /* NULL: the result is bf16, y16 */
+    uint16_t *y16;
+    int64_t *to; /* where in the result and in res each pixel lies */
     int act;     /* as in npu_avx2_conv */
     float scale;
     const float *ahead, *ahead_end; /* what the next block reads: fetched from far memory meanwhile; or NULL */

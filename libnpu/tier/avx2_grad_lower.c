@@ -82,12 +82,13 @@ static struct npu_avx2_conv forward_of(const struct npu_avx2_outer *g)
                                   .pad_left = g->pad_left};
 }
 
-/* Shares by sizes alone, so that a result does not depend on the number of threads; their sums take SUMS_BYTES at most.
+/* Shares by sizes alone, so that a result does not depend on the number of threads; their sums take SUMS_BYTES at most,
+ * and few of them, as each is written and read again.
  */
 static int32_t winograd_shares(const struct npu_avx2_conv *g)
 {
     const int64_t bytes = (int64_t)(npu_avx2_winograd_sums_floats(g) * sizeof(float));
-    const int64_t most = clamp(npu_avx2_winograd_tiles(g) / 48, 1, 16);
+    const int64_t tiles = npu_avx2_winograd_tiles(g), most = clamp(tiles / 256, tiles >= 96 ? 2 : 1, 16);
     int32_t n = 1;
 
     while (2 * n <= most && 2 * n * bytes <= SUMS_BYTES)
@@ -100,7 +101,7 @@ static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a
 {
     const size_t floats = npu_avx2_winograd_sums_floats(&g);
     struct npu_launch *k;
-    int64_t each, parts;
+    int64_t each, want;
     int sums, scratch;
 
     g.row_units = winograd_shares(&g);
@@ -108,10 +109,13 @@ static int grad_w_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a
     each = ceil_div(npu_avx2_winograd_tiles(&g), g.row_units);
     g.mb = (int32_t)clamp(786432 / (36 * 4) / (g.cin + g.cout), 12, NPU_AVX2_WINOGRAD_TILES);
     g.mb = (int32_t)ceil_div(each, ceil_div(each, g.mb));
+    /* where threads outnumber shares, channels are divided: each part transforms all of gy */
+    want = npu_avx2_shares(l, (double)floats * (double)each * g.row_units, 1e6);
+    g.col_units = (int32_t)clamp(npu_lower_traits(l)->compute_units / g.row_units, 1, g.cin / 16);
+    want = clamp(want, 1, (int64_t)g.row_units * g.col_units);
     sums = npu_lower_scratch(l, floats * sizeof(float) * (size_t)g.row_units);
-    parts = clamp(npu_avx2_shares(l, (double)floats * (double)each * g.row_units, 1e6), 1, g.row_units);
-    scratch = npu_lower_scratch(l, npu_avx2_winograd_sums_scratch(&g) * (size_t)parts);
-    k = npu_avx2_launch(l, a->winograd_sums, parts);
+    scratch = npu_lower_scratch(l, npu_avx2_winograd_sums_scratch(&g) * (size_t)want);
+    k = npu_avx2_launch(l, a->winograd_sums, want);
     npu_launch_val(k, x);
     npu_launch_val(k, gy);
     npu_launch_buf(k, NPU_ARG_SCRATCH, sums);

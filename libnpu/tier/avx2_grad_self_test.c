@@ -153,7 +153,8 @@ static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
                                     .pad_top = 1,
                                     .pad_left = 1,
                                     .mb = 4,
-                                    .row_units = 2};
+                                    .row_units = 2,
+                                    .col_units = 2};
     const struct npu_avx2_outer w = {2, 6, 9, CIN, 6, 9, COUT, 3, 3, 1, 1, 1, 1, COUT, 1, 0, 0, 1, 1, 1};
     const struct npu_launch pack = launch(2, &turned.n, sizeof turned, 0.0f),
                             conv = launch(6, &turned.n, sizeof turned, 0.0f), both = launch(4, &c.n, sizeof c, 0.0f),

@@ -82,12 +82,16 @@ static void point_line(const struct npu_avx2_grad_x *g, const struct phase *f, c
         const int64_t oy = f->y.source + y - ty, above = (z * g->oh + oy) * g->ow;
 
         for (int64_t tx = 0; tx < f->x.taps; tx++, t++) {
-            const int64_t ox = f->x.source + x - tx;
+            const int64_t ox = f->x.source + x - tx, from = at_most(count, at_least(0, -ox));
+            const int64_t end = oy < 0 || oy >= g->oh ? from : at_least(from, at_most(count, g->ow - ox));
             const float **row = b->row + t * b->ld + i;
 
-            for (int64_t j = 0; j < count; j++)
-                row[j] =
-                    oy < 0 || oy >= g->oh || ox + j < 0 || ox + j >= g->ow ? zeros : gy + (above + ox + j) * g->cout;
+            for (int64_t j = 0; j < from; j++)
+                row[j] = zeros;
+            for (int64_t j = from; j < end; j++)
+                row[j] = gy + (above + ox + j) * g->cout;
+            for (int64_t j = end; j < count; j++)
+                row[j] = zeros;
         }
     }
 }

@@ -10,5 +10,6 @@ npu_native_fn npu_avx2_attention_run, npu_avx2_attention_grad, npu_avx2_layer_no
 npu_native_fn npu_avx2_outer, npu_avx2_outer_sum, npu_avx2_grad_x_pack, npu_avx2_grad_x;
 npu_native_fn npu_avx2_winograd_sums, npu_avx2_winograd_gw;
 npu_native_fn npu_avx2_depthwise_grad_x, npu_avx2_depthwise_grad_w;
+npu_native_fn npu_avx2_from_bf16, npu_avx2_to_bf16;
 
 #endif

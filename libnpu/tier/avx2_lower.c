@@ -47,11 +47,11 @@ bool npu_avx2_packs_any(const struct npu_lower *l)
     return npu_graph_flags(npu_lower_graph(l)) & NPU_GRAPH_TRAIN;
 }
 
-static void divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
+void npu_avx2_divide_conv(const struct npu_lower *l, struct npu_avx2_conv *g)
 {
     const int64_t pixels = (int64_t)g->n * g->oh * g->ow, terms = (int64_t)g->kh * g->kw * g->cin;
     const int64_t panels = ceil_div(g->cout, NPU_AVX2_PANEL), groups = g->w_z ? g->n : 1;
-    const int64_t want = npu_avx2_shares(l, 2.0 * (double)pixels * (double)terms * (double)g->cout, 1e6);
+    const int64_t want = npu_avx2_shares(l, 2.0 * (double)pixels * (double)terms * (double)g->cout, 3e5);
 
     g->row_units = (int32_t)(clamp(pixels / groups / 48, 1, ceil_div(want, groups)) * groups);
     g->col_units = (int32_t)clamp(ceil_div(want, g->row_units), 1, panels);
@@ -80,7 +80,7 @@ static int lower_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a,
     struct npu_launch *k;
     int scratch;
 
-    g.mb = (int32_t)clamp(2048 / g.cin / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 48);
+    g.mb = (int32_t)clamp(2048 / g.cin / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 36);
     g.row_units = (int32_t)clamp(tiles / 24, 1, want);
     g.col_units = (int32_t)clamp(ceil_div(want, g.row_units), 1, panels);
     scratch = npu_lower_scratch(l, npu_avx2_winograd_scratch(&g) * (size_t)(g.row_units * g.col_units));
@@ -104,7 +104,8 @@ static int lower_winograd(struct npu_lower *l, const struct npu_avx2_kernels *a,
 int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_val in[4], npu_val out, float scale)
 {
     const npu_val all[] = {in[0], in[1], in[2], in[3], out};
-    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, 5);
+    const bool bf16 = npu_lower_type(l, out).dtype == NPU_BF16;
+    const struct npu_avx2_kernels *a = npu_avx2_usable(l, all, bf16 ? 4 : 5);
     const bool keep = a && npu_val_is_frozen(npu_lower_graph(l), in[1]);
     const size_t size = sizeof(float) * (size_t)(g.kh * g.kw) * (size_t)g.cin *
                         (size_t)(ceil_div(g.cout, NPU_AVX2_PANEL) * NPU_AVX2_PANEL) * (size_t)(g.w_z ? g.n : 1);
@@ -114,11 +115,12 @@ int npu_avx2_lower_conv(struct npu_lower *l, struct npu_avx2_conv g, const npu_v
 
     if (!a)
         return -EOPNOTSUPP;
-    if (npu_avx2_suits_winograd(&g) && (keep || npu_avx2_winograd_tiles(&g) >= NPU_AVX2_MANY_TILES))
+    g.act |= bf16 ? NPU_AVX2_BF16_RESULT : 0;
+    if (npu_avx2_suits_winograd(&g) && !bf16 && (keep || npu_avx2_winograd_tiles(&g) >= NPU_AVX2_MANY_TILES))
         return lower_winograd(l, a, g, in, out, keep);
     if (!keep && !npu_avx2_packs_any(l) && (g.w_z ? 1 : (int64_t)g.n) * g.oh * g.ow < 24)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too few rows to pack weights that change");
-    divide_conv(l, &g);
+    npu_avx2_divide_conv(l, &g);
     if ((int64_t)g.row_units * g.col_units > 1024)
         return npu_lower_refuse(l, NPU_AVX2_TIER, "too many products");
     packed = keep ? npu_lower_packed(l, size) : npu_lower_scratch(l, size);
@@ -225,6 +227,33 @@ static bool serves(const struct npu_lower *l, const struct npu_launch *k, const 
     return true;
 }
 
+static struct npu_cut cut_of(const struct npu_launch *k, const struct npu_avx2_cut *c)
+{
+    const struct npu_arg *a = k->arg + c->arg;
+    struct npu_cut cut = {.split = c->split, .written = c->written};
+
+    switch (c->by) {
+    case NPU_AVX2_ITEMS:
+        cut.units = a[0].i;
+        break;
+    case NPU_AVX2_EIGHTS:
+        cut.units = a[0].i % 8 == 0 ? a[0].i / 8 : 0;
+        break;
+    case NPU_AVX2_PARTS:
+    case NPU_AVX2_BLOCKS:
+        cut.units = (int64_t)a[2].i * a[3].i == a[0].i ? a[c->by == NPU_AVX2_PARTS ? 2 : 3].i : 0;
+        break;
+    case NPU_AVX2_VIEW: /* inner, rows, step: of one row the inner elements are divided */
+        cut.units = a[1].i > 1 ? a[1].i : a[0].i % 8 == 0 ? a[0].i / 8 : 0;
+        if (a[1].i == 1 && a[2].i)
+            cut.split |= 1 << 1; /* the other operand is of the same shape */
+        break;
+    default:
+        break;
+    }
+    return cut;
+}
+
 static void take_over(const struct npu_lower *l, struct npu_launch *k)
 {
     static const struct npu_avx2_plain *const table[] = {npu_avx2_plain, npu_avx2_train};
@@ -237,6 +266,7 @@ static void take_over(const struct npu_lower *l, struct npu_launch *k)
             if (serves(l, k, p, i == 1, &work)) {
                 k->native = p->fn;
                 k->tier = NPU_AVX2_TIER;
+                k->cut = cut_of(k, &p->cut);
                 k->parts = (int)npu_avx2_shares(l, (double)work, 16384);
                 return;
             }

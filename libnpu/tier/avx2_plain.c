@@ -109,9 +109,14 @@ static __m256 sigmoid8(__m256 x)
     static void name(const struct npu_native_call *c, int part, int n_parts)                                           \
     {                                                                                                                  \
         const struct share s = share_of(c->arg[2].i, 8, part, n_parts);                                                \
+        const float *x = c->p[0];                                                                                      \
+        float *y = c->p[1];                                                                                            \
+        int64_t i = s.from;                                                                                            \
                                                                                                                        \
-        for (int64_t i = s.from; i < s.end; i += 8)                                                                    \
-            store_some((float *)c->p[1] + i, s.end - i, f(load_some((const float *)c->p[0] + i, s.end - i)));          \
+        for (; i + 8 <= s.end; i += 8)                                                                                 \
+            _mm256_storeu_ps(y + i, f(_mm256_loadu_ps(x + i)));                                                        \
+        if (i < s.end)                                                                                                 \
+            store_some(y + i, s.end - i, f(load_some(x + i, s.end - i)));                                              \
     }
 ELEMENTWISE(all_relu, relu8)
 ELEMENTWISE(all_relu6, relu68)
@@ -127,10 +132,11 @@ static void scale(const struct npu_native_call *c, int part, int n_parts)
 {
     const struct share s = share_of(c->arg[4].i, 8, part, n_parts);
     const __m256 mul = _mm256_set1_ps(c->arg[2].f), add = _mm256_set1_ps(c->arg[3].f);
+    const float *x = c->p[0];
+    float *y = c->p[1];
 
     for (int64_t i = s.from; i < s.end; i += 8)
-        store_some((float *)c->p[1] + i, s.end - i,
-                   _mm256_fmadd_ps(mul, load_some((const float *)c->p[0] + i, s.end - i), add));
+        store_some(y + i, s.end - i, _mm256_fmadd_ps(mul, load_some(x + i, s.end - i), add));
 }
 
 /* ---- moves ---- */
@@ -209,6 +215,29 @@ static float row_sum(const float *x, int64_t n)
     return sum8(_mm256_add_ps(_mm256_add_ps(s[0], s[1]), _mm256_add_ps(s[2], s[3])));
 }
 
+/* Of n <= WIDE columns of [rows, nb]: even rows and odd rows, then both. */
+enum { WIDE = 32 };
+static inline __attribute__((always_inline)) void column_sums(const float *x, float *y, int64_t rows, int64_t nb,
+                                                              int64_t n, __m256 mul)
+{
+    __m256 a[WIDE / 8], b[WIDE / 8];
+    const int64_t vectors = (n + 7) / 8;
+    int64_t r = 0;
+
+    for (int64_t u = 0; u < vectors; u++)
+        a[u] = b[u] = _mm256_setzero_ps();
+    for (; r + 1 < rows; r += 2)
+        for (int64_t u = 0; u < vectors; u++) {
+            a[u] = _mm256_add_ps(a[u], load_some(x + r * nb + u * 8, n - u * 8));
+            b[u] = _mm256_add_ps(b[u], load_some(x + (r + 1) * nb + u * 8, n - u * 8));
+        }
+    for (int64_t u = 0; u < vectors; u++) {
+        if (r < rows)
+            a[u] = _mm256_add_ps(a[u], load_some(x + r * nb + u * 8, n - u * 8));
+        store_some(y + u * 8, n - u * 8, _mm256_mul_ps(mul, _mm256_add_ps(a[u], b[u])));
+    }
+}
+
 static void sums(const struct npu_native_call *c, int part, int n_parts)
 {
     const int64_t nr = c->arg[4].i, nb = c->arg[5].i, cut = c->arg[6].i, len = c->arg[7].i;
@@ -224,17 +253,14 @@ static void sums(const struct npu_native_call *c, int part, int n_parts)
             y[0] = c->arg[2].f * row_sum(x, rows);
             continue;
         }
-        for (int64_t j = 0; j < nb; j += 8) {
-            __m256 a = _mm256_setzero_ps(), b = a;
-            int64_t r = 0;
+        for (int64_t j = 0; j < nb;) {
+            const int64_t n = nb - j >= WIDE ? WIDE : at_most(8, nb - j);
 
-            for (; r + 1 < rows; r += 2) {
-                a = _mm256_add_ps(a, load_some(x + r * nb + j, nb - j));
-                b = _mm256_add_ps(b, load_some(x + (r + 1) * nb + j, nb - j));
-            }
-            if (r < rows)
-                a = _mm256_add_ps(a, load_some(x + r * nb + j, nb - j));
-            store_some(y + j, nb - j, _mm256_mul_ps(mul, _mm256_add_ps(a, b)));
+            if (n == WIDE)
+                column_sums(x + j, y + j, rows, nb, WIDE, mul);
+            else
+                column_sums(x + j, y + j, rows, nb, n, mul);
+            j += n;
         }
     }
 }
@@ -245,13 +271,13 @@ static void final_sums(const struct npu_native_call *c, int part, int n_parts)
     const struct share s = share_of(c->arg[3].i, 1, part, n_parts);
 
     for (int64_t q = s.from; q < s.end; q++)
-        for (int64_t j = 0; j < nb; j++) {
+        for (int64_t j = 0; j < nb; j += 8) {
             const float *x = (const float *)c->p[0] + q * cut * nb + j;
-            float sum = 0.0f;
+            __m256 sum = _mm256_setzero_ps();
 
             for (int64_t p = 0; p < cut; p++)
-                sum += x[p * nb];
-            ((float *)c->p[1])[q * nb + j] = c->arg[2].f * sum;
+                sum = _mm256_add_ps(sum, load_some(x + p * nb, nb - j));
+            store_some((float *)c->p[1] + q * nb + j, nb - j, _mm256_mul_ps(_mm256_set1_ps(c->arg[2].f), sum));
         }
 }
 
@@ -380,34 +406,34 @@ static void prelu(const struct npu_native_call *c, int part, int n_parts)
 }
 
 const struct npu_avx2_plain npu_avx2_plain[] = {
-    {"binary", "binary", NULL, binary},
-    {"binary", "expand", NULL, expand},
-    {"unary", "unary", "-DKIND=0", all_relu},
-    {"unary", "unary", "-DKIND=1", all_relu6},
-    {"unary", "unary", "-DKIND=2", all_gelu},
-    {"unary", "unary", "-DKIND=3", all_sigmoid},
-    {"unary", "unary", "-DKIND=4", all_tanh},
-    {"unary", "unary", "-DKIND=5", all_exp},
-    {"unary", "unary", "-DKIND=6", all_abs},
-    {"erf", "erf_all", NULL, all_erf},
-    {"erf", "gelu_erf", NULL, all_gelu_erf},
-    {"scale", "scale", NULL, scale},
-    {"copy", "copy_rows", NULL, copy_rows},
-    {"copy", "pad_rows", NULL, pad_rows},
-    {"copy", "permute_rows", NULL, permute_rows},
-    {"copy", "permute_tiles", NULL, permute_tiles},
-    {"reduce", "reduce_rows", NULL, sums},
-    {"reduce", "reduce_rows_part", NULL, sums},
-    {"reduce", "reduce_cols", NULL, sums},
-    {"reduce", "reduce_cols_part", NULL, sums},
-    {"reduce", "reduce_final", NULL, final_sums},
-    {"pool", "max_pool", NULL, max_pool},
-    {"pool", "mean_pool", NULL, mean_pool},
-    {"resize", "resize", NULL, resize},
-    {"softmax", "softmax", NULL, softmax},
-    {"prelu", "prelu", NULL, prelu},
-    {NULL, NULL, NULL, NULL},
+    {"binary", "binary", NULL, binary, {NPU_AVX2_VIEW, 4, 0x5, 0x4}},
+    {"binary", "expand", NULL, expand, {.by = NPU_AVX2_NOT_CUT}},
+    {"unary", "unary", "-DKIND=0", all_relu, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=1", all_relu6, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=2", all_gelu, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=3", all_sigmoid, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=4", all_tanh, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=5", all_exp, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"unary", "unary", "-DKIND=6", all_abs, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"erf", "erf_all", NULL, all_erf, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"erf", "gelu_erf", NULL, all_gelu_erf, {NPU_AVX2_EIGHTS, 2, 0x3, 0x2}},
+    {"scale", "scale", NULL, scale, {NPU_AVX2_EIGHTS, 4, 0x3, 0x2}},
+    {"copy", "copy_rows", NULL, copy_rows, {.by = NPU_AVX2_NOT_CUT}},
+    {"copy", "pad_rows", NULL, pad_rows, {.by = NPU_AVX2_NOT_CUT}},
+    {"copy", "permute_rows", NULL, permute_rows, {.by = NPU_AVX2_NOT_CUT}},
+    {"copy", "permute_tiles", NULL, permute_tiles, {.by = NPU_AVX2_NOT_CUT}},
+    {"reduce", "reduce_rows", NULL, sums, {.by = NPU_AVX2_NOT_CUT}},
+    {"reduce", "reduce_rows_part", NULL, sums, {.by = NPU_AVX2_NOT_CUT}},
+    {"reduce", "reduce_cols", NULL, sums, {.by = NPU_AVX2_NOT_CUT}},
+    {"reduce", "reduce_cols_part", NULL, sums, {.by = NPU_AVX2_NOT_CUT}},
+    {"reduce", "reduce_final", NULL, final_sums, {.by = NPU_AVX2_NOT_CUT}},
+    {"pool", "max_pool", NULL, max_pool, {.by = NPU_AVX2_NOT_CUT}},
+    {"pool", "mean_pool", NULL, mean_pool, {.by = NPU_AVX2_NOT_CUT}},
+    {"resize", "resize", NULL, resize, {.by = NPU_AVX2_NOT_CUT}},
+    {"softmax", "softmax", NULL, softmax, {.by = NPU_AVX2_NOT_CUT}},
+    {"prelu", "prelu", NULL, prelu, {.by = NPU_AVX2_NOT_CUT}},
+    {.source = NULL},
 };
 #else
-const struct npu_avx2_plain npu_avx2_plain[] = {{NULL, NULL, NULL, NULL}};
+const struct npu_avx2_plain npu_avx2_plain[] = {{.source = NULL}};
 #endif

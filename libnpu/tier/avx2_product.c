@@ -1,15 +1,15 @@
 /* avx2_product.c - f32 products and convolutions: result pixels times packed weights.
  *
  * A unit takes mb result pixels at a time. For each it keeps a pointer to each line of the window, so the convolution
- * reads its input in place; lines that reach beyond the picture are copied, or all of them where that is asked for
- * (gather). A panel of 16 columns is walked in steps of terms that fit the first cache, each by all tiles of 6
- * pixels.
+ * reads its input in place; lines that reach beyond the picture are copied. A panel of 16 columns is walked in steps of
+ * terms that fit the first cache, each by all tiles of 6 pixels.
  */
 #include "libnpu/tier/avx2.h"
 
 #ifdef __AVX2__
 #include "libnpu/tier/avx2_block.h"
 #include "libnpu/tier/avx2_kernels.h"
+#include "libnpu/tier/avx2_lines.h"
 #include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
 
@@ -69,13 +69,6 @@ static void copy_edge(const struct npu_avx2_conv *g, const float *x, int64_t lef
         to[i] = 0.0f;
 }
 
-/* Writes up to 7 floats beyond the line. */
-static inline void copy_whole(const float *x, int64_t len, float *to)
-{
-    for (int64_t i = 0; i < len; i += 8)
-        _mm256_storeu_ps(to + i, load_some(x + i, len - i));
-}
-
 /* Line ky of the windows of `run` pixels of a line of results, the block's pixels from i on: where each begins. */
 static void point_line(const struct unit *u, int64_t z, int64_t y, int64_t ox, int64_t run, int64_t ky, int64_t i)
 {
@@ -97,26 +90,6 @@ static void point_line(const struct unit *u, int64_t z, int64_t y, int64_t ox, i
     }
 }
 
-/* The windows' lines of `run` pixels side by side. */
-static void copy_windows(const struct unit *u, int64_t z, int64_t y, int64_t ox, int64_t run, int64_t i)
-{
-    const struct npu_avx2_conv *g = u->g;
-    const int64_t top = y * g->stride - g->pad_top, left = ox * g->stride - g->pad_left, len = g->kw * g->cin;
-    const float *x = (const float *)u->c->p[0] + ((z * g->h + top) * g->w + left) * g->cin;
-    float *to = u->copy + i * u->b.len;
-
-    for (int64_t j = 0, at = left; j < run; j++, at += g->stride, x += g->stride * g->cin) {
-        u->b.row[i + j] = to;
-        for (int64_t ky = 0; ky < g->kh; ky++, to += len)
-            if (top + ky < 0 || top + ky >= g->h)
-                copy_whole(u->zeros, len, to);
-            else if (at < 0 || at + g->kw > g->w)
-                copy_edge(g, x + ky * g->w * g->cin, at, to);
-            else
-                copy_whole(x + ky * g->w * g->cin, len, to);
-    }
-}
-
 static void point(const struct unit *u, int64_t m0, int64_t count)
 {
     const struct npu_avx2_conv *g = u->g;
@@ -125,9 +98,7 @@ static void point(const struct unit *u, int64_t m0, int64_t count)
         const int64_t ox = (m0 + i) % g->ow, y = (m0 + i) / g->ow % g->oh, z = (m0 + i) / g->ow / g->oh;
 
         run = at_most(g->ow - ox, count - i);
-        if (g->gather)
-            copy_windows(u, z, y, ox, run, i);
-        for (int64_t ky = 0; ky < g->kh && !g->gather; ky++)
+        for (int64_t ky = 0; ky < g->kh; ky++)
             point_line(u, z, y, ox, run, ky, i);
         for (int64_t j = i; j < i + run; j++)
             u->b.to[j] = (m0 + j) * g->cout;
@@ -141,7 +112,7 @@ static void finish_whole(const struct npu_avx2_block *k, const float *acc, int64
     const __m256 b1 = k->bias ? _mm256_loadu_ps(k->bias + n0 + 8) : _mm256_setzero_ps();
     const __m256 lo = _mm256_setzero_ps(), hi = _mm256_set1_ps((k->act & 255) == NPU_ACT_RELU6 ? 6.0f : INFINITY);
     const __m256 scale = _mm256_set1_ps(k->scale);
-    const bool clamp = (k->act & 255) != NPU_ACT_NONE, after = k->act & 256;
+    const bool clamp = (k->act & 255) != NPU_ACT_NONE, after = k->act & NPU_AVX2_RES_AFTER;
 
     for (int64_t i = 0; i < rows; i++) {
         __m256 v0 = _mm256_fmadd_ps(_mm256_load_ps(acc + i * PANEL), scale, b0);
@@ -160,15 +131,19 @@ static void finish_whole(const struct npu_avx2_block *k, const float *acc, int64
             v0 = _mm256_add_ps(v0, _mm256_loadu_ps(k->res + at));
             v1 = _mm256_add_ps(v1, _mm256_loadu_ps(k->res + at + 8));
         }
-        _mm256_storeu_ps(k->y + at, v0);
-        _mm256_storeu_ps(k->y + at + 8, v1);
+        if (k->y16) {
+            store16_bf16(k->y16 + at, v0, v1);
+        } else {
+            _mm256_storeu_ps(k->y + at, v0);
+            _mm256_storeu_ps(k->y + at + 8, v1);
+        }
     }
 }
 
 /* Sums of `rows` pixels from the block's pixel `first` on, 16 columns from n0 on, to the result. */
 static void finish(const struct npu_avx2_block *k, const float *acc, int64_t first, int64_t rows, int64_t n0)
 {
-    const bool after = k->act & 256;
+    const bool after = k->act & NPU_AVX2_RES_AFTER;
     const __m256 scale = _mm256_set1_ps(k->scale);
 
     if ((k->act & 255) <= NPU_ACT_RELU6 && k->cout - n0 >= PANEL) {
@@ -191,9 +166,22 @@ static void finish(const struct npu_avx2_block *k, const float *acc, int64_t fir
             v = act8(v, k->act & 255);
             if (k->res && after)
                 v = _mm256_add_ps(v, load_some(k->res + at, left));
-            store_some(k->y + at, left, v);
+            if (k->y16)
+                store_some_bf16(k->y16 + at, left, v);
+            else
+                store_some(k->y + at, left, v);
         }
     }
+}
+
+/* Where the results of the panel from column n on go. */
+static struct tile_out out_of(const struct npu_avx2_block *k, int64_t n)
+{
+    return (struct tile_out){.bias = k->bias ? k->bias + n : NULL,
+                             .res = k->res ? k->res + n : NULL,
+                             .y = k->y ? k->y + n : NULL,
+                             .y16 = k->y16 ? k->y16 + n : NULL,
+                             .scale = k->scale};
 }
 
 void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t count)
@@ -204,8 +192,7 @@ void npu_avx2_block_panel(const struct npu_avx2_block *k, int64_t p, int64_t cou
     const int64_t tiles = (count + ROWS - 1) / ROWS, times = tiles * ((k->cout + PANEL - 1) / PANEL);
     const float *b = k->packed + p * PANEL * k->taps * k->len;
     const bool plain = (k->act & 255) == NPU_ACT_NONE && columns == PANEL;
-    struct tile_out o = {
-        .bias = k->bias ? k->bias + n0 : NULL, .res = k->res ? k->res + n0 : NULL, .y = k->y + n0, .scale = k->scale};
+    struct tile_out o = out_of(k, n0);
     _Alignas(32) float acc[NPU_AVX2_BLOCK_ROWS * PANEL];
 
     for (int64_t t = 0; t < at_least(1, k->taps); t += taps)
@@ -247,6 +234,112 @@ static const float *seen_until(const struct npu_avx2_conv *g, const float *x, in
     return x + ((z * g->h + line) * g->w + at_most(g->w, at_least(0, ox * g->stride - g->pad_left + g->kw))) * g->cin;
 }
 
+/* ---- windows of few terms ---- */
+#define LINES_ROW(i) const float *a##i = a + (i)*step;
+
+struct lines_job {
+    const float *a; /* windows, `step` floats apart; a line is ld floats after the one before */
+    int64_t step, ld, kh, len;
+    const float *b; /* 16 a term */
+};
+
+/* acc[rows][16], or o, = windows `step` floats apart, of kh lines of `len` terms, times packed weights. */
+ALWAYS void lines_tile(const struct lines_job *l, int64_t i, const int64_t len, const struct tile_out *o, float *acc,
+                       const int rows)
+{
+    enum { halves = 2 };
+    const struct tile_job none = {.acc = acc}, *const j = &none;
+    const float *a = l->a + i * l->step, *b = l->b;
+    const int64_t step = l->step;
+
+    EACH_ROW(TILE_BEGIN)
+    for (int64_t ky = l->kh; ky > 0; ky--, a += l->ld) {
+        EACH_ROW(LINES_ROW)
+#pragma GCC unroll 4
+        for (int64_t k = 0; k < len; k++, b += PANEL) {
+            const __m256 b0 = _mm256_loadu_ps(b), b1 = _mm256_loadu_ps(b + 8);
+
+            EACH_ROW(TILE_MAC)
+        }
+    }
+    if (o) {
+        const __m256 scale = _mm256_set1_ps(o->scale);
+        const __m256 b0 = o->bias ? _mm256_loadu_ps(o->bias) : _mm256_setzero_ps();
+        const __m256 b1 = o->bias ? _mm256_loadu_ps(o->bias + 8) : _mm256_setzero_ps();
+
+        EACH_ROW(OUT_ROW)
+    } else {
+        EACH_ROW(TILE_END)
+    }
+}
+
+static void lines_plain(const struct lines_job *l, int64_t i, const struct tile_out *o)
+{
+    if (l->len == 3)
+        lines_tile(l, i, 3, o, NULL, ROWS);
+    else
+        lines_tile(l, i, l->len, o, NULL, ROWS);
+}
+
+static void lines_rows(const struct lines_job *l, int64_t i, int64_t rows, float *acc)
+{
+    if (rows == ROWS)
+        lines_tile(l, i, l->len, NULL, acc, ROWS);
+    else
+        for (int64_t r = 0; r < rows; r++)
+            lines_tile(l, i + r, l->len, NULL, acc + r * PANEL, 1);
+}
+
+static bool few_terms(const struct npu_avx2_conv *g)
+{
+    return !g->w_z && (int64_t)g->kh * g->kw * g->cin <= NPU_AVX2_LINES_TERMS && g->kw > 1;
+}
+
+/* Panel p of `run` pixels, from the block's pixel `first` on. */
+static void panel_of_lines(const struct unit *u, struct lines_job *j, int64_t p, int64_t first, int64_t run)
+{
+    const struct npu_avx2_block *k = &u->b;
+    const int64_t n = p * PANEL;
+    const bool plain = (k->act & 255) == NPU_ACT_NONE && k->cout - n >= PANEL;
+    struct tile_out o = out_of(k, n);
+    _Alignas(32) float acc[ROWS * PANEL];
+
+    j->b = k->packed + n * k->taps * k->len;
+    for (int64_t i = 0; i < run; i += ROWS) {
+        const int64_t rows = at_most(ROWS, run - i);
+
+        if (plain && rows == ROWS) {
+            o.to = k->to + first + i;
+            lines_plain(j, i, &o);
+            continue;
+        }
+        lines_rows(j, i, rows, acc);
+        finish(k, acc, first + i, rows, n);
+    }
+}
+
+/* Pixels m .. m + count - 1 of all, panels from .. end - 1. */
+static void run_lines(const struct unit *u, int64_t m, int64_t count, int64_t from, int64_t end)
+{
+    const struct npu_avx2_conv *g = u->g;
+    const struct lines l = {g->h, g->w, g->cin, g->kh, g->kw, g->stride, g->pad_top, g->pad_left};
+    const int64_t most = lines_most(&l);
+    float copy[NPU_AVX2_LINES_FLOATS];
+    struct lines_job j = {.a = copy, .step = (int64_t)g->stride * g->cin, .kh = g->kh, .len = (int64_t)g->kw * g->cin};
+
+    for (int64_t i = 0; i < count; i++)
+        u->b.to[i] = (m + i) * g->cout;
+    for (int64_t i = 0, run; i < count; i += run) {
+        const int64_t ox = (m + i) % g->ow, line = (m + i) / g->ow;
+
+        run = at_most(most, at_most(g->ow - ox, count - i));
+        lines_copy(&l, u->c->p[0], line / g->oh, line % g->oh, ox, run, copy);
+        j.ld = lines_step(&l, run);
+        for (int64_t p = from; p < end; p++)
+            panel_of_lines(u, &j, p, i, run);
+    }
+}
+
 static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv *g, int64_t unit, float scale)
 {
     /* pictures with weights of their own have row units of their own */
@@ -255,16 +348,18 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
     const int64_t group = unit / g->col_units / each, ru = unit / g->col_units % each, cu = unit % g->col_units;
     const int64_t end = at_most(pixels, tiles * (ru + 1) / each * ROWS), terms = (int64_t)g->kh * g->kw * g->cin;
     char *scratch = (char *)c->p[5] + (size_t)unit * npu_avx2_conv_scratch(g);
+    const bool bf16 = g->act & NPU_AVX2_BF16_RESULT;
     struct unit u = {.c = c, .g = g};
 
-    u.b = (struct npu_avx2_block){.taps = g->gather ? 1 : g->kh,
+    u.b = (struct npu_avx2_block){.taps = g->kh,
                                   .ld = g->mb,
-                                  .len = g->gather ? terms : (int64_t)g->kw * g->cin,
+                                  .len = (int64_t)g->kw * g->cin,
                                   .packed = (const float *)c->p[1] + group * panels * PANEL * terms,
                                   .cout = g->cout,
                                   .bias = c->p[2],
                                   .res = c->p[3],
-                                  .y = c->p[4],
+                                  .y = bf16 ? NULL : c->p[4],
+                                  .y16 = bf16 ? c->p[4] : NULL,
                                   .act = g->act,
                                   .scale = scale,
                                   .row = (const float **)(void *)scratch};
@@ -275,6 +370,10 @@ static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv
     for (int64_t i = tiles * ru / each * ROWS; i < end; i += g->mb) {
         const int64_t count = at_most(g->mb, end - i), m = group * pixels + i;
 
+        if (few_terms(g)) {
+            run_lines(&u, m, count, panels * cu / g->col_units, panels * (cu + 1) / g->col_units);
+            continue;
+        }
         point(&u, m, count);
         u.b.ahead = seen_until(g, c->p[0], m + count);
         u.b.ahead_end = seen_until(g, c->p[0], m + at_most(count + g->mb, end - i));

@@ -59,7 +59,9 @@ static const struct npu_avx2_kernels kernels = {.pack = npu_avx2_pack,
                                                 .winograd_gw = npu_avx2_winograd_gw,
                                                 .attention_grad = npu_avx2_attention_grad,
                                                 .depthwise_grad_x = npu_avx2_depthwise_grad_x,
-                                                .depthwise_grad_w = npu_avx2_depthwise_grad_w};
+                                                .depthwise_grad_w = npu_avx2_depthwise_grad_w,
+                                                .from_bf16 = npu_avx2_from_bf16,
+                                                .to_bf16 = npu_avx2_to_bf16};
 
 const struct npu_avx2_kernels *npu_avx2_kernels(void)
 {

@@ -1,6 +1,7 @@
 /* avx2_self_test.c - the kernels of the tier on small odd shapes against plain C, before anything relies on them. */
 #include <stdlib.h>
 
+#include "libnpu/dtype.h"
 #include "libnpu/tier/avx2.h"
 
 enum { PARTS = 3, MOST = 8192 };
@@ -9,6 +10,7 @@ enum { PARTS = 3, MOST = 8192 };
 struct data {
     float x[MOST], w[MOST], bias[64], res[MOST], y[MOST];
     double want[MOST];
+    uint16_t y16[MOST];
     _Alignas(32) float packed[36 * 9 * 32];
     _Alignas(64) char scratch[PARTS][1 << 16];
 };
@@ -70,6 +72,55 @@ static void conv_in_c(const struct npu_avx2_conv *g, struct data *d, bool depthw
     }
 }
 
+/* What is packed once more, with and without activation: bf16 results are those of f32, rounded. */
+static bool test_bf16_result(const struct npu_avx2_kernels *a, struct npu_avx2_conv g, struct data *d)
+{
+    for (int act = NPU_ACT_NONE; act <= NPU_ACT_RELU; act++) {
+        struct npu_launch conv;
+
+        for (int bf16 = 0; bf16 < 2; bf16++) {
+            g.act = act | (bf16 ? NPU_AVX2_BF16_RESULT : 0);
+            conv = launch(6, &g.n, sizeof g, 1.0f);
+            run(a->conv, &conv,
+                (void *[NPU_MAX_ARGS]){d->x, d->packed, d->bias, d->res, bf16 ? (void *)d->y16 : d->y, d->scratch});
+        }
+        for (int64_t i = 0; i < (int64_t)g.n * g.oh * g.ow * g.cout; i++)
+            if (d->y16[i] != npu_f32_to_bf16(d->y[i]))
+                return false;
+    }
+    return true;
+}
+
+/* NaN, infinities, halves to even, numbers that round up to infinity; odd numbers of elements. */
+static bool test_convert(const struct npu_avx2_kernels *a, struct data *d)
+{
+    static const uint32_t some[] = {0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, 0xffffffff, 0x7f7fffff, 0x3f808000,
+                                    0x3f818000, 0x3f817fff, 0x80000000, 0x00000001, 0x807fffff, 0x7f7f8000};
+    const int n = 1021, n_some = (int)(sizeof some / sizeof some[0]);
+    struct npu_launch k = {0};
+
+    for (int i = 0; i < n; i++)
+        if (i % 3)
+            memcpy(&d->y[i], &some[i / 3 % n_some], sizeof some[0]);
+        else
+            d->y[i] = d->x[i];
+    npu_launch_val(&k, NPU_NONE);
+    npu_launch_val(&k, NPU_NONE);
+    npu_launch_i32(&k, n);
+    run(a->to_bf16, &k, (void *[NPU_MAX_ARGS]){d->y, d->y16});
+    for (int i = 0; i < n; i++)
+        if (d->y16[i] != npu_f32_to_bf16(d->y[i]))
+            return false;
+    run(a->from_bf16, &k, (void *[NPU_MAX_ARGS]){d->y16, d->y});
+    for (int i = 0; i < n; i++) {
+        const float want = npu_bf16_to_f32(d->y16[i]);
+
+        if (memcmp(&d->y[i], &want, sizeof want) != 0) // NOLINT(bugprone-suspicious-memory-comparison,cert-*): bits
+            return false;
+    }
+    return true;
+}
+
 static bool test_conv(const struct npu_avx2_kernels *a, struct npu_avx2_conv g, struct data *d)
 {
     struct npu_launch pack, conv;
@@ -85,7 +136,7 @@ static bool test_conv(const struct npu_avx2_kernels *a, struct npu_avx2_conv g, 
     conv_in_c(&g, d, false);
     run(a->pack, &pack, (void *[NPU_MAX_ARGS]){d->w, d->packed});
     run(a->conv, &conv, (void *[NPU_MAX_ARGS]){d->x, d->packed, d->bias, d->res, d->y, d->scratch});
-    return agrees(d, (int64_t)g.n * g.oh * g.ow * g.cout);
+    return agrees(d, (int64_t)g.n * g.oh * g.ow * g.cout) && test_bf16_result(a, g, d);
 }
 
 static bool test_winograd(const struct npu_avx2_kernels *a, struct data *d)
@@ -199,61 +250,38 @@ static bool test_layer_norm(const struct npu_avx2_kernels *a, struct data *d)
     return agrees(d, (int64_t)ROWS * N);
 }
 
+/* Rows; a row of weights that are turned; windows; those of few channels; those of few terms. */
+static const struct conv_shape {
+    int32_t n, h, w, cin, cout, taps, stride;
+    bool turned;
+} conv_shapes[] = {{1, 1, 29, 37, 43, 1, 1, false},
+                   {1, 1, 1, 450, 9, 1, 1, true},
+                   {2, 5, 6, 17, 19, 3, 1, false},
+                   {1, 9, 8, 5, 5, 3, 2, false},
+                   {2, 7, 31, 2, 21, 3, 2, false}};
+
+static struct npu_avx2_conv conv_of(const struct conv_shape *s)
+{
+    const int32_t pad = s->taps / 2;
+
+    return (struct npu_avx2_conv){.n = s->n,
+                                  .h = s->h,
+                                  .w = s->w,
+                                  .cin = s->cin,
+                                  .oh = (s->h + 2 * pad - s->taps) / s->stride + 1,
+                                  .ow = (s->w + 2 * pad - s->taps) / s->stride + 1,
+                                  .cout = s->cout,
+                                  .kh = s->taps,
+                                  .kw = s->taps,
+                                  .stride = s->stride,
+                                  .pad_top = pad,
+                                  .pad_left = pad,
+                                  .w_k = s->turned ? 1 : s->cout,
+                                  .w_n = s->turned ? s->taps * s->taps * s->cin : 1};
+}
+
 int npu_avx2_self_test(const struct npu_avx2_kernels *k)
 {
-    static const struct npu_avx2_conv shapes[] = {{.n = 1,
-                                                   .h = 1,
-                                                   .w = 29,
-                                                   .cin = 37,
-                                                   .oh = 1,
-                                                   .ow = 29,
-                                                   .cout = 43,
-                                                   .kh = 1,
-                                                   .kw = 1,
-                                                   .stride = 1,
-                                                   .w_k = 43,
-                                                   .w_n = 1},
-                                                  {.n = 1,
-                                                   .h = 1,
-                                                   .w = 1,
-                                                   .cin = 450,
-                                                   .oh = 1,
-                                                   .ow = 1,
-                                                   .cout = 9,
-                                                   .kh = 1,
-                                                   .kw = 1,
-                                                   .stride = 1,
-                                                   .w_k = 1,
-                                                   .w_n = 450},
-                                                  {.n = 2,
-                                                   .h = 5,
-                                                   .w = 6,
-                                                   .cin = 17,
-                                                   .oh = 5,
-                                                   .ow = 6,
-                                                   .cout = 19,
-                                                   .kh = 3,
-                                                   .kw = 3,
-                                                   .stride = 1,
-                                                   .pad_top = 1,
-                                                   .pad_left = 1,
-                                                   .w_k = 19,
-                                                   .w_n = 1},
-                                                  {.n = 1,
-                                                   .h = 9,
-                                                   .w = 8,
-                                                   .cin = 3,
-                                                   .oh = 5,
-                                                   .ow = 4,
-                                                   .cout = 5,
-                                                   .kh = 3,
-                                                   .kw = 3,
-                                                   .stride = 2,
-                                                   .pad_top = 1,
-                                                   .pad_left = 1,
-                                                   .w_k = 5,
-                                                   .w_n = 1,
-                                                   .gather = 1}};
     struct data *d = NULL;
     uint32_t seed = 7;
     bool good = true;
@@ -265,10 +293,10 @@ int npu_avx2_self_test(const struct npu_avx2_kernels *k)
     fill(d->w, MOST, &seed);
     fill(d->bias, 64, &seed);
     fill(d->res, MOST, &seed);
-    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
-        good = good && test_conv(k, shapes[i], d);
+    for (size_t i = 0; i < sizeof conv_shapes / sizeof conv_shapes[0]; i++)
+        good = good && test_conv(k, conv_of(&conv_shapes[i]), d);
     good = good && test_winograd(k, d) && test_depthwise(k, 11, d) && test_depthwise(k, 16, d) &&
-           test_attention(k, d) && test_layer_norm(k, d);
+           test_attention(k, d) && test_layer_norm(k, d) && test_convert(k, d);
     free(d);
     return good ? npu_avx2_grad_self_test(k) : -EIO;
 }

@@ -3,7 +3,7 @@
 #ifndef NPU_TIER_AVX2_TILE_H
 #define NPU_TIER_AVX2_TILE_H
 
-#include "libnpu/tier/avx2_simd.h"
+#include "libnpu/tier/avx2_bf16.h"
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -82,11 +82,12 @@ static inline tile_fn *tile_for(int64_t rows, int64_t columns)
     return fn[columns > 8][rows - 1];
 }
 
-/* ---- a whole tile straight to its result: y[to[i] + 0 .. 15] = sums * scale + bias + res ---- */
+/* ---- a whole tile straight to its result: y[to[i] + 0 .. 15], or y16, = sums * scale + bias + res ---- */
 struct tile_out {
     const int64_t *to;       /* of each row */
     const float *bias, *res; /* NULL: none */
     float *y;
+    uint16_t *y16; /* not NULL: instead of y, as bf16 */
     float scale;
 };
 
@@ -100,8 +101,12 @@ struct tile_out {
             c##i##0 = _mm256_add_ps(c##i##0, _mm256_loadu_ps(o->res + at));                                            \
             c##i##1 = _mm256_add_ps(c##i##1, _mm256_loadu_ps(o->res + at + 8));                                        \
         }                                                                                                              \
-        _mm256_storeu_ps(o->y + at, c##i##0);                                                                          \
-        _mm256_storeu_ps(o->y + at + 8, c##i##1);                                                                      \
+        if (o->y16) {                                                                                                  \
+            store16_bf16(o->y16 + at, c##i##0, c##i##1);                                                               \
+        } else {                                                                                                       \
+            _mm256_storeu_ps(o->y + at, c##i##0);                                                                      \
+            _mm256_storeu_ps(o->y + at + 8, c##i##1);                                                                  \
+        }                                                                                                              \
     }
 
 static inline void tile_finish(const struct tile_job *j, const struct tile_out *o)
@@ -120,7 +125,7 @@ static inline void tile_finish(const struct tile_job *j, const struct tile_out *
     EACH_ROW(OUT_ROW)
 }
 
-/* The same for fewer rows or columns. */
+/* The same for fewer rows or columns; y16 is NULL. */
 static __attribute__((noinline)) void tile_part(struct tile_job j, const struct tile_out *o, int64_t rows,
                                                 int64_t columns)
 {
@@ -139,6 +144,7 @@ static __attribute__((noinline)) void tile_part(struct tile_job j, const struct 
         }
 }
 
+/* Any tile; y16 is NULL. */
 static inline void tile_to(const struct tile_job *j, const struct tile_out *o, int64_t rows, int64_t columns)
 {
     if (rows == 6 && columns == 16)

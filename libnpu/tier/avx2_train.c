@@ -17,9 +17,9 @@ static inline __m256 rsqrt_of(const float *var, int64_t left, float eps)
 /* ---- batch norm (kernels/batch_norm.cl): sums over the rows of [rows, c], in parts ---- */
 /* Up to COLUMNS columns of a part: with gy the sums of gy (x - shift) and of gy, else of (x - shift)^2 and x - shift.
  */
-static inline __attribute__((always_inline)) void column_sums(const float *x, const float *gy, const float *shift,
-                                                              int64_t rows, int64_t c, int64_t n, __m256 *ret_square,
-                                                              __m256 *ret_sum)
+static inline __attribute__((always_inline)) void pair_sums(const float *x, const float *gy, const float *shift,
+                                                            int64_t rows, int64_t c, int64_t n, __m256 *ret_square,
+                                                            __m256 *ret_sum)
 {
     const int64_t vectors = (n + 7) / 8;
     __m256 from[COLUMNS / 8];
@@ -53,8 +53,8 @@ static void block_sums(const float *x, const float *gy, const float *shift, int6
                        __m256 *ret_square, __m256 *ret_sum)
 {
 #define SUMS(n)                                                                                                        \
-    (gy ? column_sums(x, gy, shift, rows, c, n, ret_square, ret_sum)                                                   \
-        : column_sums(x, NULL, shift, rows, c, n, ret_square, ret_sum))
+    (gy ? pair_sums(x, gy, shift, rows, c, n, ret_square, ret_sum)                                                     \
+        : pair_sums(x, NULL, shift, rows, c, n, ret_square, ret_sum))
     if (n >= COLUMNS)
         SUMS(COLUMNS);
     else if (n == 24)
@@ -62,7 +62,7 @@ static void block_sums(const float *x, const float *gy, const float *shift, int6
     else if (n == 16)
         SUMS(16);
     else
-        column_sums(x, gy, shift, rows, c, n, ret_square, ret_sum);
+        pair_sums(x, gy, shift, rows, c, n, ret_square, ret_sum);
 #undef SUMS
 }
 
@@ -126,8 +126,10 @@ struct columns {
 
 /* Rows s of x, or of x and the second tensor, to y: (x - shift) mul + add, or mul (x2 - add - slope (x - shift)). */
 static inline __attribute__((always_inline)) void
-apply_columns(const struct columns *k, const float *x, const float *x2, float *y, struct share s, int64_t c, int64_t n)
+apply_columns(const struct columns *of, const float *x, const float *x2, float *y, struct share s, int64_t c, int64_t n)
 {
+    const struct columns by = *of, *const k = &by; /* not changed by what is stored */
+
     for (int64_t r = s.from; r < s.end; r++)
         for (int64_t u = 0; u < (n + 7) / 8; u++) {
             const int64_t at = r * c + u * 8, left = n - u * 8;
@@ -227,29 +229,46 @@ static void batch_norm_grad(const struct npu_native_call *c, int part, int n_par
 }
 
 /* ---- layer norm (kernels/layer_norm.cl) ---- */
-/* One row: gx, and what it adds to the sums for gamma and beta. */
-static void layer_norm_grad_row(const float *x, const float *gamma, const float *gy, float *gx, float *dg, float *db,
-                                int64_t n, float eps)
+enum { TOGETHER = 4 }; /* rows */
+
+/* Rows of n: gx, and what they add to the sums for gamma and beta, one after the other. */
+static inline __attribute__((always_inline)) void layer_norm_grad_rows(const float *x, const float *gamma,
+                                                                       const float *gy, float *gx, float *dg, float *db,
+                                                                       int64_t n, float eps, int rows)
 {
-    __m256 mean, rstd, a = _mm256_setzero_ps(), b = a, m1, m2;
+    __m256 mean[TOGETHER], rstd[TOGETHER], a[TOGETHER], b[TOGETHER];
 
-    npu_avx2_row_stats(x, n, eps, &mean, &rstd);
-    for (int64_t j = 0; j < n; j += 8) {
-        const __m256 xhat = _mm256_mul_ps(_mm256_sub_ps(load_some(x + j, n - j), mean), rstd);
-        const __m256 d = load_some(gy + j, n - j), t = _mm256_mul_ps(d, load_some(gamma + j, n - j));
-
-        a = _mm256_add_ps(a, t);
-        b = _mm256_fmadd_ps(t, xhat, b);
-        store_some(dg + j, n - j, _mm256_fmadd_ps(d, xhat, load_some(dg + j, n - j)));
-        store_some(db + j, n - j, _mm256_add_ps(d, load_some(db + j, n - j)));
+    for (int r = 0; r < rows; r++) {
+        npu_avx2_row_stats(x + r * n, n, eps, &mean[r], &rstd[r]);
+        a[r] = b[r] = _mm256_setzero_ps();
     }
-    m1 = _mm256_set1_ps(sum8(a) / (float)n);
-    m2 = _mm256_set1_ps(sum8(b) / (float)n);
     for (int64_t j = 0; j < n; j += 8) {
-        const __m256 xhat = _mm256_mul_ps(_mm256_sub_ps(load_some(x + j, n - j), mean), rstd);
-        const __m256 t = _mm256_mul_ps(load_some(gy + j, n - j), load_some(gamma + j, n - j));
+        const __m256 by = load_some(gamma + j, n - j);
+        __m256 g = load_some(dg + j, n - j), o = load_some(db + j, n - j);
 
-        store_some(gx + j, n - j, _mm256_mul_ps(rstd, _mm256_fnmadd_ps(xhat, m2, _mm256_sub_ps(t, m1))));
+        for (int r = 0; r < rows; r++) {
+            const __m256 xhat = _mm256_mul_ps(_mm256_sub_ps(load_some(x + r * n + j, n - j), mean[r]), rstd[r]);
+            const __m256 d = load_some(gy + r * n + j, n - j), t = _mm256_mul_ps(d, by);
+
+            a[r] = _mm256_add_ps(a[r], t);
+            b[r] = _mm256_fmadd_ps(t, xhat, b[r]);
+            g = _mm256_fmadd_ps(d, xhat, g);
+            o = _mm256_add_ps(d, o);
+        }
+        store_some(dg + j, n - j, g);
+        store_some(db + j, n - j, o);
+    }
+    for (int r = 0; r < rows; r++) {
+        const __m256 m1 = _mm256_set1_ps(sum8(a[r]) / (float)n), m2 = _mm256_set1_ps(sum8(b[r]) / (float)n);
+        const __m256 m = mean[r], s = rstd[r];
+
+        for (int64_t j = r * n; j < (r + 1) * n; j += 8) {
+            const int64_t left = (r + 1) * n - j;
+            const __m256 xhat = _mm256_mul_ps(_mm256_sub_ps(load_some(x + j, left), m), s);
+            const __m256 t = _mm256_mul_ps(load_some(gy + j, left), load_some(gamma + j - r * n, left));
+
+            store_some(gx + j, left, _mm256_mul_ps(s, _mm256_fnmadd_ps(xhat, m2, _mm256_sub_ps(t, m1))));
+        }
     }
 }
 
@@ -258,14 +277,19 @@ static void layer_norm_grad(const struct npu_native_call *c, int part, int n_par
 {
     const int64_t rows = c->arg[6].i, n = c->arg[7].i, block = c->arg[8].i;
     const struct share s = share_of(c->arg[9].i, 1, part, n_parts);
+    const float *x = c->p[0], *gamma = c->p[1], *gy = c->p[2], eps = c->arg[5].f;
+    float *gx = c->p[3];
 
     for (int64_t p = s.from; p < s.end; p++) {
-        float *dg = (float *)c->p[4] + p * 2 * n;
+        const int64_t end = at_most((p + 1) * block, rows);
+        float *dg = (float *)c->p[4] + p * 2 * n, *db = dg + n;
+        int64_t r = p * block;
 
         memset(dg, 0, sizeof(float) * (size_t)(2 * n));
-        for (int64_t r = p * block; r < at_most((p + 1) * block, rows); r++)
-            layer_norm_grad_row((const float *)c->p[0] + r * n, c->p[1], (const float *)c->p[2] + r * n,
-                                (float *)c->p[3] + r * n, dg, dg + n, n, c->arg[5].f);
+        for (; r + TOGETHER <= end; r += TOGETHER)
+            layer_norm_grad_rows(x + r * n, gamma, gy + r * n, gx + r * n, dg, db, n, eps, TOGETHER);
+        for (; r < end; r++)
+            layer_norm_grad_rows(x + r * n, gamma, gy + r * n, gx + r * n, dg, db, n, eps, 1);
     }
 }
 
@@ -330,11 +354,14 @@ static __m256 abs_slope(__m256 v, __m256 d)
     static void name(const struct npu_native_call *c, int part, int n_parts)                                           \
     {                                                                                                                  \
         const struct share s = share_of(c->arg[3].i, 8, part, n_parts);                                                \
+        const float *v = c->p[0], *gy = c->p[1];                                                                       \
+        float *gx = c->p[2];                                                                                           \
+        int64_t i = s.from;                                                                                            \
                                                                                                                        \
-        for (int64_t i = s.from; i < s.end; i += 8)                                                                    \
-            store_some((float *)c->p[2] + i, s.end - i,                                                                \
-                       f(load_some((const float *)c->p[0] + i, s.end - i),                                             \
-                         load_some((const float *)c->p[1] + i, s.end - i)));                                           \
+        for (; i + 8 <= s.end; i += 8)                                                                                 \
+            _mm256_storeu_ps(gx + i, f(_mm256_loadu_ps(v + i), _mm256_loadu_ps(gy + i)));                              \
+        if (i < s.end)                                                                                                 \
+            store_some(gx + i, s.end - i, f(load_some(v + i, s.end - i), load_some(gy + i, s.end - i)));               \
     }
 SLOPE(all_relu_slope, relu_slope)
 SLOPE(all_relu6_slope, relu6_slope)
@@ -374,11 +401,13 @@ static void adamw(const struct npu_native_call *c, int part, int n_parts)
     const __m256 c2 = _mm256_set1_ps(-1.0f / expm1f(step * c->arg[11].f));
     const __m256 rate = _mm256_set1_ps(*(const float *)c->p[4]), eps = _mm256_set1_ps(c->arg[12].f);
     const __m256 decay = _mm256_set1_ps(c->arg[13].f);
+    const float *grad = c->p[1];
+    float *params = c->p[0], *first = c->p[2], *second = c->p[3];
 
     for (int64_t i = s.from; i < s.end; i += 8) {
         const int64_t left = s.end - i;
-        float *p = (float *)c->p[0] + i, *m = (float *)c->p[2] + i, *v = (float *)c->p[3] + i;
-        const __m256 g = _mm256_mul_ps(scale, load_some((const float *)c->p[1] + i, left)), w = load_some(p, left);
+        float *p = params + i, *m = first + i, *v = second + i;
+        const __m256 g = _mm256_mul_ps(scale, load_some(grad + i, left)), w = load_some(p, left);
         const __m256 a =
             _mm256_fmadd_ps(_mm256_set1_ps(b1), load_some(m, left), _mm256_mul_ps(_mm256_set1_ps(1.0f - b1), g));
         const __m256 b = _mm256_fmadd_ps(_mm256_set1_ps(b2), load_some(v, left),
@@ -399,12 +428,14 @@ static void sgd(const struct npu_native_call *c, int part, int n_parts)
     const __m256 scale = _mm256_set1_ps(c->arg[5].i ? *(const float *)c->p[4] : 1.0f);
     const __m256 rate = _mm256_set1_ps(*(const float *)c->p[3]), decay = _mm256_set1_ps(c->arg[7].f);
     const __m256 momentum = _mm256_set1_ps(c->arg[6].f);
+    const float *grad = c->p[1];
+    float *params = c->p[0], *velocity = c->p[2];
 
     for (int64_t i = s.from; i < s.end; i += 8) {
         const int64_t left = s.end - i;
-        float *p = (float *)c->p[0] + i, *v = (float *)c->p[2] + i;
+        float *p = params + i, *v = velocity + i;
         const __m256 w = load_some(p, left);
-        const __m256 g = _mm256_fmadd_ps(scale, load_some((const float *)c->p[1] + i, left), _mm256_mul_ps(decay, w));
+        const __m256 g = _mm256_fmadd_ps(scale, load_some(grad + i, left), _mm256_mul_ps(decay, w));
         const __m256 a = _mm256_fmadd_ps(momentum, load_some(v, left), g);
 
         store_some(v, left, a);
@@ -587,32 +618,32 @@ static void loss_grad(const struct npu_native_call *c, int part, int n_parts)
 }
 
 const struct npu_avx2_plain npu_avx2_train[] = {
-    {"batch_norm", "batch_norm_stats", NULL, batch_norm_stats},
-    {"batch_norm", "batch_norm_merge", NULL, batch_norm_merge},
-    {"batch_norm", "batch_norm", NULL, batch_norm},
-    {"batch_norm", "batch_norm_grad_sums", NULL, batch_norm_grad_sums},
-    {"batch_norm", "batch_norm_grad", NULL, batch_norm_grad},
-    {"layer_norm", "layer_norm_grad", NULL, layer_norm_grad},
-    {"layer_norm", "layer_norm_sum", NULL, layer_norm_sum},
-    {"unary", "unary_grad", "-DKIND=0", all_relu_slope},
-    {"unary", "unary_grad", "-DKIND=1", all_relu6_slope},
-    {"unary", "unary_grad", "-DKIND=2", all_gelu_slope},
-    {"unary", "unary_grad", "-DKIND=3", all_sigmoid_slope},
-    {"unary", "unary_grad", "-DKIND=4", all_tanh_slope},
-    {"unary", "unary_grad", "-DKIND=5", all_exp_slope},
-    {"unary", "unary_grad", "-DKIND=6", all_abs_slope},
-    {"softmax", "softmax_grad", NULL, softmax_grad},
-    {"optim", "adamw", NULL, adamw},
-    {"optim", "sgd", NULL, sgd},
-    {"optim", "moving_average", NULL, moving_average},
-    {"optim", "square_part", NULL, square_part},
-    {"optim", "square_sum", NULL, square_sum},
-    {"optim", "clip_scale", NULL, clip_scale},
-    {"loss", "loss_part", NULL, loss_part},
-    {"loss", "loss_sum", NULL, loss_sum},
-    {"loss", "loss_grad", NULL, loss_grad},
-    {NULL, NULL, NULL, NULL},
+    {"batch_norm", "batch_norm_stats", NULL, batch_norm_stats, {NPU_AVX2_PARTS, 2, 0x3, 0x2}},
+    {"batch_norm", "batch_norm_merge", NULL, batch_norm_merge, {.by = NPU_AVX2_NOT_CUT}},
+    {"batch_norm", "batch_norm", NULL, batch_norm, {NPU_AVX2_ITEMS, 7, 0x21, 0x20}},
+    {"batch_norm", "batch_norm_grad_sums", NULL, batch_norm_grad_sums, {NPU_AVX2_PARTS, 7, 0x31, 0x20}},
+    {"batch_norm", "batch_norm_grad", NULL, batch_norm_grad, {NPU_AVX2_ITEMS, 10, 0x31, 0x20}},
+    {"layer_norm", "layer_norm_grad", NULL, layer_norm_grad, {NPU_AVX2_BLOCKS, 6, 0x1d, 0x18}},
+    {"layer_norm", "layer_norm_sum", NULL, layer_norm_sum, {.by = NPU_AVX2_NOT_CUT}},
+    {"unary", "unary_grad", "-DKIND=0", all_relu_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=1", all_relu6_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=2", all_gelu_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=3", all_sigmoid_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=4", all_tanh_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=5", all_exp_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"unary", "unary_grad", "-DKIND=6", all_abs_slope, {NPU_AVX2_EIGHTS, 3, 0x7, 0x4}},
+    {"softmax", "softmax_grad", NULL, softmax_grad, {NPU_AVX2_ITEMS, 3, 0x7, 0x4}},
+    {"optim", "adamw", NULL, adamw, {NPU_AVX2_EIGHTS, 14, 0xf, 0xd}},
+    {"optim", "sgd", NULL, sgd, {NPU_AVX2_EIGHTS, 8, 0x7, 0x5}},
+    {"optim", "moving_average", NULL, moving_average, {NPU_AVX2_EIGHTS, 4, 0x3, 0x1}},
+    {"optim", "square_part", NULL, square_part, {.by = NPU_AVX2_NOT_CUT}},
+    {"optim", "square_sum", NULL, square_sum, {.by = NPU_AVX2_NOT_CUT}},
+    {"optim", "clip_scale", NULL, clip_scale, {.by = NPU_AVX2_NOT_CUT}},
+    {"loss", "loss_part", NULL, loss_part, {.by = NPU_AVX2_NOT_CUT}},
+    {"loss", "loss_sum", NULL, loss_sum, {.by = NPU_AVX2_NOT_CUT}},
+    {"loss", "loss_grad", NULL, loss_grad, {.by = NPU_AVX2_NOT_CUT}},
+    {.source = NULL},
 };
 #else
-const struct npu_avx2_plain npu_avx2_train[] = {{NULL, NULL, NULL, NULL}};
+const struct npu_avx2_plain npu_avx2_train[] = {{.source = NULL}};
 #endif

@@ -80,11 +80,11 @@ ALWAYS void results_half(const float *sums, int64_t step, __m256 *half)
 }
 
 /* Eight channels from n on of a tile: whole, without residual and activation. */
-static void results_plain(const struct npu_native_call *c, const struct npu_avx2_conv *g, struct tile_at at, int64_t n,
-                          const float *sums, int64_t step)
+static void results_plain(const struct npu_native_call *c, const struct npu_avx2_conv *g, const struct tile_at *at,
+                          int64_t n, const float *sums, int64_t step)
 {
     const __m256 b = c->p[2] ? _mm256_loadu_ps((const float *)c->p[2] + n) : _mm256_setzero_ps();
-    float *to = (float *)c->p[4] + ((at.z * g->oh + at.y) * g->ow + at.x) * g->cout + n;
+    float *to = (float *)c->p[4] + ((at->z * g->oh + at->y) * g->ow + at->x) * g->cout + n;
     __m256 half[OUT * IN], y[OUT];
 
     results_half(sums, step, half);
@@ -96,11 +96,11 @@ static void results_plain(const struct npu_native_call *c, const struct npu_avx2
 }
 
 /* The same in general. */
-static void results(const struct npu_native_call *c, const struct npu_avx2_conv *g, struct tile_at at, int64_t n,
+static void results(const struct npu_native_call *c, const struct npu_avx2_conv *g, const struct tile_at *at, int64_t n,
                     const float *sums, int64_t step)
 {
     const float *bias = c->p[2], *res = c->p[3];
-    const int64_t left = g->cout - n, high = at_most(OUT, g->oh - at.y), wide = at_most(OUT, g->ow - at.x);
+    const int64_t left = g->cout - n, high = at_most(OUT, g->oh - at->y), wide = at_most(OUT, g->ow - at->x);
     const __m256 b = bias ? load_some(bias + n, left) : _mm256_setzero_ps();
     __m256 half[OUT * IN], y[OUT];
 
@@ -108,7 +108,7 @@ static void results(const struct npu_native_call *c, const struct npu_avx2_conv 
     for (int64_t i = 0; i < high; i++) {
         results_1d(half + i * IN, y, 1);
         for (int64_t j = 0; j < wide; j++) {
-            const int64_t to = ((at.z * g->oh + at.y + i) * g->ow + at.x + j) * g->cout + n;
+            const int64_t to = ((at->z * g->oh + at->y + i) * g->ow + at->x + j) * g->cout + n;
             __m256 v = _mm256_add_ps(y[j], b);
 
             if (res)
@@ -132,7 +132,7 @@ static void load_block(const struct npu_native_call *c, const struct npu_avx2_co
 
     for (int64_t t = 0; t < b->count; t++) {
         tile_sources(c->p[0], g, tile_at(g, b->first + t), b->zeros, src);
-        tile_pixels(src, g->cin, b->v + t * g->cin, b->v_step);
+        tile_pixels(src, 0, g->cin, b->v + t * g->cin, b->v_step);
     }
 }
 
@@ -143,10 +143,14 @@ static void run_panel(const struct npu_native_call *c, const struct npu_avx2_con
     const int64_t panels = (g->cout + PANEL - 1) / PANEL, times = PLACES * panels;
     const float *ahead = tile_line(g, c->p[0], g->h, g->w, g->cin, b->first + b->count);
     const float *end = tile_line(g, c->p[0], g->h, g->w, g->cin, b->next);
+    const float *y = tile_line(g, c->p[4], g->oh, g->ow, g->cout, b->first);
+    const float *y_end = tile_line(g, c->p[4], g->oh, g->ow, g->cout, b->first + b->count);
     const bool plain = !c->p[3] && (g->act & 255) == NPU_ACT_NONE && columns == PANEL;
 
     for (int64_t i = 0; i < PLACES; i++, u += g->cin * PANEL) {
         fetch_share(ahead, end, p * PLACES + i, times);
+        if (p == 0)
+            fetch_share(y, y_end, i, PLACES);
         if (columns > 8)
             dense_rows(b->v + i * b->v_step, g->cin, u, b->m + i * b->m_step, b->count, 2);
         else
@@ -157,7 +161,7 @@ static void run_panel(const struct npu_native_call *c, const struct npu_avx2_con
 
         for (int64_t n = 0; n < columns; n += 8)
             (plain && at.y + OUT <= g->oh && at.x + OUT <= g->ow ? results_plain : results)(
-                c, g, at, p * PANEL + n, b->m + t * PANEL + n, b->m_step);
+                c, g, &at, p * PANEL + n, b->m + t * PANEL + n, b->m_step);
     }
 }
 

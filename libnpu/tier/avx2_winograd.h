@@ -84,15 +84,13 @@ ALWAYS void pixels_8(const float *const *src, int64_t k, int64_t left, float *to
     }
 }
 
-/* The tile's pixels to to[place * step + channel]. */
-static inline void tile_pixels(const float *const *src, int64_t cin, float *to, int64_t step)
+/* The tile's pixels, channels k .. end - 1, to to[place * step + channel]. */
+static inline void tile_pixels(const float *const *src, int64_t k, int64_t end, float *to, int64_t step)
 {
-    int64_t k = 0;
-
-    for (; k + 8 <= cin; k += 8)
+    for (; k + 8 <= end; k += 8)
         pixels_8(src, k, 8, to, step);
-    if (k < cin)
-        pixels_8(src, k, cin - k, to, step);
+    if (k < end)
+        pixels_8(src, k, end - k, to, step);
 }
 
 /* ---- c[rows][16] = a [rows][len] b [len][16]; the second half of the columns is left out if halves is 1 ---- */

@@ -42,11 +42,12 @@ ALWAYS void gradients_8(const float *gy, int64_t line, int64_t pixel, int64_t hi
 }
 
 /* A tile as a row of columns of 36 matrices: to[place][panel][mb][16]. */
-static void gradients(const float *gy, const struct npu_avx2_conv *g, struct tile_at at, float *to, int64_t step)
+static void gradients(const float *gy, const struct npu_avx2_conv *g, const struct tile_at *at, float *to, int64_t step)
 {
-    const int64_t line = (int64_t)g->ow * g->cout, high = at_most(OUT, g->oh - at.y), wide = at_most(OUT, g->ow - at.x);
+    const int64_t line = (int64_t)g->ow * g->cout, high = at_most(OUT, g->oh - at->y),
+                  wide = at_most(OUT, g->ow - at->x);
 
-    gy += ((at.z * g->oh + at.y) * g->ow + at.x) * g->cout;
+    gy += ((at->z * g->oh + at->y) * g->ow + at->x) * g->cout;
     for (int64_t n = 0; n < g->cout; n += 8) {
         float *row = to + n / PANEL * g->mb * PANEL + n % PANEL;
 
@@ -60,6 +61,7 @@ static void gradients(const float *gy, const struct npu_avx2_conv *g, struct til
 /* ---- sums of products ---- */
 struct block {
     int64_t end, next;      /* tiles after these, and after the next ones */
+    int64_t k, k_end;       /* channels of the picture */
     int64_t v_step, w_step; /* from one place to the next */
     float *v, *w, *zeros;
 };
@@ -72,58 +74,67 @@ static void add_products(const struct npu_native_call *c, const struct npu_avx2_
     const float *x_end = tile_line(g, c->p[0], g->h, g->w, g->cin, b->next);
     const float *y = tile_line(g, c->p[1], g->oh, g->ow, g->cout, b->end);
     const float *y_end = tile_line(g, c->p[1], g->oh, g->ow, g->cout, b->next);
-    const int64_t panels = (g->cout + PANEL - 1) / PANEL;
+    const int64_t panels = (g->cout + PANEL - 1) / PANEL, strips = (g->cin + ROWS - 1) / ROWS;
 
     for (int64_t i = 0; i < PLACES; i++)
         for (int64_t p = 0; p < panels; p++) {
             fetch_share(x, x_end, i * panels + p, PLACES * panels);
             fetch_share(y, y_end, i * panels + p, PLACES * panels);
-            for (int64_t k = 0; k < g->cin; k += ROWS, sums += ROWS * PANEL) {
+            for (int64_t k = b->k; k < b->k_end; k += ROWS) {
                 const struct outer_job j = {.a = b->v + i * b->v_step + k,
                                             .ld = g->cin,
                                             .len = count,
                                             .b = b->w + i * b->w_step + p * g->mb * PANEL,
-                                            .acc = sums,
+                                            .acc = sums + ((i * panels + p) * strips + k / ROWS) * ROWS * PANEL,
                                             .add = add};
 
-                outer_for(at_most(ROWS, g->cin - k), at_most(PANEL, g->cout - p * PANEL))(&j);
+                outer_for(at_most(ROWS, b->k_end - k), at_most(PANEL, g->cout - p * PANEL))(&j);
             }
         }
+}
+
+/* A share of the tiles, and a part of the picture's channels. */
+static void run_unit(const struct npu_native_call *c, const struct npu_avx2_conv *g, struct block *b, int64_t share)
+{
+    const int64_t tiles = npu_avx2_winograd_tiles(g), end = tiles * (share + 1) / g->row_units;
+    const int64_t from = tiles * share / g->row_units;
+    float *sums = (float *)c->p[2] + share * (int64_t)npu_avx2_winograd_sums_floats(g);
+    const float *src[PLACES];
+
+    for (int64_t first = from; first < end; first += g->mb) {
+        const int64_t count = at_most(g->mb, end - first);
+
+        for (int64_t t = 0; t < count; t++) {
+            const struct tile_at at = tile_at(g, first + t);
+
+            tile_sources(c->p[0], g, at, b->zeros, src);
+            tile_pixels(src, b->k, b->k_end, b->v + t * g->cin, b->v_step);
+            gradients(c->p[1], g, &at, b->w + t * PANEL, b->w_step);
+        }
+        b->end = first + count;
+        b->next = at_most(b->end + g->mb, end);
+        add_products(c, g, b, count, first > from, sums);
+    }
 }
 
 void npu_avx2_winograd_sums(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_avx2_conv g = {0};
-    const float *src[PLACES];
     struct block b;
-    int64_t tiles;
 
     npu_avx2_fields(c, 4, &g.n, sizeof g);
-    tiles = npu_avx2_winograd_tiles(&g);
     b.v_step = npu_avx2_winograd_step(g.mb, g.cin);
     b.w_step = npu_avx2_winograd_step(g.mb, (g.cout + PANEL - 1) / PANEL * PANEL);
     b.w = (float *)(void *)((char *)c->p[3] + (size_t)part * npu_avx2_winograd_sums_scratch(&g));
     b.v = b.w + PLACES * b.w_step;
     b.zeros = b.v + PLACES * b.v_step;
     memset(b.zeros, 0, sizeof(float) * (size_t)g.cin);
-    for (int64_t s = part; s < g.row_units; s += n_parts) {
-        const int64_t from = tiles * s / g.row_units, end = tiles * (s + 1) / g.row_units;
+    for (int64_t u = part; u < (int64_t)g.row_units * g.col_units; u += n_parts) {
+        const struct share k = share_of(g.cin, ROWS, (int)(u % g.col_units), g.col_units);
 
-        for (int64_t first = from; first < end; first += g.mb) {
-            const int64_t count = at_most(g.mb, end - first);
-
-            for (int64_t t = 0; t < count; t++) {
-                const struct tile_at at = tile_at(&g, first + t);
-
-                tile_sources(c->p[0], &g, at, b.zeros, src);
-                tile_pixels(src, g.cin, b.v + t * g.cin, b.v_step);
-                gradients(c->p[1], &g, at, b.w + t * PANEL, b.w_step);
-            }
-            b.end = first + count;
-            b.next = at_most(b.end + g.mb, end);
-            add_products(c, &g, &b, count, first > from,
-                         (float *)c->p[2] + s * (int64_t)npu_avx2_winograd_sums_floats(&g));
-        }
+        b.k = k.from;
+        b.k_end = k.end;
+        run_unit(c, &g, &b, u / g.col_units);
     }
 }
 

@@ -50,18 +50,6 @@ static struct npu_launch *launch(struct npu_lower *l, npu_native_fn *fn, int64_t
 }
 
 /* ---- products ---- */
-static void divide(const struct npu_lower *l, struct npu_avx2_conv *g)
-{
-    const int64_t groups = g->w_z ? g->n : 1, pixels = (int64_t)g->n * g->oh * g->ow / groups;
-    const int64_t terms = (int64_t)g->kh * g->kw * g->cin, panels = ceil_div(g->cout, NPU_AVX2_PANEL);
-    const int64_t want = npu_avx2_shares(l, 2.0 * (double)(groups * pixels) * (double)terms * (double)g->cout, 1e6);
-
-    g->gather = g->kh * g->kw > 1 && g->cin < 16;
-    g->row_units = (int32_t)(clamp(pixels / 48, 1, ceil_div(want, groups)) * groups);
-    g->col_units = (int32_t)clamp(ceil_div(want, g->row_units), 1, panels);
-    g->mb = (int32_t)clamp(98304 / (terms + 1) / NPU_AVX2_ROWS * NPU_AVX2_ROWS, 24, 96);
-}
-
 static int lower_grouped(struct npu_lower *l, const struct npu_exact_kernels *e, const struct npu_avx2_conv *g,
                          const npu_val in[4], npu_val out)
 {
@@ -108,7 +96,7 @@ int npu_exact_avx2_lower_product(struct npu_lower *l, struct npu_avx2_conv g, co
         return npu_lower_refuse(l, NPU_EXACT_AVX2_TIER, "a residual with this activation");
     if (act > NPU_ACT_RELU6)
         g.act = NPU_ACT_NONE;
-    divide(l, &g);
+    npu_avx2_divide_conv(l, &g);
     if ((int64_t)g.row_units * g.col_units > 1024)
         return npu_lower_refuse(l, NPU_EXACT_AVX2_TIER, "too many products");
     size = sizeof(float) * (size_t)(g.kh * g.kw) * (size_t)g.cin * (size_t)(g.w_z ? g.n : 1) *

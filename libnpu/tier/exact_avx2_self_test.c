@@ -167,8 +167,7 @@ static bool test_conv(const struct npu_exact_kernels *e, struct data *d, int cin
                                     .pad_left = 1,
                                     .w_k = cout,
                                     .w_n = 1,
-                                    .act = NPU_ACT_RELU6,
-                                    .gather = cin < 16};
+                                    .act = NPU_ACT_RELU6};
 
     begin(d, &attr, sizeof attr);
     d->ref.in[0] = tensor(NPU_F32, d->in[0], 4, 1, 9, 8, cin);

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4 };
+enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4, MOST_THREADS = 64, WEIGHTS_ROWS = 3 };
 
 static int64_t round_up(int64_t v, int64_t to)
 {
@@ -89,22 +89,61 @@ static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *
     }
 }
 
-/* Tiles at a time, and shares of the columns. */
+/* What the thread that ends last computes with mb tiles and a share of the columns at a time, in tiles times panels:
+ * each unit also reads its weights, which take as long as some tiles, and transforms its tiles. */
+static double last_of_tiles(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t mb,
+                            int64_t slices)
+{
+    const int64_t units = (total + mb - 1) / mb, panels = (g->npad / k->n_step + slices - 1) / slices;
+    double busy[MOST_THREADS] = {0}, last = 0.0;
+
+    for (int64_t u = 0; u < units * slices; u++) { /* who is free first takes the next one */
+        const int64_t rows = round_up(u / slices < units - 1 ? mb : total - (units - 1) * mb, k->rows);
+        int first = 0;
+
+        for (int t = 1; t < g->parts; t++)
+            first = busy[t] < busy[first] ? t : first;
+        busy[first] += (double)((rows + WEIGHTS_ROWS) * panels) + 0.6 * (double)rows;
+        last = busy[first] > last ? busy[first] : last;
+    }
+    return last;
+}
+
+/* Tiles at a time, and shares of the columns: many tiles and few shares, unless others end sooner. */
 static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
 {
     const int64_t total = winograd_tiles(g->n, g->oh, g->ow), fit = 9216 / g->cin / k->rows * k->rows;
     const int64_t most = fit < 12 ? 12 : fit > 48 ? 48 : fit, blocks = (total + most - 1) / most;
+    double best;
 
     g->mb = (int32_t)round_up((total + blocks - 1) / blocks, k->rows); /* all about the same */
-    while (g->mb > 12 && (total + g->mb - 1) / g->mb < g->parts)
-        g->mb -= k->rows;
     g->slices = 1;
-    while (g->slices < g->npad / k->n_step && (total + g->mb - 1) / g->mb * g->slices < g->parts)
-        g->slices++;
+    if (g->parts == 1 || g->parts > MOST_THREADS || blocks > 16 * (int64_t)g->parts)
+        return;
+    best = last_of_tiles(g, k, total, g->mb, 1);
+    for (int64_t slices = 1; slices <= g->npad / k->n_step && slices <= 2 * (int64_t)g->parts; slices++)
+        for (int64_t mb = round_up((most < total ? most : total), k->rows); mb >= 12; mb -= k->rows) {
+            const double last = last_of_tiles(g, k, total, mb, slices);
+
+            if (last < 0.98 * best) {
+                best = last;
+                g->mb = (int32_t)mb;
+                g->slices = (int32_t)slices;
+            }
+        }
+}
+
+/* More parts than threads, where there is so much to do: one thread may be slower than the others. */
+static void divide_parts(struct npu_int8_conv *g, int64_t rows)
+{
+    const int64_t units = (rows + g->mb - 1) / g->mb * g->slices;
+
+    if (g->parts > 1)
+        g->parts = (int32_t)(units < 4 * (int64_t)g->parts ? units : 4 * (int64_t)g->parts);
 }
 
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
-                                     enum npu_dtype res_type, int parts, enum npu_int8_way way)
+                                     enum npu_dtype res_type, int threads, enum npu_int8_way way)
 {
     const int64_t terms = way == NPU_INT8_DEPTHWISE ? d->kh * d->kw : d->depth;
     struct npu_int8_conv g = {
@@ -119,20 +158,22 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
         .kw = (int32_t)d->kw,
         .kpad = (int32_t)round_up(terms > 0 ? terms : 1, k->k_step),
         .npad = (int32_t)round_up(d->cout, k->n_step),
-        .parts = parts,
+        .parts = threads,
         .res_type = (int32_t)res_type,
     };
 
     if (way == NPU_INT8_WINOGRAD) {
         divide_tiles(&g, k);
+        divide_parts(&g, winograd_tiles(g.n, g.oh, g.ow));
     } else if (way == NPU_INT8_PLAIN) {
         divide_work(&g, k);
+        divide_parts(&g, d->rows);
     } else { /* pixels at a time: their sums are read again at once */
         if (d->kh == 3 && d->kw == 3 && d->stride <= 2 && d->cout >= 16)
             g.kpad = NPU_INT8_COLUMN_TERMS;
         g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);
         g.slices = 1;
-        g.parts = (int32_t)(d->n * d->oh < parts ? d->n * d->oh : parts);
+        divide_parts(&g, d->n * d->oh * g.mb); /* lines */
     }
     return g;
 }

@@ -14,7 +14,7 @@
 struct npu_int8_conv {
     int32_t n, h, w, cin, oh, ow, cout, kh, kw;
     int32_t kpad, npad;        /* terms and result channels, padded as the unit wants */
-    int32_t mb, slices, parts; /* result rows at a time, shares of npad, threads that have scratch */
+    int32_t mb, slices, parts; /* result rows at a time, shares of npad, parts that have scratch */
     int32_t res_type;          /* enum npu_dtype */
 };
 
@@ -61,7 +61,7 @@ static inline int64_t npu_int8_winograd_step(const struct npu_int8_conv *g)
 }
 /* What the fields are for a node of these sizes on so many threads. */
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
-                                     enum npu_dtype res_type, int parts, enum npu_int8_way way);
+                                     enum npu_dtype res_type, int threads, enum npu_int8_way way);
 
 /* Kernels by number, best first, among them those that can't run; NULL past the last. */
 const struct npu_int8_kernels *npu_int8_kernels(int i);

@@ -61,7 +61,7 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
     npu_launch_val(k, n->out[0]);
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
     push_fields(k, g);
-    if (k && way == NPU_INT8_DEPTHWISE)
+    if (k)
         k->parts = g->parts;
 }
 
@@ -92,8 +92,7 @@ int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct n
             const enum npu_int8_way way = d->groups > 1                           ? NPU_INT8_DEPTHWISE
                                           : keep && npu_int8_suits_winograd(k, d) ? NPU_INT8_WINOGRAD
                                                                                   : NPU_INT8_PLAIN;
-            const int units = t->compute_units, parts = d->groups > 1 && units > 1 ? 4 * units : units;
-            const struct npu_int8_conv g = npu_int8_fields(k, d, res, parts, way);
+            const struct npu_int8_conv g = npu_int8_fields(k, d, res, t->compute_units, way);
 
             launches(n, l, k, &g, way);
             return 0;

@@ -105,10 +105,30 @@ static double compare_all(const struct ops_case *c, npu_plan *pd, npu_plan *pr, 
     return worst;
 }
 
+/* "; 2 of 3 launches native, types: f32 bf16", if there are launches. */
+static const char *native_text(const struct npu_plan *p, char *buf, size_t size)
+{
+    const struct npu_lower *l = &p->lower;
+    bool used[NPU_DTYPES] = {false};
+    int native = 0, n = 0;
+
+    buf[0] = '\0';
+    for (int i = 0; i < l->n_launches; i++)
+        native += l->launch[i].native != NULL;
+    for (npu_val v = 1; v <= p->graph->n_values; v++)
+        used[npu_val_dtype(p->graph, v)] = true;
+    if (l->n_launches > 0)
+        n = snprintf(buf, size, "; %d of %d launches native, types:", native, l->n_launches);
+    for (int t = 0; t < NPU_DTYPES && n > 0 && (size_t)n < size; t++)
+        if (used[t])
+            n += snprintf(buf + n, size - (size_t)n, " %s", npu_dtype_name(t));
+    return buf;
+}
+
 static void test_case(struct ops *o, const struct ops_case *c)
 {
     npu_plan *pd = NULL, *pr = NULL;
-    char why[900] = "";
+    char why[900] = "", native[96];
     double worst = -1.0;
     int r = run(o, o->ref, c, &pr, why, sizeof why);
 
@@ -116,8 +136,8 @@ static void test_case(struct ops *o, const struct ops_case *c)
         r = run(o, o->dev, c, &pd, why, sizeof why);
     if (r == 0)
         worst = compare_all(c, pd, pr, why, sizeof why);
-    if (worst >= 0)
-        ops_report(o, OPS_PASS, c, "worst error %.2f of the bound", worst);
+    if (r == 0 && worst >= 0)
+        ops_report(o, OPS_PASS, c, "worst error %.2f of the bound%s", worst, native_text(pd, native, sizeof native));
     else if (r == -EOPNOTSUPP)
         ops_report(o, OPS_SKIP, c, "%s", why);
     else

@@ -36,9 +36,9 @@ void bench_print_head(const struct bench_args *a, npu_dev *dev, const struct ben
             bench_precision_names[a->precision], a->train ? "true" : "false", info->compute_units, a->batch,
             (long long)parameters_of(n->graph));
     fprintf(out,
-            ", \"memory\": {\"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_values_bytes\": %zu, "
-            "\"nodes\": %d, \"launches\": %d}",
-            s.persistent_bytes, s.arena_bytes, s.sum_of_values_bytes, s.nodes, s.launches);
+            ", \"memory\": {\"persistent_bytes\": %zu, \"arena_bytes\": %zu, \"sum_of_params_bytes\": %zu, "
+            "\"sum_of_values_bytes\": %zu, \"nodes\": %d, \"launches\": %d}",
+            s.persistent_bytes, s.arena_bytes, s.sum_of_params_bytes, s.sum_of_values_bytes, s.nodes, s.launches);
 }
 
 /* ---- JSON ---- */
@@ -115,8 +115,9 @@ void bench_print_text(const struct bench_args *a, npu_dev *dev, const struct ben
            t->runs);
     printf("  %-14s %.1f pictures/s, %.4f ms of processor time a run\n", "throughput",
            t->mean_ms > 0 ? 1e3 * a->batch / t->mean_ms : 0.0, t->cpu_ms);
-    printf("  %-14s %.2f MiB that stay, %.2f MiB for values, which without reuse were %.2f MiB\n", "memory",
-           (double)s.persistent_bytes / mib, (double)s.arena_bytes / mib, (double)s.sum_of_values_bytes / mib);
+    printf("  %-14s %.2f MiB for %.2f MiB of parameters, %.2f MiB for %.2f MiB of results\n", "memory",
+           (double)s.persistent_bytes / mib, (double)s.sum_of_params_bytes / mib, (double)s.arena_bytes / mib,
+           (double)(s.sum_of_values_bytes - s.sum_of_params_bytes) / mib);
     printf("  %-14s %d nodes, %d launches\n", "plan", s.nodes, s.launches);
     if (r->has_start) {
         text_start("empty cache", &r->empty);

@@ -34,9 +34,20 @@ def operations():
     return list(seen)
 
 
+def info_of_devices(env=None):
+    p = subprocess.run([os.path.join(O, "bin", "npu-info"), "--json"], env=dict(os.environ, **(env or {})), stdout=subprocess.PIPE,
+                       universal_newlines=True, check=True)
+    return json.loads(p.stdout)
+
+
+def cl_tiers(env):
+    """Of the device that `--device cl` opens: {tier: why it does not serve, "" if it does}."""
+    device = next(d for d in info_of_devices(env)["devices"] if d["usable"] and d["id"].startswith("cl"))
+    return {t["name"]: t["why"] for t in device["tier_tests"]}
+
+
 def need_opencl():
-    p = subprocess.run([os.path.join(O, "bin", "npu-info"), "--json"], stdout=subprocess.PIPE, universal_newlines=True, check=True)
-    info = json.loads(p.stdout)
+    info = info_of_devices()
     if not any(d["usable"] and d["id"].startswith("cl") for d in info["devices"]):
         why = [d["id"] + ": " + d["why_not"] for d in info["devices"] if d["why_not"]]
         skip_cl("no OpenCL device: " + (info["note"] or "; ".join(why)))

@@ -2,8 +2,11 @@
 """Every way in which the matrix operations can run on an OpenCL device, each against the C reference: the portable kernels of
 GPUs, the register-blocked kernels, the AMX, AVX-512 BF16, VNNI and AVX2 tiers over their emulated units, sub-group products and integer dot
 products over plain code in their place, and native code for everything that has it."""
+import functools
+import re
+
 import tap
-from npu_ops_fixture import need_opencl, run, side_by_side
+from npu_ops_fixture import cl_tiers, need_opencl, run, side_by_side
 
 PRODUCTS = ["matmul", "conv2d", "conv2d_grad_x", "conv2d_grad_w"]
 PLAIN = ["add", "sub", "mul", "expand", "relu", "relu6", "gelu", "sigmoid", "tanh", "exp", "abs", "erf", "gelu_erf", "scale",
@@ -31,8 +34,30 @@ def register_tiles():
     tier(PRODUCTS + ["attention"] + QUANTISED, "--f32", env={"NPU_MAT_NATIVE": "0"})
 
 
+def register_tiles_of_other_widths():
+    for width in ("4", "16"):
+        tier(["matmul"], "--f32", env={"NPU_MAT_NATIVE": "0", "NPU_MAT_VEC": width})
+
+
 def native_code():
-    tier(PLAIN + BETWEEN, "--f32", env={"NPU_MAT_NATIVE": "all"})
+    """Where the native code serves, every case has nothing but it; what has types that it does not take may have other kernels."""
+    env = {"NPU_MAT_NATIVE": "all"}
+    need_opencl()
+    why_not = cl_tiers(env).get("avx2", "not for this device")
+    assert not why_not.startswith("self-test"), why_not
+    side_by_side(functools.partial(all_native, env=env, expected=not why_not), [(op,) for op in PLAIN + BETWEEN + TRAINING])
+
+
+def all_native(op, env, expected):
+    cases = 0
+    for r in run("test", "--device", "cl", "--op", op, "--f32", env=env)["results"]:
+        said = re.search(r"; (\d+) of (\d+) launches native, types:(.*)", r["text"])
+        if not said or {"bf16", "f16", "u8"} & set(said.group(3).split()):
+            continue  # nothing to do, or another type
+        if expected:
+            assert said.group(1) == said.group(2), r
+        cases += 1
+    assert cases, op
 
 
 def emulated_amx():
@@ -88,5 +113,5 @@ def wrong_dot_products_are_refused():
     tier(QUANTISED[:1], "--f32", env={"NPU_INT8_DOT": "broken", "NPU_MAT_NATIVE": "0"})
 
 
-tap.run([portable_kernels, register_tiles, native_code, emulated_amx, emulated_avx512_bf16, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
+tap.run([portable_kernels, register_tiles, register_tiles_of_other_widths, native_code, emulated_amx, emulated_avx512_bf16, emulated_int8_amx, emulated_vnni512, emulated_vnni256, emulated_int8_avx2,
          emulated_subgroups, wrong_subgroups_are_refused, emulated_built_in_product, wrong_built_in_product_is_refused, int8_portable, int8_dot_products, wrong_dot_products_are_refused])

@@ -19,6 +19,7 @@ LEFT_OUT = {
                                                             r"ncasecmp|tod|tof|tol|toll|toul|toull|error|pbrk)|v?sn?printf|qsort|bsearch|"
                                                             r"(__isoc\w+_)?sscanf|__ctype_\w+|toupper|tolower",
     "streams keep an error until fflush or fclose": r"v?fprintf|fputc|fputs|fwrite|putc|ferror|ftell|fileno",
+    "a hint, without which memory is the same": r"madvise",
     "these give back": r"closedir|munmap|dlclose|\w+_unref|drmFreeVersion|pthread_\w+_destroy",
     "no failure where the object is good; glibc's init can't fail with these attributes": r"pthread_(mutex|cond|condattr)_\w+|pthread_(once|join)",
     "questions that always have an answer": r"getenv|getpid|getuid|clock_gettime|time|dirfd|sched_yield|nanosleep|__errno_location|"

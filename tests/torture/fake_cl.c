@@ -159,7 +159,6 @@ static cl_int device_number(cl_device_info what, size_t size, void *to, size_t *
         {CL_DEVICE_MAX_MEM_ALLOC_SIZE, sizeof(cl_ulong), 1 << 28},
         {CL_DEVICE_LOCAL_MEM_SIZE, sizeof(cl_ulong), 1 << 19},
         {CL_DEVICE_MAX_WORK_GROUP_SIZE, sizeof(size_t), 256},
-        {CL_DEVICE_EXECUTION_CAPABILITIES, sizeof(cl_device_exec_capabilities), CL_EXEC_KERNEL | CL_EXEC_NATIVE_KERNEL},
     };
 
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
@@ -208,6 +207,11 @@ cl_int clGetDeviceInfo(cl_device_id d, cl_device_info what, size_t size, void *t
                                                   : CL_INVALID_VALUE;
     case CL_DEVICE_COMPILER_AVAILABLE:
         return answer(&(cl_bool){!fake_cl.device[i].has_no_compiler}, sizeof(cl_bool), size, to, ret_size);
+    case CL_DEVICE_EXECUTION_CAPABILITIES:
+        return answer(
+            &(cl_device_exec_capabilities){CL_EXEC_KERNEL |
+                                           (fake_cl.device[i].has_no_native_kernels ? 0 : CL_EXEC_NATIVE_KERNEL)},
+            sizeof(cl_device_exec_capabilities), size, to, ret_size);
     case CL_DEVICE_EXTENSIONS:
         return answer_text(fake_cl.device[i].extensions ? fake_cl.device[i].extensions : "cl_khr_fake", size, to,
                            ret_size);
@@ -289,13 +293,23 @@ cl_int clEnqueueFillBuffer(cl_command_queue q, cl_mem m, const void *pattern, si
     return finished(q, CL_COMPLETE, ret_event);
 }
 
+/* What becomes of a command that waits for others. */
+static cl_int after(cl_uint n_wait, const cl_event *wait)
+{
+    for (cl_uint i = 0; i < n_wait; i++)
+        if (((const struct object *)(void *)wait[i])->status < 0)
+            return CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST;
+    return CL_COMPLETE;
+}
+
 cl_int clEnqueueReadBuffer(cl_command_queue q, cl_mem m, cl_bool block, size_t offset, size_t size, void *to,
                            cl_uint n_wait, const cl_event *wait, cl_event *ret_event)
 {
     if (fails(__func__))
         return CL_OUT_OF_RESOURCES;
+    fake_cl.waits += block;
     memcpy(to, memory_of(m) + offset, size);
-    return finished(q, CL_COMPLETE, ret_event);
+    return finished(q, after(n_wait, wait), ret_event);
 }
 
 cl_int clEnqueueWriteBuffer(cl_command_queue q, cl_mem m, cl_bool block, size_t offset, size_t size, const void *from,
@@ -303,6 +317,7 @@ cl_int clEnqueueWriteBuffer(cl_command_queue q, cl_mem m, cl_bool block, size_t 
 {
     if (fails(__func__))
         return CL_OUT_OF_RESOURCES;
+    fake_cl.waits += block;
     memcpy(memory_of(m) + offset, from, size);
     return finished(q, CL_COMPLETE, ret_event);
 }
@@ -485,11 +500,13 @@ cl_int clFlush(cl_command_queue q)
 
 cl_int clFinish(cl_command_queue q)
 {
+    fake_cl.waits++;
     return fails(__func__) ? CL_OUT_OF_RESOURCES : CL_SUCCESS;
 }
 
 cl_int clWaitForEvents(cl_uint n, const cl_event *event)
 {
+    fake_cl.waits++;
     if (fails(__func__))
         return CL_OUT_OF_RESOURCES;
     for (cl_uint i = 0; i < n; i++)

@@ -20,7 +20,7 @@ struct fake_cl {
         cl_uint pci[4];               /* domain, bus, device, function */
         const char *built_in_kernels; /* NULL: the driver does not know the question */
         const char *extensions;       /* NULL: one that nobody has */
-        bool has_no_compiler;
+        bool has_no_compiler, has_no_native_kernels;
     } device[FAKE_CL_DEVICES];
     const char *driver_version;
     bool rejects_binaries;            /* as a driver does that was updated without a new version */
@@ -31,6 +31,7 @@ struct fake_cl {
     /* Counted. */
     atomic_int compiles, binaries; /* programs made from source, from a binary */
     atomic_int live;               /* objects */
+    atomic_int waits;              /* calls that return when the device has done something */
 };
 
 extern struct fake_cl fake_cl;

@@ -68,8 +68,10 @@ static void shapes_are_limited(void **state)
     } cases[] = {
         {1, {NPU_MAX_ELEMENTS}, 1},
         {1, {NPU_MAX_ELEMENTS + 1}, -E2BIG},
+        {2, {0, NPU_MAX_ELEMENTS}, 1},
+        {2, {0, NPU_MAX_ELEMENTS + 1}, -E2BIG},
         {3, {INT64_MAX, INT64_MAX, 2}, -E2BIG},
-        {3, {INT64_MAX, INT64_MAX, 0}, 1},
+        {3, {INT64_MAX, INT64_MAX, 0}, -E2BIG}, /* what is computed from it would not be empty */
         {2, {3, -1}, -EINVAL},
         {7, {1}, -EINVAL},
         {-1, {0}, -EINVAL},

@@ -414,6 +414,7 @@ static void profile_and_explain(void **state)
         assert_true(s.last_run_ms > 0);
         assert_true(s.arena_bytes < 2 * 4 * (size_t)n); /* in place */
         assert_true(s.sum_of_values_bytes == 6 * 4 * (size_t)n);
+        assert_true(s.sum_of_params_bytes == 0);
         for (int json = 0; json < 2; json++) {
             f = open_memstream(&text, &size);
             assert_int_equal(npu_plan_explain(p, f, json), 0);

@@ -237,6 +237,41 @@ static void whole_life(const char *device)
     end(&s);
 }
 
+static int make_kernels(struct subject *s)
+{
+    int r = npu_graph_new(0, &s->g);
+
+    if (r < 0)
+        return r;
+    s->in = npu_input(s->g, "x", NPU_F32, 1, (int64_t[]){N});
+    s->out = npu_scale(s->g, npu_scale(s->g, s->in, 4, 2), 0.5f, 0);
+    npu_output(s->g, "y", s->out);
+    return npu_graph_status(s->g);
+}
+
+static void life_of_kernels(const char *device)
+{
+    struct subject s = {0};
+    npu_fence *f;
+    float y[N];
+
+    torture_device(device, &s.c, &s.d);
+    if (make_kernels(&s) < 0) {
+        s.g = npu_graph_free(s.g);
+        assert_int_equal(make_kernels(&s), 0);
+    }
+    TWICE(npu_plan_new(s.d, s.g, NULL, &s.p), npu_ctx_error(s.c));
+    for (int i = 0; i < 2; i++) {
+        TWICE(npu_plan_write_val(s.p, s.in, i ? w : x, sizeof x), npu_plan_error(s.p));
+        TWICE(npu_plan_submit(s.p, &f), npu_plan_error(s.p));
+        TWICE(npu_fence_wait(f, 1000000000), npu_plan_error(s.p));
+        TWICE(npu_plan_read_val(s.p, s.out, y, sizeof y), npu_plan_error(s.p));
+        for (int k = 0; k < N; k++)
+            assert_true(y[k] == 2 * (i ? w : x)[k] + 1);
+    }
+    end(&s);
+}
+
 static void training(const char *device)
 {
     struct subject s = {0};
@@ -288,6 +323,14 @@ static void opencl_survives_with_a_warm_cache(void **state)
 {
     torture(whole_life, "cl", FAULTS_FAIL, false);
     torture(whole_life, "cl", FAULTS_SHORT, false);
+}
+
+/* Where inputs and outputs go through memory of the host. */
+static void opencl_without_native_kernels_survives(void **state)
+{
+    fake_cl.device[0].has_no_native_kernels = true;
+    torture(life_of_kernels, "cl", FAULTS_FAIL, false);
+    fake_cl.device[0].has_no_native_kernels = false;
 }
 
 /* The self-test of a kernel that the driver has built in, too. */
@@ -342,6 +385,7 @@ int main(void)
         cmocka_unit_test(null_survives),
         cmocka_unit_test(opencl_survives_with_a_cold_cache),
         cmocka_unit_test(opencl_survives_with_a_warm_cache),
+        cmocka_unit_test(opencl_without_native_kernels_survives),
         cmocka_unit_test(built_in_kernels_survive),
         cmocka_unit_test(a_run_that_ends_in_an_error_is_told),
     };

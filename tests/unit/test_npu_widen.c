@@ -20,7 +20,7 @@ struct net {
     npu_val x, w, seen, y;
 };
 
-static npu_val state(npu_graph *g, const char *name, enum npu_dtype t, int rank, int64_t rows, int64_t cols)
+static npu_val state_of(npu_graph *g, const char *name, enum npu_dtype t, int rank, int64_t rows, int64_t cols)
 {
     return npu_state(g, name, t, rank, rank == 2 ? (int64_t[]){rows, cols} : &cols,
                      (struct npu_init){NPU_INIT_ZERO, 0});
@@ -35,12 +35,12 @@ static struct net build(enum npu_dtype t, bool driver)
     assert_int_equal(npu_graph_new(0, &g), 0);
     n.g = g;
     n.x = npu_input(g, "x", t, 3, (int64_t[]){B, T, D});
-    n.w = state(g, "qkv", t, 2, D, 3 * D);
+    n.w = state_of(g, "qkv", t, 2, D, 3 * D);
     h = npu_cast(g, npu_input(g, "bias", NPU_F32, 1, (int64_t[]){D}), t); /* of f32: no cast is left of it */
     h = npu_add(g, n.x, h);
-    h = npu_layer_norm(g, h, state(g, "gamma", NPU_F32, 1, 0, D), state(g, "beta", NPU_F32, 1, 0, D), 1e-5f);
+    h = npu_layer_norm(g, h, state_of(g, "gamma", NPU_F32, 1, 0, D), state_of(g, "beta", NPU_F32, 1, 0, D), 1e-5f);
     a = npu_attention(g, npu_matmul(g, h, n.w, NULL), 2);
-    h = npu_add(g, n.x, npu_matmul(g, a, state(g, "out", t, 2, D, D), NULL));
+    h = npu_add(g, n.x, npu_matmul(g, a, state_of(g, "out", t, 2, D, D), NULL));
     n.seen = npu_reshape(g, npu_gelu(g, h), 2, (int64_t[]){TOKENS, D}); /* an output that is read on */
     npu_output(g, "seen", n.seen);
     h = npu_softmax(g, npu_slice(g, n.seen, 1, 4, 9));
@@ -241,6 +241,62 @@ static void test_casts_alone(void **state)
     npu_ctx_free(c);
 }
 
+/* A product with bias, activation and residual that is an output writes bf16 itself; one that is read on has a cast. */
+static void test_products_write_bf16(void **state)
+{
+    enum { K = 40, N = 37, ROWS = 29 };
+    npu_ctx *c = open_ctx();
+    npu_dev *cpu = open_cl(c);
+
+    for (int act = NPU_ACT_NONE; act <= NPU_ACT_GELU && serves(cpu); act++) {
+        static const char *const names[] = {"x", "w", "b", "r", "v"};
+        static float want[2][ROWS * N];
+        npu_dev *ref = NULL;
+
+        assert_int_equal(npu_dev_open(c, "ref", &ref), 0);
+        for (int wide = 0; wide < 2; wide++) { /* f32 on the reference first */
+            const enum npu_dtype t = wide ? NPU_BF16 : NPU_F32;
+            static uint16_t half[ROWS * N];
+            npu_graph *g;
+            npu_plan *p;
+            npu_val x, y[2];
+            int casts = 0;
+
+            assert_int_equal(npu_graph_new(0, &g), 0);
+            x = npu_input(g, "x", t, 2, (int64_t[]){ROWS, K});
+            y[0] = npu_matmul(g, x, state_of(g, "w", t, 2, K, N),
+                              &(struct npu_matmul_opts){.bias = state_of(g, "b", t, 1, 0, N),
+                                                        .act = (enum npu_act)act,
+                                                        .residual = npu_input(g, "r", t, 2, (int64_t[]){ROWS, N})});
+            y[1] = npu_matmul(g, y[0], state_of(g, "v", t, 2, N, N), NULL);
+            npu_output(g, "y0", y[0]);
+            npu_output(g, "y1", y[1]);
+            assert_int_equal(npu_plan_new(wide ? cpu : ref, g, NULL, &p), 0);
+            for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+                fill(p, g, names[i], 5 + i);
+            assert_int_equal(npu_plan_run(p), 0);
+            assert_int_equal(npu_widen_is(p), wide);
+            for (int i = 0; i < p->graph->n_nodes; i++) /* to bf16 */
+                casts += strcmp(p->graph->node[i]->op->name, "cast") == 0 &&
+                         npu_val_dtype(p->graph, p->graph->node[i]->out[0]) == NPU_BF16;
+            assert_int_equal(casts, wide);
+            for (int k = 0; k < 2 && !wide; k++)
+                assert_int_equal(npu_plan_read_val(p, y[k], want[k], sizeof want[k]), 0);
+            for (int k = 0; k < 2 && wide; k++) {
+                assert_int_equal(npu_plan_read_val(p, y[k], half, sizeof half), 0);
+                for (int i = 0; i < ROWS * N; i++)
+                    assert_true(fabsf(npu_bf16_to_f32(half[i]) - want[k][i]) <=
+                                ldexpf(fabsf(want[k][i]), -8) + 0x1p-13f);
+            }
+            npu_plan_free(p);
+            npu_graph_free(g);
+        }
+        npu_dev_close(ref);
+    }
+    npu_dev_close(cpu);
+    npu_ctx_free(c);
+}
+
 /* npu-explain says so. */
 static void test_explained(void **state)
 {
@@ -274,8 +330,11 @@ static void test_explained(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graph), cmocka_unit_test(test_results),
-                                       cmocka_unit_test(test_left_alone), cmocka_unit_test(test_casts_alone),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graph),
+                                       cmocka_unit_test(test_results),
+                                       cmocka_unit_test(test_left_alone),
+                                       cmocka_unit_test(test_casts_alone),
+                                       cmocka_unit_test(test_products_write_bf16),
                                        cmocka_unit_test(test_explained)};
 
     setenv("NPU_TUNE", "0", 1);
