@@ -5,17 +5,18 @@
 #include "libnpu/dev/cpu.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "libnpu/discover.h"
 #include "libnpu/op.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static unsigned features, advertised;
+static unsigned features, advertised, left_out;
 
 #if defined(__x86_64__) && defined(__linux__)
 #include <cpuid.h>
 #include <immintrin.h>
-#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -269,14 +270,50 @@ static void detect(void) {}
 
 #endif
 
+/* NPU_CPU: the only units to take, by name. */
+static unsigned not_named(const char *names)
+{
+    static const struct {
+        const char *name;
+        unsigned bit;
+    } units[] = {{"avx2", NPU_CPU_AVX2_FMA},           {"avx512", NPU_CPU_AVX512},
+                 {"avx512-bf16", NPU_CPU_AVX512_BF16}, {"avx512-vnni", NPU_CPU_AVX512_VNNI},
+                 {"avx-vnni", NPU_CPU_AVX_VNNI},       {"amx-bf16", NPU_CPU_AMX_BF16},
+                 {"amx-int8", NPU_CPU_AMX_INT8}};
+    unsigned named = 0;
+
+    while (names && *names) {
+        const size_t n = strcspn(names, ",");
+
+        for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
+            if (strlen(units[i].name) == n && strncmp(units[i].name, names, n) == 0)
+                named |= units[i].bit;
+        names += n + (names[n] == ',');
+    }
+    return names ? ~named : 0;
+}
+
+static void find(void)
+{
+    detect();
+    left_out = not_named(getenv("NPU_CPU"));
+    features &= ~left_out;
+}
+
 unsigned npu_cpu_advertised(void)
 {
-    pthread_once(&once, detect);
-    return advertised | features;
+    pthread_once(&once, find);
+    return advertised;
+}
+
+unsigned npu_cpu_left_out(void)
+{
+    pthread_once(&once, find);
+    return left_out;
 }
 
 unsigned npu_cpu_features(void)
 {
-    pthread_once(&once, detect);
+    pthread_once(&once, find);
     return features;
 }

@@ -7,5 +7,7 @@
 unsigned npu_cpu_features(void);
 /* What the processor lists, whether it passed or not. */
 unsigned npu_cpu_advertised(void);
+/* Bits of units that the environment leaves out: all that a variable NPU_CPU does not name (docs/LIBNPU.md). */
+unsigned npu_cpu_left_out(void);
 
 #endif

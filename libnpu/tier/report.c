@@ -43,6 +43,8 @@ static const char *lacking(unsigned need, unsigned cpu)
 {
     if ((npu_cpu_advertised() & need) != need)
         return "not advertised by the processor";
+    if (npu_cpu_left_out() & need)
+        return "left out by NPU_CPU";
     return (cpu & need) != need ? "advertised, but faults or computes wrongly (trial in a child process)" : NULL;
 }
 

@@ -359,7 +359,8 @@ static void test_native_plan(void **state)
     unsetenv("NPU_TUNE");
 }
 
-/* The dot product of pairs serves where it is there and tiles are not; its sums are those of tiles within the bound. */
+/* The dot product of pairs, the processor's if it has one, serves where tiles do not; its sums are those of tiles
+ * within the bound. */
 static void test_bf16_units(void **state)
 {
     static struct result tiles, dot;
@@ -368,10 +369,10 @@ static void test_bf16_units(void **state)
     setenv("NPU_BF16_EMULATE", "1", 1);
     if (!product("", &dot))
         return;
-    assert_string_equal(dot.tier, "avx512-bf16-emulated");
+    assert_ptr_equal(strstr(dot.tier, "avx512-bf16"), dot.tier);
     setenv("NPU_AMX_EMULATE", "1", 1);
     assert_true(product("", &tiles));
-    assert_string_equal(tiles.tier, "amx-bf16-emulated");
+    assert_ptr_equal(strstr(tiles.tier, "amx-bf16"), tiles.tier);
     check(&dot, &tiles);
     unsetenv("NPU_AMX_EMULATE");
     setenv("NPU_BF16_EMULATE", "0", 1);
