@@ -53,7 +53,6 @@ static inline vnni_vec vnni_dp(vnni_vec c, vnni_vec a, vnni_vec b)
 typedef __m512i vnni_vec;
 #define vnni_load(p)     _mm512_loadu_si512(p)
 #define vnni_store(p, v) _mm512_storeu_si512(p, v)
-#define vnni_dp(c, a, b) _mm512_dpbusd_epi32(c, a, b)
 static inline vnni_vec vnni_spread(const void *p)
 {
     int32_t u;
@@ -61,19 +60,29 @@ static inline vnni_vec vnni_spread(const void *p)
     memcpy(&u, p, sizeof u);
     return _mm512_set1_epi32(u);
 }
+/* Written out: of the intrinsic GCC 12 keeps two copies of each sum, one of them in memory. */
+static inline vnni_vec vnni_dp(vnni_vec c, vnni_vec a, vnni_vec b)
+{
+    __asm__("vpdpbusd %2, %1, %0" : "+v"(c) : "v"(a), "v"(b));
+    return c;
+}
 #else
 #include <immintrin.h>
 
 typedef __m256i vnni_vec;
 #define vnni_load(p)     _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define vnni_store(p, v) _mm256_storeu_si256((__m256i *)(void *)(p), v)
-#define vnni_dp(c, a, b) _mm256_dpbusd_avx_epi32(c, a, b)
 static inline vnni_vec vnni_spread(const void *p)
 {
     int32_t u;
 
     memcpy(&u, p, sizeof u);
     return _mm256_set1_epi32(u);
+}
+static inline vnni_vec vnni_dp(vnni_vec c, vnni_vec a, vnni_vec b)
+{
+    __asm__("%{vex%} vpdpbusd %2, %1, %0" : "+x"(c) : "x"(a), "x"(b));
+    return c;
 }
 #endif
 
@@ -87,39 +96,66 @@ static inline vnni_vec vnni_spread(const void *p)
 #define unit_end()    ((void)0)
 
 #if VNNI_BITS == 512
-#define UNIT_ROWS    12
-#define VNNI_EACH(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
+#define UNIT_ROWS 12
+#define VNNI_EACH(F)                                                                                                   \
+    F(0, 0, 0)                                                                                                         \
+    F(1, 0, 1) F(2, 0, 2) F(3, 3, 0) F(4, 3, 1) F(5, 3, 2) F(6, 6, 0) F(7, 6, 1) F(8, 6, 2) F(9, 9, 0) F(10, 9, 1)     \
+        F(11, 9, 2)
 #else
 #define UNIT_ROWS    6
-#define VNNI_EACH(F) F(0) F(1) F(2) F(3) F(4) F(5)
+#define VNNI_EACH(F) F(0, 0, 0) F(1, 0, 1) F(2, 0, 2) F(3, 3, 0) F(4, 3, 1) F(5, 3, 2)
 #endif
 
-#define VNNI_ZERO(i) vnni_vec c##i##_0 = zero, c##i##_1 = zero;
-#define VNNI_ROW(i)  const uint8_t *a##i = a + (size_t)i * lda;
-#define VNNI_MAC(i)                                                                                                    \
-    {                                                                                                                  \
-        const vnni_vec v = vnni_spread(a##i + k);                                                                      \
+#define VNNI_ZERO(i, base, more) vnni_vec c##i##_0 = zero, c##i##_1 = zero;
+#define VNNI_MAC(i, base, more)                                                                                        \
+    if (rows > i) {                                                                                                    \
+        const vnni_vec v = vnni_spread(a##base + more * lda);                                                          \
         c##i##_0 = vnni_dp(c##i##_0, v, b0);                                                                           \
         c##i##_1 = vnni_dp(c##i##_1, v, b1);                                                                           \
     }
-#define VNNI_PUT(i)                                                                                                    \
-    vnni_store(c[i], c##i##_0);                                                                                        \
-    vnni_store(c[i] + VNNI_LANES, c##i##_1);
+#define VNNI_PUT(i, base, more)                                                                                        \
+    if (rows > i) {                                                                                                    \
+        vnni_store(c[i], c##i##_0);                                                                                    \
+        vnni_store(c[i] + VNNI_LANES, c##i##_1);                                                                       \
+    }
 
-static inline void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel, int64_t kpad, int64_t rows,
-                              bool add, int32_t (*c)[UNIT_COLS])
+/* Every third row has a pointer; compilers that make twelve of them run out of registers. */
+static inline __attribute__((always_inline)) void vnni_block(const uint8_t *a0, size_t lda, const int8_t *b,
+                                                             const int8_t *second, int64_t kpad, const int rows,
+                                                             int32_t (*c)[UNIT_COLS])
 {
-    /* the second vector: the next panel, or the other half of this one */
-    const int8_t *second = b + (VNNI_LANES == 16 ? panel : VNNI_BITS / 8);
+    const uint8_t *a3 = rows > 3 ? a0 + 3 * lda : a0, *a6 = rows > 6 ? a0 + 6 * lda : a0,
+                  *a9 = rows > 9 ? a0 + 9 * lda : a0;
     static const uint8_t nothing[VNNI_BITS / 8];
     const vnni_vec zero = vnni_load(nothing);
-    VNNI_EACH(VNNI_ROW)
     VNNI_EACH(VNNI_ZERO)
 
     for (int64_t k = 0; k < kpad; k += 4) {
         const vnni_vec b0 = vnni_load(b + k * 16), b1 = vnni_load(second + k * 16);
 
+        __asm__("" : "+r"(a0), "+r"(a3), "+r"(a6), "+r"(a9));
         VNNI_EACH(VNNI_MAC)
+        a0 += 4;
+        a3 += 4;
+        a6 += 4;
+        a9 += 4;
     }
     VNNI_EACH(VNNI_PUT)
+}
+
+/* By itself: inlined, the sums lose registers to what is round them. */
+static __attribute__((noinline)) void unit_block(const uint8_t *a, size_t lda, const int8_t *b, size_t panel,
+                                                 int64_t kpad, int64_t rows, bool add, int32_t (*c)[UNIT_COLS])
+{
+    /* the second vector: the next panel, or the other half of this one */
+    const int8_t *second = b + (VNNI_LANES == 16 ? panel : VNNI_BITS / 8);
+
+    if (UNIT_ROWS > 6 && rows > 9)
+        vnni_block(a, lda, b, second, kpad, 12, c);
+    else if (UNIT_ROWS > 6 && rows > 6)
+        vnni_block(a, lda, b, second, kpad, 9, c);
+    else if (rows > 3)
+        vnni_block(a, lda, b, second, kpad, 6, c);
+    else
+        vnni_block(a, lda, b, second, kpad, 3, c);
 }
