@@ -86,6 +86,11 @@ static inline vnni_vec vnni_dp(vnni_vec c, vnni_vec a, vnni_vec b)
 }
 #endif
 
+#ifndef NPU_VNNI_EMULATED /* x + 128 */
+#define UNIT_PUT16(to, from)                                                                                           \
+    _mm_storeu_si128((__m128i *)(void *)(to),                                                                          \
+                     _mm_xor_si128(_mm_loadu_si128((const __m128i *)(const void *)(from)), _mm_set1_epi8(-128)))
+#endif
 #define UNIT_COLS     (2 * VNNI_LANES)
 #define UNIT_K        4
 #define UNIT_GROUP    4
@@ -99,8 +104,8 @@ static inline vnni_vec vnni_dp(vnni_vec c, vnni_vec a, vnni_vec b)
 #define UNIT_ROWS 12
 #define VNNI_EACH(F)                                                                                                   \
     F(0, 0, 0)                                                                                                         \
-    F(1, 0, 1) F(2, 0, 2) F(3, 3, 0) F(4, 3, 1) F(5, 3, 2) F(6, 6, 0) F(7, 6, 1) F(8, 6, 2) F(9, 9, 0) F(10, 9, 1)     \
-        F(11, 9, 2)
+    F(1, 0, 1)                                                                                                         \
+    F(2, 0, 2) F(3, 3, 0) F(4, 3, 1) F(5, 3, 2) F(6, 6, 0) F(7, 6, 1) F(8, 6, 2) F(9, 9, 0) F(10, 9, 1) F(11, 9, 2)
 #else
 #define UNIT_ROWS    6
 #define VNNI_EACH(F) F(0, 0, 0) F(1, 0, 1) F(2, 0, 2) F(3, 3, 0) F(4, 3, 1) F(5, 3, 2)

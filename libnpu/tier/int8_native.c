@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4, MOST_THREADS = 64, WEIGHTS_ROWS = 3 };
+enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4, WEIGHTS_ROWS = 3, LEAST_ROWS = 12 };
 
 static int64_t round_up(int64_t v, int64_t to)
 {
@@ -53,77 +53,38 @@ size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_in
                                        : (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
-/* What the busiest thread computes with mb rows at a time: rows times blocks of columns. */
-static int64_t busiest(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t mb, int32_t *ret_slices)
+/* What the thread that ends last computes with mb rows (of Winograd: tiles) and a share of the columns at a time, in
+ * rows times panels, if who is free first takes the next unit: all are alike but those with the last rows, which come
+ * last. Each also reads its weights, which takes as long as some rows, and gathers or transforms its rows. */
+static double last_of(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t mb,
+                      int64_t slices)
 {
-    const int64_t total = (int64_t)g->n * g->oh * g->ow, units = (total + mb - 1) / mb, blocks = g->npad / k->n_step;
-    const int64_t shares = (g->parts + units - 1) / units, rounds = (units + g->parts - 1) / g->parts;
+    const int64_t units = (total + mb - 1) / mb, full = (units - 1) * slices, free = g->parts - full % g->parts;
+    const double panels = (double)((g->npad / k->n_step + slices - 1) / slices);
+    const double rows = (double)round_up(mb < total ? mb : total, k->rows),
+                 rest = (double)round_up(total - (units - 1) * mb, k->rows);
+    const double each = (rows + WEIGHTS_ROWS) * panels + 0.6 * rows,
+                 small = (rest + WEIGHTS_ROWS) * panels + 0.6 * rest;
+    const double before = (double)(full / g->parts) * each;
+    const int64_t fit = (int64_t)(each / small) * free; /* while the others still compute */
 
-    *ret_slices = (int32_t)(shares < blocks ? shares : blocks);
-    if (shares > 1)
-        return (mb < total ? mb : total) * ((blocks + *ret_slices - 1) / *ret_slices);
-    if ((units - 1) % g->parts == 0) /* one thread alone has the last rows, which are fewer */
-        return ((rounds - 1) * mb + total - (units - 1) * mb) * blocks;
-    return rounds * mb * blocks;
+    if (free == g->parts)
+        return before + (double)((slices + free - 1) / free) * small;
+    if (slices <= fit)
+        return before + each;
+    return before + each + (double)((slices - fit + g->parts - 1) / g->parts) * small;
 }
 
-/* Result rows at a time, many if they share out well, and shares of the columns. */
-static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+/* Rows at a time, from `most` down, and shares of the columns: many rows and few shares, unless others end sooner. */
+static void divide(struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t most)
 {
-    const int64_t total = (int64_t)g->n * g->oh * g->ow, least = round_up(48, k->rows);
-    int64_t mb = NPU_INT8_MOST_ROWS / k->rows * k->rows, best;
-    int32_t slices;
+    double best = last_of(g, k, total, g->mb, g->slices = 1);
 
-    while (mb > least && (mb * g->kpad * k->term_bytes > ROWS_BYTES || mb - k->rows >= total))
-        mb -= k->rows;
-    g->mb = (int32_t)mb;
-    best = busiest(g, k, mb, &g->slices);
-    while ((mb -= k->rows) >= least) {
-        const int64_t work = busiest(g, k, mb, &slices);
-
-        if (work * 50 < best * 49) {
-            best = work;
-            g->mb = (int32_t)mb;
-            g->slices = slices;
-        }
-    }
-}
-
-/* What the thread that ends last computes with mb tiles and a share of the columns at a time, in tiles times panels:
- * each unit also reads its weights, which take as long as some tiles, and transforms its tiles. */
-static double last_of_tiles(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t mb,
-                            int64_t slices)
-{
-    const int64_t units = (total + mb - 1) / mb, panels = (g->npad / k->n_step + slices - 1) / slices;
-    double busy[MOST_THREADS] = {0}, last = 0.0;
-
-    for (int64_t u = 0; u < units * slices; u++) { /* who is free first takes the next one */
-        const int64_t rows = round_up(u / slices < units - 1 ? mb : total - (units - 1) * mb, k->rows);
-        int first = 0;
-
-        for (int t = 1; t < g->parts; t++)
-            first = busy[t] < busy[first] ? t : first;
-        busy[first] += (double)((rows + WEIGHTS_ROWS) * panels) + 0.6 * (double)rows;
-        last = busy[first] > last ? busy[first] : last;
-    }
-    return last;
-}
-
-/* Tiles at a time, and shares of the columns: many tiles and few shares, unless others end sooner. */
-static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
-{
-    const int64_t total = winograd_tiles(g->n, g->oh, g->ow), fit = 9216 / g->cin / k->rows * k->rows;
-    const int64_t most = fit < 12 ? 12 : fit > 48 ? 48 : fit, blocks = (total + most - 1) / most;
-    double best;
-
-    g->mb = (int32_t)round_up((total + blocks - 1) / blocks, k->rows); /* all about the same */
-    g->slices = 1;
-    if (g->parts == 1 || g->parts > MOST_THREADS || blocks > 16 * (int64_t)g->parts)
+    if (g->parts == 1 || (total + most - 1) / most > 16 * (int64_t)g->parts)
         return;
-    best = last_of_tiles(g, k, total, g->mb, 1);
     for (int64_t slices = 1; slices <= g->npad / k->n_step && slices <= 2 * (int64_t)g->parts; slices++)
-        for (int64_t mb = round_up((most < total ? most : total), k->rows); mb >= 12; mb -= k->rows) {
-            const double last = last_of_tiles(g, k, total, mb, slices);
+        for (int64_t mb = round_up(most < total ? most : total, k->rows); mb >= LEAST_ROWS; mb -= k->rows) {
+            const double last = last_of(g, k, total, mb, slices);
 
             if (last < 0.98 * best) {
                 best = last;
@@ -131,6 +92,27 @@ static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels 
                 g->slices = (int32_t)slices;
             }
         }
+}
+
+static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+{
+    const int64_t total = (int64_t)g->n * g->oh * g->ow, least = round_up(48, k->rows);
+    int64_t most = NPU_INT8_MOST_ROWS / k->rows * k->rows;
+
+    while (most > least &&
+           ((most < total ? most : total) * g->kpad * k->term_bytes > ROWS_BYTES || most - k->rows >= total))
+        most -= k->rows;
+    g->mb = (int32_t)most;
+    divide(g, k, total, most);
+}
+
+static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
+{
+    const int64_t total = winograd_tiles(g->n, g->oh, g->ow), fit = 9216 / g->cin / k->rows * k->rows;
+    const int64_t most = fit < 12 ? 12 : fit > 48 ? 48 : fit, blocks = (total + most - 1) / most;
+
+    g->mb = (int32_t)round_up((total + blocks - 1) / blocks, k->rows); /* all about the same */
+    divide(g, k, total, most);
 }
 
 /* More parts than threads, where there is so much to do: one thread may be slower than the others. */
