@@ -309,20 +309,32 @@ static inline void act_row(float *v, int act)
     }
 }
 
-static inline void add_values(float *v, const void *p, int type, int64_t at, int n)
+/* v[0 .. n - 1] += elements of p from `at` on */
+static inline __attribute__((always_inline)) void add_values(float *v, const void *p, int type, int64_t at, const int n)
 {
-    for (int i = 0; i < n; i++)
-        v[i] += type == NPU_F32 ? ((const float *)p)[at + i] : from_bf16(((const bf16 *)p)[at + i]);
+    const float *f = (const float *)p + at;
+    const bf16 *h = (const bf16 *)p + at;
+
+    if (type == NPU_F32)
+        for (int i = 0; i < n; i++)
+            v[i] += f[i];
+    else
+        for (int i = 0; i < n; i++)
+            v[i] += from_bf16(h[i]);
 }
 
-static void finish_row(const struct npu_native_call *c, const struct npu_bf16_gather *g, float *v, int64_t at,
-                       int64_t col, int n, float scale)
+/* n results of a row, at element `at`. Compiled for n = BLOCK apart, which makes vectors of all of it. */
+static inline __attribute__((always_inline)) void finish_columns(const struct npu_native_call *c,
+                                                                 const struct npu_bf16_gather *g, float *v, int64_t at,
+                                                                 int64_t col, const int n, float scale)
 {
     const bool after = g->act & 256;
     const int res = g->types >> 16;
+    bf16 half[BLOCK];
 
-    for (int i = 0; i < BLOCK; i++)
-        v[i] *= scale;
+    if (scale != 1.0f)
+        for (int i = 0; i < BLOCK; i++)
+            v[i] *= scale;
     if (c->p[2])
         add_values(v, c->p[2], g->types >> 8 & 255, col, n);
     if (c->p[3] && !after)
@@ -330,11 +342,31 @@ static void finish_row(const struct npu_native_call *c, const struct npu_bf16_ga
     act_row(v, g->act & 255);
     if (c->p[3] && after)
         add_values(v, c->p[3], res, at, n);
-    if ((g->types & 255) == NPU_F32)
+    if ((g->types & 255) == NPU_F32) {
         memcpy((float *)c->p[4] + at, v, sizeof(float) * (size_t)n);
+        return;
+    }
+    for (int i = 0; i < BLOCK; i++)
+        half[i] = to_bf16(v[i]);
+    memcpy((bf16 *)c->p[4] + at, half, sizeof(bf16) * (size_t)n);
+}
+
+static inline void finish_row(const struct npu_native_call *c, const struct npu_bf16_gather *g, float *v, int64_t at,
+                              int64_t col, int n, float scale)
+{
+    if (n == BLOCK)
+        finish_columns(c, g, v, at, col, BLOCK, scale);
     else
-        for (int i = 0; i < n; i++)
-            ((bf16 *)c->p[4])[at + i] = to_bf16(v[i]);
+        finish_columns(c, g, v, at, col, n, scale);
+}
+
+/* Where the results of pixel m of a phase stand, in pixels. */
+static inline int64_t pixel_at(const struct npu_bf16_gather *g, const struct phase *p, int64_t m)
+{
+    const int64_t z = m / p->w / p->h, y = m / p->w % p->h * p->dst_step + p->dst_y,
+                  x = m % p->w * p->dst_step + p->dst_x;
+
+    return (z * g->dst_h + y) * g->dst_w + x;
 }
 
 /* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
@@ -344,27 +376,35 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
 {
     const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * NPU_BF16_TILE;
     const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
+    const bool in_order = p->dst_step == 1; /* pixels of the phase are those of the result */
     const bf16 *src = (const bf16 *)c->p[0] + group * g->depth;
+    int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
     float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
     for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
-        const int64_t m = m0 + at_most(i, mn - 1), y = m / p->w % p->h, x = m % p->w;
-
-        put_pixel(g, p, src, m / p->w / p->h, y * p->step + p->off_y, x * p->step + p->off_x,
-                  rows + i / 16 * tile_row + i % 16 * 32);
+        put_pixel(g, p, src, z, y * p->step + p->off_y, x * p->step + p->off_x, rows + i / 16 * tile_row + i % 16 * 32);
+        if (i >= mn - 1) /* the last one fills the block */
+            continue;
+        if (++x == p->w) {
+            x = 0;
+            if (++y == p->h) {
+                y = 0;
+                z++;
+            }
+        }
     }
     for (int64_t b = b0; b < b1; b++)
         for (int64_t i = 0; i < mn; i += BLOCK) {
             const bf16 *a = rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
+            const int64_t col = group * g->cn + b * BLOCK;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
 
             unit_block((const char *)a, (const char *)(a + tile_row), ROW_BYTES, sizeof(bf16) * NPU_BF16_TILE, w,
                        w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK, false);
             for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++) {
-                const int64_t m = m0 + i + r, z = m / p->w / p->h, col = group * g->cn + b * BLOCK;
-                const int64_t y = m / p->w % p->h * p->dst_step + p->dst_y, x = m % p->w * p->dst_step + p->dst_x;
+                const int64_t m = m0 + i + r, at = in_order ? m : pixel_at(g, p, m);
 
-                finish_row(c, g, sums[r], ((z * g->dst_h + y) * g->dst_w + x) * g->dst_c + col, col, cols, scale);
+                finish_row(c, g, sums[r], at * g->dst_c + col, col, cols, scale);
             }
         }
 }
