@@ -26,7 +26,7 @@ npu_dev_srcs := dev/cl_cache dev/cl_chain dev/cl_device dev/cl_mail dev/cl_nativ
 npu_libs := -lOpenCL -ludev -ldrm
 CFLAGS_libnpu_discover_nodes = $(shell $(PKGCONF) --cflags libdrm libudev 2>/dev/null)
 # Native matrix tiers.
-npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/int_dot
+npu_tiers := tier/tier tier/bf16_native tier/bf16_native_lower tier/bf16_native_self_test tier/divide tier/int_dot
 npu_tiers += tier/bf16_amx_emulated tier/bf16_amx_hw tier/bf16_dot_emulated tier/bf16_dot_hw
 npu_tiers += tier/builtin tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test

@@ -1,5 +1,6 @@
 /* bf16_native_lower.c - launches of the native bf16 tiers. */
 #include "libnpu/tier/bf16_native.h"
+#include "libnpu/tier/divide.h"
 
 enum { STEP_PIXELS = 512, ROWS_BYTES = 512 << 10 };
 enum { SRC, WEIGHTS, BIAS, RESIDUAL, DST };
@@ -43,18 +44,18 @@ static bool pays(const struct npu_bf16_kernels *a, const struct npu_bf16_gather 
     return a->need == 0 || (terms >= 24 && g->cn >= 12 && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
 }
 
-/* Result pixels at a time and shares of the columns, so that every thread has something to do. */
-static void divide_work(struct npu_bf16_gather *g)
+/* Result pixels at a time and shares of the columns; the pixels of phases and groups are counted together. */
+static void divide_work(const struct npu_bf16_kernels *a, struct npu_bf16_gather *g)
 {
-    const int64_t phases = g->grad_x ? g->stride * g->stride : 1;
-    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w / phases * g->groups * phases;
+    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w * g->groups;
+    const struct npu_divide d = {pixels, g->npad / 32, a->rows, 32, g->parts, 3.0, 0.6};
+    int64_t most = 96;
 
-    g->mb = 96;
-    while (g->mb > 32 && ((int64_t)g->mb * g->kpad * 2 > ROWS_BYTES || (pixels + g->mb - 1) / g->mb < 2 * g->parts))
-        g->mb -= 32;
-    g->slices = 1;
-    while (g->slices < g->npad / 32 && (pixels + g->mb - 1) / g->mb * g->slices < g->parts)
-        g->slices++;
+    while (most > 32 && most * g->kpad * 2 > ROWS_BYTES)
+        most -= 32;
+    g->mb = (int32_t)most;
+    npu_divide(&d, most, 32, &g->mb, &g->slices);
+    g->parts = npu_divide_parts(g->parts, (pixels + g->mb - 1) / g->mb * g->slices);
 }
 
 static int64_t terms_of(const struct npu_bf16_gather *g)
@@ -102,7 +103,6 @@ int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val
     g.parts = npu_lower_traits(l)->compute_units;
     g.types = (int32_t)(npu_lower_type(l, dst).dtype | npu_lower_type(l, bias).dtype << 8 |
                         npu_lower_type(l, residual).dtype << 16);
-    divide_work(&g);
     for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
         if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
             continue;
@@ -113,6 +113,7 @@ int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val
         } else if (!pays(a, &g, terms, npu_val_is_frozen(npu_lower_graph(l), w))) {
             npu_lower_refuse(l, a->tier, "too small for blocks");
         } else {
+            divide_work(a, &g);
             gather_launches(l, a, &g, val, scale);
             return 0;
         }

@@ -4,7 +4,9 @@
 #include <pthread.h>
 #include <stdlib.h>
 
-enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4, WEIGHTS_ROWS = 3, LEAST_ROWS = 12 };
+#include "libnpu/tier/divide.h"
+
+enum { ROWS_BYTES = 256 << 10, ALL = 8, TESTED = 4, LEAST_ROWS = 12 };
 
 static int64_t round_up(int64_t v, int64_t to)
 {
@@ -53,45 +55,13 @@ size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_in
                                        : (size_t)((round_up(g->mb, k->rows) * g->kpad + 64) * k->term_bytes);
 }
 
-/* What the thread that ends last computes with mb rows (of Winograd: tiles) and a share of the columns at a time, in
- * rows times panels, if who is free first takes the next unit: all are alike but those with the last rows, which come
- * last. Each also reads its weights, which takes as long as some rows, and gathers or transforms its rows. */
-static double last_of(const struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t mb,
-                      int64_t slices)
-{
-    const int64_t units = (total + mb - 1) / mb, full = (units - 1) * slices, free = g->parts - full % g->parts;
-    const double panels = (double)((g->npad / k->n_step + slices - 1) / slices);
-    const double rows = (double)round_up(mb < total ? mb : total, k->rows),
-                 rest = (double)round_up(total - (units - 1) * mb, k->rows);
-    const double each = (rows + WEIGHTS_ROWS) * panels + 0.6 * rows,
-                 small = (rest + WEIGHTS_ROWS) * panels + 0.6 * rest;
-    const double before = (double)(full / g->parts) * each;
-    const int64_t fit = (int64_t)(each / small) * free; /* while the others still compute */
-
-    if (free == g->parts)
-        return before + (double)((slices + free - 1) / free) * small;
-    if (slices <= fit)
-        return before + each;
-    return before + each + (double)((slices - fit + g->parts - 1) / g->parts) * small;
-}
-
-/* Rows at a time, from `most` down, and shares of the columns: many rows and few shares, unless others end sooner. */
+/* Rows (of Winograd: tiles) at a time, `most` at most, and shares of the columns. */
 static void divide(struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t most)
 {
-    double best = last_of(g, k, total, g->mb, g->slices = 1);
+    const struct npu_divide d = {total, g->npad / k->n_step, k->rows, k->rows, g->parts, 3.0, 0.6};
 
-    if (g->parts == 1 || (total + most - 1) / most > 16 * (int64_t)g->parts)
-        return;
-    for (int64_t slices = 1; slices <= g->npad / k->n_step && slices <= 2 * (int64_t)g->parts; slices++)
-        for (int64_t mb = round_up(most < total ? most : total, k->rows); mb >= LEAST_ROWS; mb -= k->rows) {
-            const double last = last_of(g, k, total, mb, slices);
-
-            if (last < 0.98 * best) {
-                best = last;
-                g->mb = (int32_t)mb;
-                g->slices = (int32_t)slices;
-            }
-        }
+    npu_divide(&d, most, LEAST_ROWS, &g->mb, &g->slices);
+    g->parts = npu_divide_parts(g->parts, (total + g->mb - 1) / g->mb * g->slices);
 }
 
 static void divide_work(struct npu_int8_conv *g, const struct npu_int8_kernels *k)
@@ -113,15 +83,6 @@ static void divide_tiles(struct npu_int8_conv *g, const struct npu_int8_kernels 
 
     g->mb = (int32_t)round_up((total + blocks - 1) / blocks, k->rows); /* all about the same */
     divide(g, k, total, most);
-}
-
-/* More parts than threads, where there is so much to do: one thread may be slower than the others. */
-static void divide_parts(struct npu_int8_conv *g, int64_t rows)
-{
-    const int64_t units = (rows + g->mb - 1) / g->mb * g->slices;
-
-    if (g->parts > 1)
-        g->parts = (int32_t)(units < 4 * (int64_t)g->parts ? units : 4 * (int64_t)g->parts);
 }
 
 struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d,
@@ -146,16 +107,14 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
 
     if (way == NPU_INT8_WINOGRAD) {
         divide_tiles(&g, k);
-        divide_parts(&g, winograd_tiles(g.n, g.oh, g.ow));
     } else if (way == NPU_INT8_PLAIN) {
         divide_work(&g, k);
-        divide_parts(&g, d->rows);
     } else { /* pixels at a time: their sums are read again at once */
         if (d->kh == 3 && d->kw == 3 && d->stride <= 2 && d->cout >= 16)
             g.kpad = NPU_INT8_COLUMN_TERMS;
         g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);
         g.slices = 1;
-        divide_parts(&g, d->n * d->oh * g.mb); /* lines */
+        g.parts = npu_divide_parts(threads, d->n * d->oh); /* lines */
     }
     return g;
 }
