@@ -7,23 +7,13 @@
 #include "libnpu/tier/exact_avx2.h"
 #include "libnpu/widen.h"
 
-static bool has_bf16_unit(const struct npu_traits *t)
-{
-    const struct npu_bf16_kernels *k;
-
-    for (int i = 0; (k = npu_bf16_kernels(i)); i++)
-        if (npu_bf16_usable(k, t))
-            return true;
-    return false;
-}
-
 /* Graphs for training round as they are written, those that are exact too; who asks for a tier by name gets it. */
 static bool may_widen(const struct npu_plan *p)
 {
     const npu_graph *g = p->graph;
 
     if (p->tier || p->opts.keep_values || g->has_backward || (g->flags & NPU_GRAPH_TRAIN) || getenv("NPU_TIER") ||
-        !npu_avx2_for(&p->dev->traits) || has_bf16_unit(&p->dev->traits))
+        !npu_avx2_for(&p->dev->traits))
         return false;
     for (int32_t i = 0; i < g->n_nodes; i++)
         if (g->node[i]->exact || g->node[i]->op->updates)
@@ -55,15 +45,16 @@ bool npu_widen_is(const struct npu_plan *p)
     return p->graph != p->given;
 }
 
-/* 1 or 0, or -ENOMEM. Casts alone, or a single sum, gain nothing: then bf16 stays what the graph says. */
-static int is_worth_it(const struct npu_plan *p)
+/* Has the plan's graph native launches alone, and one of them, of which a tier tells, worth it? 1, 0 or -ENOMEM. Casts
+ * alone, or a single sum, gain nothing: then bf16 stays what the graph says. */
+static int is_native(const struct npu_plan *p)
 {
     struct npu_lower l = {.graph = p->graph, .traits = &p->dev->traits};
     int r = npu_native_alone(p, &l);
     bool found = false;
 
     for (int i = 0; i < l.n_launches && !found; i++)
-        found = l.launch[i].tier && strcmp(l.launch[i].tier, NPU_AVX2_TIER) == 0;
+        found = l.launch[i].tier != NULL;
     npu_lower_done(&l);
     return r > 0 ? found : r;
 }
@@ -82,13 +73,18 @@ static int take_graph(struct npu_plan *p, npu_graph *g)
 int npu_widen_choose(struct npu_plan *p)
 {
     npu_graph *wide = NULL;
-    int r = may_widen(p) ? npu_widen(p->given, &wide) : 0;
+    int r = take_graph(p, p->given);
 
-    if (r == 0 && wide) {
-        r = take_graph(p, wide);
-        if (r == 0)
-            r = is_worth_it(p);
-    }
+    if (r < 0 || !may_widen(p))
+        return r;
+    if (npu_bf16_any(&p->dev->traits) && (r = is_native(p)) != 0) /* products alone, on a unit for bf16 */
+        return r < 0 ? r : 0;
+    r = npu_widen(p->given, &wide);
+    if (r < 0 || !wide)
+        return r;
+    r = take_graph(p, wide);
+    if (r == 0)
+        r = is_native(p);
     return r < 0 ? r : r > 0 ? 0 : take_graph(p, p->given);
 }
 

@@ -1,6 +1,7 @@
 /* avx2_lower.c - launches of the tier avx2. */
 #include <stdlib.h>
 
+#include "libnpu/graph.h"
 #include "libnpu/tier/avx2_lower.h"
 
 void npu_avx2_push_fields(struct npu_launch *k, const int32_t *v, size_t size)
@@ -278,7 +279,8 @@ void npu_avx2_take_over(const struct npu_lower *l, struct npu_launch *launch, in
     bool wanted = native && strcmp(native, "all") == 0;
 
     for (int i = 0; i < n && !wanted; i++)
-        wanted = launch[i].native && launch[i].tier && strcmp(launch[i].tier, NPU_AVX2_TIER) == 0;
+        wanted = launch[i].native && launch[i].tier &&
+                 (npu_lower_graph(l)->widened || strcmp(launch[i].tier, NPU_AVX2_TIER) == 0);
     if (!wanted || !npu_avx2_for(npu_lower_traits(l)))
         return;
     for (int i = 0; i < n; i++)

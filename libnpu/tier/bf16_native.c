@@ -84,3 +84,13 @@ bool npu_bf16_usable(const struct npu_bf16_kernels *k, const struct npu_traits *
     }
     return (t->cpu & k->need) == k->need && test_once(k);
 }
+
+bool npu_bf16_any(const struct npu_traits *t)
+{
+    const struct npu_bf16_kernels *k;
+
+    for (int i = 0; (k = npu_bf16_kernels(i)); i++)
+        if (npu_bf16_usable(k, t))
+            return true;
+    return false;
+}

@@ -19,9 +19,11 @@ struct npu_bf16_gather {
     int32_t w_d, w_n;   /* matrix product: steps between weights along depth and result channel; 0 = a convolution's */
     int32_t kpad, npad; /* padded terms of a phase and result channels of a group: multiples of 32 */
     int32_t mb, slices, parts; /* result pixels at a time (multiple of 32), shares of npad, threads that have scratch */
-    int32_t types;             /* enum npu_dtype of dst | of bias << 8 | of residual << 16 */
+    int32_t types;             /* enum npu_dtype of dst | of bias << 8 | of residual << 16 | NPU_BF16_WIDE */
     int32_t act;               /* enum npu_act, + 256: the residual is added after it */
 };
+
+enum { NPU_BF16_WIDE = 1 << 24 }; /* source and weights are f32, to be rounded to bf16 */
 
 /* A weight gradient: dW[tap, c, o] = sum over pixels of x[pixel + tap, c] gy[pixel, o]. */
 struct npu_bf16_wgrad {
@@ -68,7 +70,11 @@ const struct npu_bf16_kernels *npu_bf16_kernels(int i);
  * runs once; or they are emulated and NPU_AMX_EMULATE=1 or NPU_BF16_EMULATE=1 is in the environment (tests). */
 bool npu_bf16_usable(const struct npu_bf16_kernels *k, const struct npu_traits *t);
 
+/* May any of them? */
+bool npu_bf16_any(const struct npu_traits *t);
+
 /* Adds the launches of a gather product or weight gradient on the best unit that may serve; -EOPNOTSUPP if none does.
+ * Operands are bf16, or f32 in a graph that stands for one in bf16 (libnpu/widen.h).
  * Packed weights are kept from run to run if they are frozen. */
 int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
                           npu_val residual, npu_val dst, float scale);

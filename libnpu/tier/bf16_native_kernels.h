@@ -134,13 +134,12 @@ static inline void pair_up(const bf16 *lo, const bf16 *hi, int64_t n, uint32_t *
 
 /* Where the term k of a phase stands in the weights, column n0. */
 struct term {
-    const bf16 *w;
-    int64_t d, x, y;
+    int64_t first, d, x, y;
 };
 
-static inline const bf16 *term_at(const struct phase *p, const struct term *t)
+static inline int64_t term_at(const struct phase *p, const struct term *t)
 {
-    return t->w + t->y * p->w_y + t->x * p->w_x + t->d * p->w_d;
+    return t->first + t->y * p->w_y + t->x * p->w_x + t->d * p->w_d;
 }
 
 static inline void term_next(const struct npu_bf16_gather *g, const struct phase *p, struct term *t, int64_t n)
@@ -155,33 +154,41 @@ static inline void term_next(const struct npu_bf16_gather *g, const struct phase
     }
 }
 
-/* Two terms of `cols` columns as a row of pairs. */
-static inline void pack_pair(const bf16 *lo, const bf16 *hi, int64_t step, int64_t cols, uint32_t *row)
+/* Two terms of `cols` columns as a row of pairs; hi < 0: zeros. */
+static inline void pack_pair(const bf16 *w, int64_t lo, int64_t hi, int64_t step, int64_t cols, uint32_t *row)
 {
     if (step == 1) {
-        pair_up(lo, hi ? hi : no_pixel, cols, row);
+        pair_up(w + lo, hi < 0 ? no_pixel : w + hi, cols, row);
         return;
     }
     for (int64_t j = 0; j < cols; j++)
-        row[j] = (uint32_t)lo[j * step] | (uint32_t)(hi ? hi[j * step] : 0) << 16;
+        row[j] = (uint32_t)w[lo + j * step] | (uint32_t)(hi < 0 ? 0 : w[hi + j * step]) << 16;
+}
+
+static inline void pack_wide_pair(const float *w, int64_t lo, int64_t hi, int64_t step, int64_t cols, uint32_t *row)
+{
+    for (int64_t j = 0; j < cols; j++)
+        row[j] = (uint32_t)to_bf16(w[lo + j * step]) | (uint32_t)(hi < 0 ? 0 : to_bf16(w[hi + j * step])) << 16;
 }
 
 /* Weights to [phase][group][npad / 16][kpad / 32] tiles; a unit of work is a column of tiles. */
-static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p, const bf16 *w, int64_t n0, bf16 *to)
+static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p, const void *w, int64_t n0, bf16 *to)
 {
     const int64_t cols = clamp64(g->cn - n0, 0, 16), terms = p->taps_y * p->taps_x * g->depth;
-    struct term t = {.w = w + p->w_base + n0 * p->w_n};
+    const bool wide = g->types & NPU_BF16_WIDE;
+    struct term t = {.first = p->w_base + n0 * p->w_n};
 
     memset(to, 0, sizeof(bf16) * (size_t)g->kpad * 16);
     for (int64_t k = 0; k < terms && cols > 0;) {
         uint32_t *row = (uint32_t *)(void *)(to + k * 16);
-        const bf16 *lo = term_at(p, &t), *hi = NULL;
+        const int64_t lo = term_at(p, &t);
+        int64_t hi = -1;
 
-        if (p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
+        if (!wide && p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
             dwords r[16];
 
             for (int64_t j = 0; j < 16; j++)
-                memcpy(&r[j], lo + j * p->w_n, sizeof r[j]);
+                memcpy(&r[j], (const bf16 *)w + lo + j * p->w_n, sizeof r[j]);
             transpose(r);
             memcpy(row, r, sizeof r);
             term_next(g, p, &t, 32);
@@ -193,7 +200,10 @@ static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p,
             hi = term_at(p, &t);
             term_next(g, p, &t, 1);
         }
-        pack_pair(lo, hi, p->w_n, cols, row);
+        if (wide)
+            pack_wide_pair(w, lo, hi, p->w_n, cols, row);
+        else
+            pack_pair(w, lo, hi, p->w_n, cols, row);
         k += 2;
     }
 }
@@ -213,30 +223,43 @@ static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
     }
 }
 
-/* len terms from k on of a row in tiles [kpad / 32][16][32]; src NULL: zeros */
-static inline void put(bf16 *row, int64_t k, const bf16 *src, int64_t len)
+/* 32 terms, or fewer. */
+static inline __attribute__((always_inline)) void put_some(bf16 *to, const void *src, int64_t at, const int64_t n,
+                                                           const bool wide)
+{
+    if (!wide) {
+        memcpy(to, (const bf16 *)src + at, sizeof(bf16) * (size_t)n);
+        return;
+    }
+    for (int64_t i = 0; i < n; i++)
+        to[i] = to_bf16(((const float *)src)[at + i]);
+}
+
+/* len terms from k on of a row in tiles [kpad / 32][16][32]: those of src from `at` on; src NULL: zeros. wide: src is
+ * f32. */
+static inline __attribute__((always_inline)) void put(bf16 *row, int64_t k, const void *src, int64_t at, int64_t len,
+                                                      const bool wide)
 {
     while (len > 0) {
         bf16 *to = row + k / 32 * NPU_BF16_TILE + k % 32;
         const int64_t n = at_most(len, 32 - k % 32);
 
-        if (!src) {
+        if (!src)
             memset(to, 0, sizeof(bf16) * (size_t)n);
-        } else if (n == 32) {
-            memcpy(to, src, sizeof(bf16) * 32);
-            src += n;
-        } else {
-            memcpy(to, src, sizeof(bf16) * (size_t)n);
-            src += n;
-        }
+        else if (n == 32)
+            put_some(to, src, at, 32, wide);
+        else
+            put_some(to, src, at, n, wide);
+        at += n;
         k += n;
         len -= n;
     }
 }
 
-/* One result pixel's terms. */
-static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const bf16 *src, int64_t z, int64_t sy,
-                      int64_t sx, bf16 *row)
+/* One result pixel's terms, of channels from `channel` on. */
+static inline __attribute__((always_inline)) void put_terms(const struct npu_bf16_gather *g, const struct phase *p,
+                                                            const void *src, int64_t channel, int64_t z, int64_t sy,
+                                                            int64_t sx, bf16 *row, const bool wide)
 {
     const bool whole = g->depth == g->src_c; /* taps of a row are one run */
     const int64_t taps = whole ? p->taps_x : 1;
@@ -248,14 +271,24 @@ static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, co
             const int64_t x = sx + kx, to = in ? clamp64(g->src_w - x, 0, taps) : 0,
                           from = at_most(to, clamp64(-x, 0, taps));
 
-            put(row, k, NULL, from * g->depth);
+            put(row, k, NULL, 0, from * g->depth, wide);
             if (to > from)
-                put(row, k + from * g->depth, src + ((z * g->src_h + sy + ky) * g->src_w + x + from) * g->src_c,
-                    (to - from) * g->depth);
-            put(row, k + to * g->depth, NULL, (taps - to) * g->depth);
+                put(row, k + from * g->depth, src,
+                    ((z * g->src_h + sy + ky) * g->src_w + x + from) * g->src_c + channel, (to - from) * g->depth,
+                    wide);
+            put(row, k + to * g->depth, NULL, 0, (taps - to) * g->depth, wide);
             k += taps * g->depth;
         }
-    put(row, k, NULL, g->kpad - k);
+    put(row, k, NULL, 0, g->kpad - k, wide);
+}
+
+static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const void *src, int64_t channel,
+                      int64_t z, int64_t sy, int64_t sx, bf16 *row)
+{
+    if (g->types & NPU_BF16_WIDE)
+        put_terms(g, p, src, channel, z, sy, sx, row, true);
+    else
+        put_terms(g, p, src, channel, z, sy, sx, row, false);
 }
 
 /* e^x, the same polynomial as kernels/tile.clh; written so that compilers make vectors of it */
@@ -329,7 +362,7 @@ static inline __attribute__((always_inline)) void finish_columns(const struct np
                                                                  int64_t col, const int n, float scale)
 {
     const bool after = g->act & 256;
-    const int res = g->types >> 16;
+    const int res = g->types >> 16 & 255;
     bf16 half[BLOCK];
 
     if (scale != 1.0f)
@@ -377,12 +410,12 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
     const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * NPU_BF16_TILE;
     const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
     const bool in_order = p->dst_step == 1; /* pixels of the phase are those of the result */
-    const bf16 *src = (const bf16 *)c->p[0] + group * g->depth;
     int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
     float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
     for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
-        put_pixel(g, p, src, z, y * p->step + p->off_y, x * p->step + p->off_x, rows + i / 16 * tile_row + i % 16 * 32);
+        put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
+                  rows + i / 16 * tile_row + i % 16 * 32);
         if (i >= mn - 1) /* the last one fills the block */
             continue;
         if (++x == p->w) {

@@ -1,4 +1,5 @@
 /* bf16_native_lower.c - launches of the native bf16 tiers. */
+#include "libnpu/graph.h"
 #include "libnpu/tier/bf16_native.h"
 #include "libnpu/tier/divide.h"
 
@@ -31,9 +32,13 @@ static bool is_bf16(const struct npu_lower *l, npu_val v)
 {
     return npu_lower_type(l, v).dtype == NPU_BF16;
 }
+static bool is_f32(const struct npu_lower *l, npu_val v)
+{
+    return npu_lower_type(l, v).dtype == NPU_F32;
+}
 static bool is_ok(const struct npu_lower *l, npu_val v)
 {
-    return v == NPU_NONE || npu_lower_type(l, v).dtype == NPU_F32 || is_bf16(l, v);
+    return v == NPU_NONE || is_f32(l, v) || is_bf16(l, v);
 }
 
 /* Is a block worth its padding and the packing of the weights? Tests want to see every shape. */
@@ -95,6 +100,7 @@ int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val
                           npu_val residual, npu_val dst, float scale)
 {
     const npu_val val[] = {[SRC] = src, [WEIGHTS] = w, [BIAS] = bias, [RESIDUAL] = residual, [DST] = dst};
+    const bool wide = npu_lower_graph(l)->widened && is_f32(l, src) && is_f32(l, w);
     const int64_t terms = terms_of(&g);
     const struct npu_bf16_kernels *a;
 
@@ -102,11 +108,11 @@ int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val
     g.npad = (int32_t)round_up(g.cn, 32);
     g.parts = npu_lower_traits(l)->compute_units;
     g.types = (int32_t)(npu_lower_type(l, dst).dtype | npu_lower_type(l, bias).dtype << 8 |
-                        npu_lower_type(l, residual).dtype << 16);
+                        npu_lower_type(l, residual).dtype << 16 | (wide ? NPU_BF16_WIDE : 0));
     for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
         if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
             continue;
-        if (!is_bf16(l, src) || !is_bf16(l, w)) {
+        if (!wide && (!is_bf16(l, src) || !is_bf16(l, w))) {
             npu_lower_refuse(l, a->tier, "operands are not bf16");
         } else if (!is_ok(l, bias) || !is_ok(l, residual) || !is_ok(l, dst)) {
             npu_lower_refuse(l, a->tier, "bias, residual or result is neither f32 nor bf16");

@@ -215,6 +215,16 @@ static void check(const struct result *a, const struct result *b)
         assert_float_equal(a->y[i], b->y[i], 1e-3f);
 }
 
+/* The same, again while other processes disturb the measurement. */
+static bool undisturbed_product(const char *cache, struct result *ret)
+{
+    bool there = product(cache, ret);
+
+    for (int i = 0; i < 50 && there && ret->why == NPU_CHOICE_BUSY; i++)
+        there = product(cache, ret);
+    return there;
+}
+
 static int damage_one(const char *path, const struct stat *st, int type, struct FTW *w)
 {
     return type == FTW_F && strstr(path, ".npc") && truncate(path, st->st_size - 1) < 0;
@@ -233,7 +243,7 @@ static void test_choice(void **state)
     assert_int_equal(order.why, NPU_CHOICE_ORDER);
     assert_true(order.candidates >= 2);
     setenv("NPU_TUNE", "20000", 1);
-    assert_true(product(dir, &timed));
+    assert_true(undisturbed_product(dir, &timed));
     assert_string_not_equal(timed.tier, order.tier);
     assert_int_equal(timed.why, NPU_CHOICE_MEASURED);
     assert_true(product(dir, &again));
@@ -252,9 +262,9 @@ static void test_choice(void **state)
     check(&asked, &order);
     unsetenv("NPU_TIER");
     assert_int_equal(nftw(dir, damage_one, 8, FTW_PHYS), 0);
-    assert_true(product(dir, &damaged));
+    assert_true(undisturbed_product(dir, &damaged));
     assert_int_equal(damaged.why, NPU_CHOICE_MEASURED);
-    assert_true(product("", &nowhere)); /* no folder: measured each time */
+    assert_true(undisturbed_product("", &nowhere)); /* no folder: measured each time */
     assert_int_equal(nowhere.why, NPU_CHOICE_MEASURED);
     check(&nowhere, &order);
     unsetenv("NPU_AMX_EMULATE");
@@ -279,7 +289,7 @@ static void test_no_time(void **state)
         assert_string_equal(r.tier, "amx-bf16-emulated");
         assert_int_equal(r.why, NPU_CHOICE_LATE);
         setenv("NPU_TUNE", "20000", 1);
-        assert_true(product(cache, &r));
+        assert_true(undisturbed_product(cache, &r));
         assert_int_equal(r.why, NPU_CHOICE_MEASURED);
         assert_string_not_equal(r.tier, "amx-bf16-emulated");
     }

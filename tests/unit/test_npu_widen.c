@@ -113,7 +113,7 @@ static void fill(npu_plan *p, const npu_graph *g, const char *name, uint64_t see
 }
 
 struct result {
-    bool widened, native;
+    bool widened, native, on_unit; /* some product on a unit for bf16 */
     float seen[TOKENS * D], y[9];
 };
 
@@ -133,8 +133,13 @@ static void run(npu_dev *d, enum npu_dtype t, bool driver, const struct npu_plan
     }
     ret->widened = npu_widen_is(p);
     ret->native = true;
-    for (int i = 0; i < p->lower.n_launches; i++)
-        ret->native &= p->lower.launch[i].native != NULL;
+    ret->on_unit = false;
+    for (int i = 0; i < p->lower.n_launches; i++) {
+        const struct npu_launch *k = &p->lower.launch[i];
+
+        ret->native &= k->native != NULL;
+        ret->on_unit |= k->tier && strstr(k->tier, "bf16");
+    }
     assert_int_equal(npu_plan_read(p, "y", ret->y, sizeof ret->y), 0);
     if (t == NPU_BF16) {
         assert_int_equal(npu_plan_read_val(p, n.seen, half, sizeof half), 0);
@@ -184,12 +189,50 @@ static void test_results(void **state)
     npu_ctx_free(c);
 }
 
-/* As written where values can be read in between, where a tier is asked for, where the processor has units for bf16,
- * where the driver is needed anyway, and on devices without the tier avx2. */
+/* Units for bf16 compute the products of such a plan, from factors that they round: results are near those of a device
+ * that rounds wherever the graph says, and no driver is needed. Products that are all there is stay in bf16. */
+static void test_bf16_units(void **state)
+{
+    static const char *const unit[] = {"NPU_BF16_EMULATE", "NPU_AMX_EMULATE"};
+    static struct result r, want;
+    npu_ctx *c = open_ctx();
+    npu_dev *cpu = open_cl(c), *ref = NULL;
+
+    assert_int_equal(npu_dev_open(c, "ref", &ref), 0);
+    run(ref, NPU_BF16, false, NULL, 3, &want);
+    for (size_t i = 0; i < sizeof unit / sizeof unit[0] && serves(cpu); i++) {
+        double noise = 0.0, signal = 0.0;
+        npu_graph *g;
+        npu_plan *p;
+
+        setenv(unit[i], "1", 1);
+        run(cpu, NPU_BF16, false, NULL, 3, &r);
+        assert_true(r.widened && r.native && r.on_unit);
+        for (int k = 0; k < TOKENS * D; k++) {
+            noise += (double)(r.seen[k] - want.seen[k]) * (double)(r.seen[k] - want.seen[k]);
+            signal += (double)want.seen[k] * (double)want.seen[k];
+        }
+        assert_true(noise < signal * 1e-4);
+        assert_int_equal(npu_graph_new(0, &g), 0);
+        npu_output(g, "y",
+                   npu_matmul(g, npu_input(g, "x", NPU_BF16, 2, (int64_t[]){TOKENS, D}),
+                              state_of(g, "w", NPU_BF16, 2, D, D), NULL));
+        assert_int_equal(npu_plan_new(cpu, g, NULL, &p), 0);
+        assert_false(npu_widen_is(p));
+        npu_plan_free(p);
+        npu_graph_free(g);
+        unsetenv(unit[i]);
+    }
+    npu_dev_close(cpu);
+    npu_dev_close(ref);
+    npu_ctx_free(c);
+}
+
+/* As written where values can be read in between, where a tier is asked for, where the driver is needed anyway, and on
+ * devices without the tier avx2. */
 static void test_left_alone(void **state)
 {
-    static const char *const environment[][2] = {
-        {"NPU_TIER", "vec8"}, {"NPU_BF16_EMULATE", "1"}, {"NPU_AMX_EMULATE", "1"}, {"NPU_MAT_NATIVE", "0"}};
+    static const char *const environment[][2] = {{"NPU_TIER", "vec8"}, {"NPU_MAT_NATIVE", "0"}};
     const struct npu_plan_opts keep = {.keep_values = true};
     static struct result r;
     npu_ctx *c = open_ctx();
@@ -330,14 +373,12 @@ static void test_explained(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graph),
-                                       cmocka_unit_test(test_results),
-                                       cmocka_unit_test(test_left_alone),
-                                       cmocka_unit_test(test_casts_alone),
-                                       cmocka_unit_test(test_products_write_bf16),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_graph),       cmocka_unit_test(test_results),
+                                       cmocka_unit_test(test_bf16_units),  cmocka_unit_test(test_left_alone),
+                                       cmocka_unit_test(test_casts_alone), cmocka_unit_test(test_products_write_bf16),
                                        cmocka_unit_test(test_explained)};
 
     setenv("NPU_TUNE", "0", 1);
-    setenv("NPU_CPU", "avx2", 1); /* processors with bf16 units do not compute in f32 */
+    setenv("NPU_CPU", "avx2", 1); /* a processor's own bf16 unit would round factors */
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -96,6 +96,6 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_faults)};
 
-    setenv("NPU_CPU", "avx2", 1); /* processors with bf16 units do not compute in f32 */
+    setenv("NPU_CPU", "avx2", 1); /* a processor's own bf16 unit would take the product as it is */
     return cmocka_run_group_tests(tests, torture_setup, torture_teardown);
 }
