@@ -26,21 +26,39 @@ static struct oi_const *make(struct oi *im, bool is_int, const struct npu_shape 
     return c->i || c->f ? c : NULL;
 }
 
+/* to[rows][cols] of elements that lie anywhere: in tiles, so that a line that columns jump over is still in the cache
+ * for the next row. */
+#define COPY_PLANE(name, type)                                                                                         \
+    static void name(type *to, const type *from, int64_t rows, int64_t cols, int64_t row_step, int64_t col_step)       \
+    {                                                                                                                  \
+        for (int64_t top = 0; top < rows; top += TILE)                                                                 \
+            for (int64_t left = 0; left < cols; left += TILE)                                                          \
+                for (int64_t i = top; i < rows && i < top + TILE; i++)                                                 \
+                    for (int64_t j = left; j < cols && j < left + TILE; j++)                                           \
+                        to[i * cols + j] = from[i * row_step + j * col_step];                                          \
+    }
+enum { TILE = 32 };
+COPY_PLANE(copy_numbers, int64_t)
+COPY_PLANE(copy_floats, float)
+
 int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *c, const struct npu_shape *s,
                     int64_t base, const int64_t *stride)
 {
     struct oi_const *to = make(im, c->is_int, s);
+    const int last = s->rank - 1, outer = s->rank > 2 ? s->rank - 2 : 0;
+    const int64_t rows = last > 0 ? s->dim[last - 1] : 1, row_step = last > 0 ? stride[last - 1] : 0;
+    const int64_t cols = last >= 0 ? s->dim[last] : 1, col_step = last >= 0 ? stride[last] : 0;
     const int64_t n = npu_shape_elements(s);
     int64_t index[NPU_MAX_DIMS] = {0}, at = base;
 
     if (!to)
         return -E2BIG;
-    for (int64_t k = 0; k < n; k++) {
+    for (int64_t k = 0; k < n; k += rows * cols) {
         if (c->is_int)
-            ((int64_t *)(uintptr_t)to->i)[k] = c->i[at];
+            copy_numbers((int64_t *)(uintptr_t)to->i + k, c->i + at, rows, cols, row_step, col_step);
         else
-            ((float *)(uintptr_t)to->f)[k] = c->f[at];
-        for (int d = s->rank; d-- > 0;) {
+            copy_floats((float *)(uintptr_t)to->f + k, c->f + at, rows, cols, row_step, col_step);
+        for (int d = outer; d-- > 0;) {
             at += stride[d];
             if (++index[d] < s->dim[d])
                 break;
