@@ -139,11 +139,17 @@ static struct oi_value *other(const struct oi_node *u, const struct oi_value *x)
     return u->n_in != 2 ? NULL : u->in[0] == x ? u->in[1] : u->in[1] == x ? u->in[0] : NULL;
 }
 
+/* A node with one output that nothing has taken yet. */
+static bool is_new(const struct oi_node *u)
+{
+    return u && !u->done && u->n_out == 1 && u->out[0];
+}
+
 static struct oi_node *next(const struct whole *p, const char *op)
 {
     struct oi_node *u = oi_only_user(p->out, op);
 
-    return u && u->n_in >= 1 && u->n_out == 1 && u->out[0] ? u : NULL;
+    return is_new(u) && u->n_in >= 1 ? u : NULL;
 }
 
 static void take(struct whole *p, struct oi_node *u)
@@ -319,7 +325,7 @@ static bool take_shift(struct oi *im, struct whole *p, int64_t unit)
         sub = oi_is(t->user[i], "Sub") ? t->user[i] : sub;
         mod = oi_is(t->user[i], "Mod") ? t->user[i] : mod;
     }
-    if (!sub || !mod || mod->done || sub->n_in != 2 || sub->in[0] != t || mod->n_in != 2 || mod->in[0] != t ||
+    if (!is_new(sub) || !is_new(mod) || sub->n_in != 2 || sub->in[0] != t || mod->n_in != 2 || mod->in[0] != t ||
         !mod->in[1] || oi_int(mod, "fmod", 0) || sub->in[1] != mod->out[0] || sub->in[1]->n_users != 1 ||
         whole_number(im, mod->in[1], "divisor", &by) < 0 || by != unit)
         return false;
