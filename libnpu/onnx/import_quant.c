@@ -139,17 +139,11 @@ static struct oi_value *other(const struct oi_node *u, const struct oi_value *x)
     return u->n_in != 2 ? NULL : u->in[0] == x ? u->in[1] : u->in[1] == x ? u->in[0] : NULL;
 }
 
-/* A node with one output that nothing has taken yet. */
-static bool is_new(const struct oi_node *u)
-{
-    return u && !u->done && u->n_out == 1 && u->out[0];
-}
-
 static struct oi_node *next(const struct whole *p, const char *op)
 {
     struct oi_node *u = oi_only_user(p->out, op);
 
-    return is_new(u) && u->n_in >= 1 ? u : NULL;
+    return u && u->n_in >= 1 ? u : NULL;
 }
 
 static void take(struct whole *p, struct oi_node *u)
@@ -312,6 +306,12 @@ static int take_int8_residual(struct oi *im, struct whole *p)
     mul->done = sub->done = cast->done = true;
     take(p, sum);
     return p->o.residual < 0 ? (int)p->o.residual : 0;
+}
+
+/* A node with one output that nothing has taken yet. */
+static bool is_new(const struct oi_node *u)
+{
+    return u && !u->done && u->n_out == 1 && u->out[0];
 }
 
 /* t - Mod(t, 2^shift), by Div made t >> shift. */
