@@ -172,10 +172,9 @@ int npu_plan_explain(npu_plan *p, FILE *out, bool json)
     if (!json && p->opts.profile)
         fprintf(out, ", sum of kernels %.3f ms\n", total);
     if (!json && npu_widen_is(p))
-        fputs("bf16 is computed as f32: what lies between inputs and outputs is f32, factors of products that a bf16 "
-              "unit computes are "
-              "rounded\n",
-              out);
+        fputs(
+            "bf16 is computed as f32: what lies between inputs and outputs is f32, except in products on a bf16 unit\n",
+            out);
     print_lacking(p, out, json);
     if (json)
         fputs("}\n", out);

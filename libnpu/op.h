@@ -23,7 +23,8 @@ struct npu_op;
 
 struct npu_node {
     const struct npu_op *op;
-    bool exact; /* of an int8 network: computed as op->exact_ref says, to the last bit */
+    bool exact;  /* of an int8 network: computed as op->exact_ref says, to the last bit */
+    bool rounds; /* stands for one whose factors, in[0] and in[1], are bf16, and may round them (widen.h) */
     int n_in, n_out;
     npu_val in[NPU_MAX_IN]; /* NPU_NONE where an optional input is absent */
     npu_val out[NPU_MAX_OUT];

@@ -50,6 +50,7 @@ static npu_graph *lonely(const struct npu_graph *g, const struct npu_node *n)
     if (npu_output(to, "out", npu_node_add(to, n->op, in, n->n_in, n->attr, NPU_MAX_ATTR)) == 0) {
         bytes += npu_type_bytes(&npu_value_of(to, to->output[0].val)->type);
         to->node[0]->exact = n->exact;
+        to->node[0]->rounds = n->rounds;
         to->widened = g->widened;
     }
     return npu_graph_status(to) == 0 && bytes <= MAX_BYTES ? to : npu_graph_free(to);
@@ -169,7 +170,7 @@ static double typical_ns(struct racer *a)
     return a->rounds < MIN_ROUNDS ? a->best_ns : a->ns[a->rounds / 2];
 }
 
-/* Is one's typical time below the others' best? Then it wins, whatever disturbed them. */
+/* Is one's typical time below the others' best? Then it is the first, whatever disturbed them. */
 static bool is_clear(struct race *q)
 {
     int first = 0;

@@ -27,6 +27,11 @@ static enum npu_dtype dtype(const npu_graph *g, npu_val v)
     return npu_value_of(g, v)->type.dtype;
 }
 
+static bool is_bf16(const npu_graph *g, npu_val v)
+{
+    return v != NPU_NONE && dtype(g, v) == NPU_BF16;
+}
+
 /* Each old value gets at most one new one, each of these a cast. */
 static int copy_values(struct widening *x)
 {
@@ -149,6 +154,7 @@ static int widen_node(struct widening *x, const struct npu_node *n)
     struct npu_node copy = *n;
     int r = 0;
 
+    copy.rounds = n->n_in > 1 && is_bf16(x->g, n->in[0]) && is_bf16(x->g, n->in[1]);
     for (int k = 0; k < n->n_in && r == 0; k++)
         r = form_of(x, n->in[k], &copy.in[k]);
     if (r < 0)

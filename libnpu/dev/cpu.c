@@ -283,12 +283,13 @@ static unsigned not_named(const char *names)
     unsigned named = 0;
 
     while (names && *names) {
-        const size_t n = strcspn(names, ",");
+        const size_t n = strcspn(names, ", ");
 
         for (size_t i = 0; i < sizeof units / sizeof units[0]; i++)
             if (strlen(units[i].name) == n && strncmp(units[i].name, names, n) == 0)
                 named |= units[i].bit;
-        names += n + (names[n] == ',');
+        names += n;
+        names += strspn(names, ", ");
     }
     return names ? ~named : 0;
 }

@@ -261,7 +261,8 @@ static int gather_bf16(const struct npu_node *n, struct npu_lower *l, const stru
                                 .pad_top = (int32_t)d->pad_top,
                                 .pad_left = (int32_t)d->pad_left,
                                 .groups = (int32_t)d->groups,
-                                .grad_x = grad_x};
+                                .grad_x = grad_x,
+                                .types = n->rounds ? NPU_BF16_WIDE : 0};
 
     if (!fits_int32(d) || depthwise(d) || d->cing * d->coutg == 0)
         return -EOPNOTSUPP;

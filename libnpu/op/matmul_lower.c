@@ -192,7 +192,7 @@ static int lower_tall(const struct npu_node *n, struct npu_lower *l, const struc
     return npu_conv2d_grad_w_tiles(l, n->in[NPU_MATMUL_A], n->in[NPU_MATMUL_B], n->out[0], &c, d->k, d->k);
 }
 
-/* bf16 units, where one serves: bf16 operands, one product. */
+/* bf16 units, where one serves: operands that are bf16 or stand for it, one product. */
 static int lower_bf16(const struct npu_node *n, struct npu_lower *l, const struct npu_matmul_dims *d)
 {
     const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, n);
@@ -216,6 +216,7 @@ static int lower_bf16(const struct npu_node *n, struct npu_lower *l, const struc
                                           .groups = 1,
                                           .w_d = at->trans_b ? 1 : (int32_t)d->n,
                                           .w_n = at->trans_b ? (int32_t)d->k : 1,
+                                          .types = n->rounds ? NPU_BF16_WIDE : 0,
                                           .act = at->act | 256};
 
         return npu_bf16_lower_gather(l, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], in[NPU_MATMUL_BIAS],

@@ -18,7 +18,7 @@ struct npu_bf16_gather {
     int32_t kh, kw, stride, pad_top, pad_left, depth, cn, groups, grad_x;
     int32_t w_d, w_n;   /* matrix product: steps between weights along depth and result channel; 0 = a convolution's */
     int32_t kpad, npad; /* padded terms of a phase and result channels of a group: multiples of 32 */
-    int32_t mb, slices, parts; /* result pixels at a time (multiple of 32), shares of npad, threads that have scratch */
+    int32_t mb, slices, parts; /* result pixels at a time (multiple of 32), shares of npad, parts that have scratch */
     int32_t types;             /* enum npu_dtype of dst | of bias << 8 | of residual << 16 | NPU_BF16_WIDE */
     int32_t act;               /* enum npu_act, + 256: the residual is added after it */
 };
@@ -74,7 +74,7 @@ bool npu_bf16_usable(const struct npu_bf16_kernels *k, const struct npu_traits *
 bool npu_bf16_any(const struct npu_traits *t);
 
 /* Adds the launches of a gather product or weight gradient on the best unit that may serve; -EOPNOTSUPP if none does.
- * Operands are bf16, or f32 in a graph that stands for one in bf16 (libnpu/widen.h).
+ * Operands are bf16, or f32 if g.types has NPU_BF16_WIDE.
  * Packed weights are kept from run to run if they are frozen. */
 int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
                           npu_val residual, npu_val dst, float scale);

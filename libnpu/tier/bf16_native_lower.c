@@ -1,5 +1,4 @@
 /* bf16_native_lower.c - launches of the native bf16 tiers. */
-#include "libnpu/graph.h"
 #include "libnpu/tier/bf16_native.h"
 #include "libnpu/tier/divide.h"
 
@@ -49,18 +48,19 @@ static bool pays(const struct npu_bf16_kernels *a, const struct npu_bf16_gather 
     return a->need == 0 || (terms >= 24 && g->cn >= 12 && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
 }
 
-/* Result pixels at a time and shares of the columns; the pixels of phases and groups are counted together. */
+/* Result pixels of a phase at a time and shares of the columns. */
 static void divide_work(const struct npu_bf16_kernels *a, struct npu_bf16_gather *g)
 {
-    const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w * g->groups;
-    const struct npu_divide d = {pixels, g->npad / 32, a->rows, 32, g->parts, 3.0, 0.6};
+    const int64_t phases = g->grad_x ? g->stride * g->stride : 1, times = phases * g->groups,
+                  pixels = ((int64_t)g->n * g->dst_h * g->dst_w + phases - 1) / phases;
+    const struct npu_divide d = {pixels, times, g->npad / 32, a->rows, 32, g->parts, 3.0, 0.6};
     int64_t most = 96;
 
-    while (most > 32 && most * g->kpad * 2 > ROWS_BYTES)
+    while (most > 32 && (most * g->kpad * 2 > ROWS_BYTES || most - 32 >= pixels))
         most -= 32;
     g->mb = (int32_t)most;
     npu_divide(&d, most, 32, &g->mb, &g->slices);
-    g->parts = npu_divide_parts(g->parts, (pixels + g->mb - 1) / g->mb * g->slices);
+    g->parts = npu_divide_parts(g->parts, (pixels + g->mb - 1) / g->mb * g->slices * times);
 }
 
 static int64_t terms_of(const struct npu_bf16_gather *g)
@@ -94,13 +94,15 @@ static void gather_launches(struct npu_lower *l, const struct npu_bf16_kernels *
     npu_launch_buf(k, NPU_ARG_SCRATCH, scratch);
     push_fields(k, &g->n, sizeof *g);
     npu_launch_f32(k, scale);
+    if (k)
+        k->parts = g->parts;
 }
 
 int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
                           npu_val residual, npu_val dst, float scale)
 {
     const npu_val val[] = {[SRC] = src, [WEIGHTS] = w, [BIAS] = bias, [RESIDUAL] = residual, [DST] = dst};
-    const bool wide = npu_lower_graph(l)->widened && is_f32(l, src) && is_f32(l, w);
+    const bool wide = (g.types & NPU_BF16_WIDE) && is_f32(l, src) && is_f32(l, w);
     const int64_t terms = terms_of(&g);
     const struct npu_bf16_kernels *a;
 

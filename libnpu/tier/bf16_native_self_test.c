@@ -88,6 +88,14 @@ static bool agrees(const float *got, const double *want, int64_t n)
     return true;
 }
 
+static bool agrees_in_bf16(const void *got, const double *want, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        if (!(fabs(value(((const uint16_t *)got)[i]) - want[i]) <= 0x1p-8 * (0.1 + fabs(want[i]))))
+            return false;
+    return true;
+}
+
 static void run(npu_native_fn *fn, struct npu_launch *k, const int32_t *fields, size_t size, const float *scale,
                 void *const *p)
 {
@@ -120,21 +128,28 @@ static float *in_f32(const uint16_t *v, int64_t n)
     return f;
 }
 
-/* The launches; with f32 operands that round to the bf16 ones, if `wide`. */
+/* f32 operands that round to the bf16 ones; or a bf16 result of 0.5 sums + bias, ReLU, + a bf16 residual. */
+enum kind { PLAIN, WIDE, HALF, KINDS };
+
 static int run_gather(const struct npu_bf16_kernels *a, struct npu_bf16_gather g, const struct shape *s, struct data *d,
-                      bool wide)
+                      enum kind kind)
 {
+    const bool wide = kind == WIDE;
     struct npu_launch pack = empty(2), gather = empty(6);
     const uint16_t *from = g.grad_x ? d->gy : d->x;
     float *const x = in_f32(from, g.grad_x ? y_size(s) : x_size(s)), *const w = in_f32(d->w, w_size(s));
-    const float scale = 1.0f;
+    const float scale = kind == HALF ? 0.5f : 1.0f;
+    float *to = g.grad_x ? d->gx : d->y;
 
-    g.types |= wide ? NPU_BF16_WIDE : 0;
+    g.types = wide ? NPU_BF16_WIDE : kind == HALF ? NPU_BF16 | NPU_F32 << 8 | NPU_BF16 << 16 : 0;
+    g.act = kind == HALF ? NPU_ACT_RELU | 256 : NPU_ACT_NONE;
+    memset(to, 0xff, sizeof *to * (size_t)(g.grad_x ? x_size(s) : y_size(s))); /* NaN */
+    memset(d->packed, 0xff, npu_bf16_gather_packed(&g));
     if (x && w) {
         run(a->pack, &pack, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){wide ? (void *)w : d->w, d->packed});
         run(a->gather, &gather, &g.n, sizeof g, &scale,
             (void *[NPU_MAX_ARGS]){wide ? (void *)x : (void *)(uintptr_t)from, d->packed, g.grad_x ? NULL : d->bias,
-                                   NULL, g.grad_x ? d->gx : d->y, d->scratch});
+                                   kind == HALF ? d->gy : NULL, to, d->scratch});
     }
     free(x);
     free(w);
@@ -155,7 +170,7 @@ static int test_gather(const struct npu_bf16_kernels *a, const struct shape *s, 
                                 .mb = 64,
                                 .slices = 2,
                                 .parts = 2};
-    const float *to = grad_x ? d->gx : d->y;
+    float *to = grad_x ? d->gx : d->y;
     int64_t n = grad_x ? x_size(s) : y_size(s);
     int r = 0;
 
@@ -177,9 +192,11 @@ static int test_gather(const struct npu_bf16_kernels *a, const struct shape *s, 
     visit(s, d, grad_x ? visit_x : visit_y);
     for (int64_t i = 0; !grad_x && i < n; i++)
         d->want[i] += d->bias[i % cout];
-    for (int wide = 0; wide < 2 && r == 0; wide++) {
-        r = run_gather(a, g, s, d, wide);
-        r = r == 0 && !agrees(to, d->want, n) ? -EIO : r;
+    for (enum kind kind = PLAIN; kind < (grad_x ? HALF : KINDS) && r == 0; kind++) {
+        r = run_gather(a, g, s, d, kind);
+        for (int64_t i = 0; kind == HALF && i < n; i++)
+            d->want[i] = fmax(0.0, 0.5 * (d->want[i] - d->bias[i % cout]) + d->bias[i % cout]) + value(d->gy[i]);
+        r = r == 0 && !(kind == HALF ? agrees_in_bf16(to, d->want, n) : agrees(to, d->want, n)) ? -EIO : r;
     }
     return r;
 }

@@ -58,7 +58,7 @@ size_t npu_int8_scratch_bytes(const struct npu_int8_conv *g, const struct npu_in
 /* Rows (of Winograd: tiles) at a time, `most` at most, and shares of the columns. */
 static void divide(struct npu_int8_conv *g, const struct npu_int8_kernels *k, int64_t total, int64_t most)
 {
-    const struct npu_divide d = {total, g->npad / k->n_step, k->rows, k->rows, g->parts, 3.0, 0.6};
+    const struct npu_divide d = {total, 1, g->npad / k->n_step, k->rows, k->rows, g->parts, 3.0, 0.6};
 
     npu_divide(&d, most, LEAST_ROWS, &g->mb, &g->slices);
     g->parts = npu_divide_parts(g->parts, (total + g->mb - 1) / g->mb * g->slices);

@@ -189,6 +189,36 @@ static void test_results(void **state)
     npu_ctx_free(c);
 }
 
+/* A product of f32 beside others of bf16 rounds nothing, whatever unit there is. */
+static void f32_stays_f32(npu_dev *d)
+{
+    static float x[TOKENS * D], one[D * D], y[TOKENS * D];
+    npu_graph *g;
+    npu_plan *p;
+    npu_val f;
+
+    for (int i = 0; i < TOKENS * D; i++)
+        x[i] = 1.0f + (float)i * 0x1p-12f;
+    for (int i = 0; i < D; i++)
+        one[i * D + i] = 1.0f;
+    assert_int_equal(npu_graph_new(0, &g), 0);
+    f = npu_layer_norm(g, npu_input(g, "h", NPU_BF16, 2, (int64_t[]){TOKENS, D}),
+                       state_of(g, "gamma", NPU_F32, 1, 0, D), state_of(g, "beta", NPU_F32, 1, 0, D), 1e-5f);
+    npu_output(g, "half", npu_matmul(g, f, state_of(g, "w", NPU_BF16, 2, D, D), NULL));
+    f = npu_matmul(g, npu_input(g, "x", NPU_F32, 2, (int64_t[]){TOKENS, D}), state_of(g, "one", NPU_F32, 2, D, D),
+                   NULL);
+    npu_output(g, "y", f);
+    assert_int_equal(npu_plan_new(d, g, NULL, &p), 0);
+    assert_true(npu_widen_is(p));
+    assert_int_equal(npu_plan_write(p, "x", x, sizeof x), 0);
+    assert_int_equal(npu_plan_write(p, "one", one, sizeof one), 0);
+    assert_int_equal(npu_plan_run(p), 0);
+    assert_int_equal(npu_plan_read(p, "y", y, sizeof y), 0);
+    assert_memory_equal(y, x, sizeof x);
+    npu_plan_free(p);
+    npu_graph_free(g);
+}
+
 /* Units for bf16 compute the products of such a plan, from factors that they round: results are near those of a device
  * that rounds wherever the graph says, and no driver is needed. Products that are all there is stay in bf16. */
 static void test_bf16_units(void **state)
@@ -221,6 +251,7 @@ static void test_bf16_units(void **state)
         assert_false(npu_widen_is(p));
         npu_plan_free(p);
         npu_graph_free(g);
+        f32_stays_f32(cpu);
         unsetenv(unit[i]);
     }
     npu_dev_close(cpu);
