@@ -96,7 +96,7 @@ static size_t matmul_scratch(const struct npu_node *n, const struct npu_tensor_t
 {
     const struct npu_matmul_dims d = npu_matmul_dims(NPU_ATTR(struct npu_matmul_attr, n), &in[0].shape, &in[1].shape);
 
-    return sizeof(float) * (size_t)(d.k * d.n + d.k + d.n + 1);
+    return d.batch * d.m == 0 ? 0 : sizeof(float) * (size_t)(d.k * d.n + d.k + d.n + 1);
 }
 
 static void ref_row(const struct npu_ref_call *c, int64_t row, int64_t n, float *acc)
@@ -120,8 +120,12 @@ static int matmul_ref(const struct npu_ref_call *c)
     const struct npu_matmul_attr *at = NPU_ATTR(struct npu_matmul_attr, c->node);
     const struct npu_tensor *a = &c->in[NPU_MATMUL_A], *b = &c->in[NPU_MATMUL_B];
     const struct npu_matmul_dims d = npu_matmul_dims(at, &a->shape, &b->shape);
-    float *bk = c->scratch, *ak = bk + d.k * d.n, *acc = ak + d.k;
+    float *bk = c->scratch, *ak, *acc;
 
+    if (d.batch * d.m == 0) /* nor is there memory for the factors */
+        return 0;
+    ak = bk + d.k * d.n;
+    acc = ak + d.k;
     for (int64_t i = 0; i < d.batch; i++) {
         const int64_t bo = d.shared_b ? 0 : i * d.k * d.n, ao = i * d.m * d.k;
 
