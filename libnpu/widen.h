@@ -1,9 +1,10 @@
 /* widen.h - bf16 where the processor computes f32 (internal to libnpu).
  *
  * Processors have native code for f32, and for bf16 at most products, on a unit for it; the rest would be OpenCL. There
- * a plan of a bf16 graph is that of the graph in f32: inputs, parameters, states and outputs stay bf16 and are converted
- * where they are read and written; what lies between is f32. Products may still be a bf16 unit's, which rounds their
- * factors (libnpu/tier/bf16_native.h); others are not rounded. It costs no more time than f32, and its memory.
+ * a plan of a bf16 graph is that of the graph in f32: inputs, parameters, states and outputs stay bf16 and are
+ * converted where they are read and written; what lies between is f32. Products may still be a bf16 unit's, which
+ * rounds their factors (libnpu/tier/bf16_native.h); others are not rounded. It costs no more time than f32, and its
+ * memory.
  */
 #ifndef NPU_WIDEN_H
 #define NPU_WIDEN_H
