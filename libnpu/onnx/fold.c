@@ -232,8 +232,8 @@ static int fold_slice(struct oi *im, struct oi_node *n)
 static int fold_transpose(struct oi *im, struct oi_node *n)
 {
     const struct oi_const *c = oi_constant(im, n->in[0]);
-    int64_t perm[NPU_MAX_DIMS], stride[NPU_MAX_DIMS], to[NPU_MAX_DIMS] = {0};
-    struct npu_shape s;
+    int64_t perm[NPU_MAX_DIMS], stride[NPU_MAX_DIMS], to[NPU_MAX_DIMS];
+    struct npu_shape s = {0};
     unsigned seen = 0;
 
     if (!c)
