@@ -232,7 +232,7 @@ static int fold_slice(struct oi *im, struct oi_node *n)
 static int fold_transpose(struct oi *im, struct oi_node *n)
 {
     const struct oi_const *c = oi_constant(im, n->in[0]);
-    int64_t perm[NPU_MAX_DIMS], stride[NPU_MAX_DIMS], to[NPU_MAX_DIMS];
+    int64_t perm[NPU_MAX_DIMS], stride[NPU_MAX_DIMS], to[NPU_MAX_DIMS] = {0};
     struct npu_shape s = {0};
     unsigned seen = 0;
 
