@@ -364,6 +364,24 @@ void npu_test_range(npu_graph *g, npu_val v, float lo, float hi)
     }
 }
 
+const struct npu_node *npu_graph_only_reader(const npu_graph *g, struct npu_node *const *node, int32_t n_nodes,
+                                             npu_val v)
+{
+    const struct npu_node *only = NULL;
+
+    for (int i = 0; i < g->n_outputs; i++)
+        if (g->output[i].val == v)
+            return NULL;
+    for (int32_t i = 0; i < n_nodes; i++)
+        for (int k = 0; k < node[i]->n_in; k++)
+            if (node[i]->in[k] == v) {
+                if (only)
+                    return NULL;
+                only = node[i];
+            }
+    return only;
+}
+
 void npu_graph_mark_grads(npu_graph *g)
 {
     for (int32_t i = 0; i < g->n_values; i++)

@@ -60,6 +60,9 @@ static inline bool npu_dtype_is_float(enum npu_dtype t)
 
 /* "[2,3] f32" for messages; returns buf */
 const char *npu_type_text(const struct npu_tensor_type *t, char *buf, size_t size);
+/* The only one of these nodes that reads v, once; NULL: none, more, or v is an output of the graph. */
+const struct npu_node *npu_graph_only_reader(const npu_graph *g, struct npu_node *const *node, int32_t n_nodes,
+                                             npu_val v);
 /* Recomputes needs_grad of all values (after npu_graph_want_grad). */
 void npu_graph_mark_grads(npu_graph *g);
 void npu_graph_mark_frozen(npu_graph *g);

@@ -31,7 +31,7 @@ npu_tiers += tier/bf16_amx_emulated tier/bf16_amx_hw tier/bf16_dot_emulated tier
 npu_tiers += tier/builtin tier/report tier/subgroup tier/subgroup_lower
 npu_tiers += tier/int8_native tier/int8_native_lower tier/int8_native_self_test
 npu_tiers += tier/int8_amx_emulated tier/int8_amx_hw tier/vnni512_emulated tier/vnni512_hw tier/vnni256_emulated tier/vnni256_hw
-npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_narrow tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
+npu_tiers += tier/int8_avx2_emulated tier/int8_avx2_hw tier/int8_avx2_depthwise tier/int8_avx2_narrow tier/int8_avx2_winograd tier/exact_avx2_attention tier/exact_avx2_bytes tier/exact_avx2_depthwise tier/exact_avx2_lower tier/exact_avx2_plain tier/exact_avx2_self_test
 npu_tiers += tier/avx2 tier/avx2_convert tier/avx2_lower tier/avx2_self_test tier/avx2_product tier/avx2_attention tier/avx2_rows tier/avx2_plain tier/avx2_winograd tier/avx2_winograd_grad
 npu_tiers += tier/avx2_depthwise_grad tier/avx2_depthwise_grad_lower tier/avx2_outer tier/avx2_grad_x tier/avx2_grad_lower tier/avx2_grad_self_test tier/avx2_attention_grad tier/avx2_train
 
@@ -76,7 +76,7 @@ CFLAGS_libnpu_tier_bf16_amx_hw = -O3 -mamx-tile -mamx-bf16 -mavx512f -mavx512bw 
 CFLAGS_libnpu_tier_bf16_dot_hw = -O3 -mavx512f -mavx512bw -mavx512vl -mavx512bf16 -mfma
 CFLAGS_libnpu_tier_int8_amx_hw = -O3 -ffp-contract=off -mamx-tile -mamx-int8 -mavx512f -mavx512bw -mavx512vl -mfma
 $(foreach f,hw depthwise narrow winograd,$(eval CFLAGS_libnpu_tier_int8_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
-$(foreach f,attention depthwise plain,$(eval CFLAGS_libnpu_tier_exact_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
+$(foreach f,attention bytes depthwise plain,$(eval CFLAGS_libnpu_tier_exact_avx2_$(f) = -O3 -ffp-contract=off -mavx2 -mfma))
 CFLAGS_libnpu_tier_vnni512_hw = -O3 -ffp-contract=off -mavx512f -mavx512bw -mavx512vl -mavx512vnni -mfma
 CFLAGS_libnpu_tier_vnni256_hw = -O3 -ffp-contract=off -mavx2 -mavxvnni -mfma
 endif
@@ -102,7 +102,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops test_npu_diff
-npu_tests += test_npu_chain test_npu_divide test_npu_quant test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
+npu_tests += test_npu_chain test_npu_divide test_npu_quant test_npu_quant_moves test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

@@ -195,7 +195,7 @@ npu_val npu_mul(npu_graph *g, npu_val x, npu_val y);
 struct npu_pool_opts {
     int kernel, stride, pad;
 };
-npu_val npu_max_pool(npu_graph *g, npu_val x, struct npu_pool_opts o);  /* NHWC; padding never wins */
+npu_val npu_max_pool(npu_graph *g, npu_val x, struct npu_pool_opts o);  /* NHWC, also i8; padding never wins */
 npu_val npu_mean_pool(npu_graph *g, npu_val x, struct npu_pool_opts o); /* NHWC; padding not counted */
 enum npu_resize_mode { NPU_RESIZE_NEAREST, NPU_RESIZE_BILINEAR };       /* half-pixel centres */
 npu_val npu_resize(npu_graph *g, npu_val x, int64_t h, int64_t w, enum npu_resize_mode m);

@@ -200,6 +200,7 @@ struct npu_op {
      * of that input but element i, and on sums that are made before any of it is written (no `restrict` on the pointers
      * then). */
     bool elementwise;
+    bool moves; /* only moves elements of in[0], its only input, or chooses the largest: int8 ones keep their scale */
     bool exact; /* the device must give what the reference gives, bit by bit */
     /* For nodes with `exact`: the operation with every rounding stated (libnpu/op/exact.h), which a device must then
      * give bit by bit. NULL: ref and lower are that already, or the operation has no such form. */

@@ -85,8 +85,9 @@ struct npu_quant_range {
     float lo, hi; /* hi < lo: not known */
 };
 /* Which layers become int8, and the scales of what lies between them. All matmul and conv2d with weights of their own
- * do, but those that read an input of the graph, those whose result is an output of it, and small ones. A result is
- * stored as int8 if one of the layers reads it. range[v] of value v is needed for what is stored as int8 in static mode
+ * do, but those that read an input of the graph, those whose result is an output of it (products of 2^18 multiply-adds
+ * and more do nevertheless), and small ones. A result is stored as int8 if one of the layers reads it, also through
+ * nodes that only move or choose elements. range[v] of value v is needed for what is stored as int8 in static mode
  * (-ENODATA names the layer in npu_graph_error). Multipliers and shifts are not set yet. ret is malloc'ed. */
 int npu_quant_choose(npu_graph *g, const struct npu_quant_settings *s, const struct npu_quant_range *range,
                      struct npu_quant_recipe **ret_recipe);

@@ -9,6 +9,9 @@
 #include "libnpu/safetensors.h"
 
 /* ---- which layers ---- */
+/* Layers that make an output stay f32, as regressions lose most there, but for large products: classifiers. */
+#define CLASSIFIER_MACS 0x1p18
+
 /* The value behind views. */
 static npu_val behind(const npu_graph *g, npu_val v)
 {
@@ -59,23 +62,40 @@ static bool is_layer(const npu_graph *g, const struct npu_node *n, const struct 
     }
     if (n->in[2] != NPU_NONE && npu_value_of(g, n->in[2])->kind != NPU_VALUE_PARAM)
         return false;
-    return npu_value_of(g, behind(g, n->in[0]))->kind != NPU_VALUE_INPUT && !is_output(g, n->out[0]) &&
-           macs_of(g, n) >= (double)s->min_macs && w->type.shape.dim[0] > 0;
+    if (is_output(g, n->out[0]) && (n->op != &npu_op_matmul || macs_of(g, n) < CLASSIFIER_MACS))
+        return false;
+    return npu_value_of(g, behind(g, n->in[0]))->kind != NPU_VALUE_INPUT && macs_of(g, n) >= (double)s->min_macs &&
+           w->type.shape.dim[0] > 0;
 }
 
-/* Whether the node's result can be stored as int8 and is read as such. */
-static bool has_int8_result(const npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s)
+static bool is_read_by_layer(const npu_graph *g, npu_val v, const struct npu_quant_settings *s)
+{
+    for (int32_t i = 0; i < g->n_nodes; i++)
+        if (g->node[i]->in[0] == v && is_layer(g, g->node[i], s))
+            return true;
+    return false;
+}
+
+/* The node's result, or what nodes that only choose or move elements make of it, which a layer reads as int8: its range
+ * is what has to be stored. NPU_NONE: the result can't be int8, or no layer reads it. */
+static npu_val int8_result(const npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s)
 {
     const int act =
         n->op == &npu_op_conv2d ? NPU_ATTR(struct npu_conv2d_attr, n)->act : NPU_ATTR(struct npu_matmul_attr, n)->act;
 
     if (s->mode != NPU_QUANT_STATIC || (act != NPU_ACT_NONE && act != NPU_ACT_RELU && act != NPU_ACT_RELU6) ||
-        (n->op == &npu_op_matmul && n->in[3] != NPU_NONE))
-        return false;
-    for (int32_t i = 0; i < g->n_nodes; i++)
-        if (g->node[i]->in[0] == n->out[0] && is_layer(g, g->node[i], s))
-            return true;
-    return false;
+        (n->op == &npu_op_matmul && n->in[3] != NPU_NONE) || is_output(g, n->out[0]))
+        return NPU_NONE;
+    for (npu_val v = n->out[0];;) {
+        const struct npu_node *reader;
+
+        if (is_read_by_layer(g, v, s))
+            return v;
+        reader = npu_graph_only_reader(g, g->node, g->n_nodes, v);
+        if (!reader || !reader->op->moves || is_output(g, reader->out[0]))
+            return NPU_NONE;
+        v = reader->out[0];
+    }
 }
 
 static int set_scale(npu_graph *g, const struct npu_node *n, const struct npu_quant_range *range, npu_val v,
@@ -94,14 +114,16 @@ static int set_scale(npu_graph *g, const struct npu_node *n, const struct npu_qu
 static int choose_layer(npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s,
                         const struct npu_quant_range *range, struct npu_quant_layer *l)
 {
+    npu_val y;
     int r = 0;
 
     snprintf(l->weight, sizeof l->weight, "%s", npu_value_of(g, n->in[1])->name);
     if (s->mode != NPU_QUANT_STATIC)
         return 0;
     r = set_scale(g, n, range, n->in[0], &l->x_scale, &l->x_zero);
-    if (r == 0 && has_int8_result(g, n, s)) {
-        r = set_scale(g, n, range, n->out[0], &l->y_scale, &l->y_zero);
+    y = int8_result(g, n, s);
+    if (r == 0 && y != NPU_NONE) {
+        r = set_scale(g, n, range, y, &l->y_scale, &l->y_zero);
         if (r == 0 && n->in[3] != NPU_NONE)
             r = set_scale(g, n, range, n->in[3], &l->res_scale, &l->res_zero);
     }

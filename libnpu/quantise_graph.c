@@ -27,6 +27,8 @@ struct form {
 struct rewrite {
     npu_graph *g;
     const struct npu_quant_recipe *recipe;
+    struct npu_node **old; /* the nodes that were there */
+    int32_t n_old;
     struct form *form; /* by old handle */
     bool *used;        /* by layer */
 };
@@ -240,23 +242,6 @@ static int replace_layer(struct rewrite *w, const struct npu_node *n, const stru
     return 0;
 }
 
-/* The node as it was, on the float forms of its inputs. */
-static int keep_node(struct rewrite *w, const struct npu_node *n)
-{
-    npu_val in[NPU_MAX_IN];
-    npu_val y;
-
-    for (int k = 0; k < n->n_in; k++)
-        in[k] = float_form(w, n->in[k]);
-    y = npu_node_add(w->g, n->op, in, n->n_in, n->attr, sizeof n->attr);
-    if (y < 0)
-        return y;
-    for (int k = 0; k < n->n_out; k++)
-        take_handle(w->g, k, n->out[k]);
-    drop_last(w->g, n->n_out);
-    return 0;
-}
-
 static const struct npu_quant_layer *layer_of(struct rewrite *w, const struct npu_node *n)
 {
     const struct npu_value *weight = n->n_in > 1 ? npu_value_of(w->g, n->in[1]) : NULL;
@@ -269,6 +254,69 @@ static const struct npu_quant_layer *layer_of(struct rewrite *w, const struct np
             return &w->recipe->layer[i];
         }
     return NULL;
+}
+
+/* The layer that is all that reads what the node makes, as it is or moved by nodes that leave out nothing; or NULL. */
+static const struct npu_quant_layer *reading_layer(struct rewrite *w, const struct npu_node *n)
+{
+    for (npu_val v = n->out[0];;) {
+        const struct npu_node *reader = npu_graph_only_reader(w->g, w->old, w->n_old, v);
+        const struct npu_quant_layer *q = reader ? layer_of(w, reader) : NULL;
+
+        if (q)
+            return reader->in[0] == v ? q : NULL;
+        if (!reader || !reader->op->moves || reader->op == &npu_op_max_pool)
+            return NULL;
+        v = reader->out[0];
+    }
+}
+
+/* A node that moves elements, in int8: if they are that already, or if that is what is read of them. 0: not so. */
+static int move_int8(struct rewrite *w, const struct npu_node *n)
+{
+    const struct form *from = &w->form[n->in[0]];
+    const struct npu_quant_layer *q = NULL;
+    struct form *to = &w->form[n->out[0]];
+    npu_val x, y;
+
+    if (!n->op->moves || w->recipe->mode != NPU_QUANT_STATIC || is_output(w->g, n->out[0]))
+        return 0;
+    if (!from->is_int8 && n->op != &npu_op_max_pool && npu_dtype_is_float(npu_val_dtype(w->g, n->in[0])))
+        q = reading_layer(w, n);
+    if (!from->is_int8 && !q)
+        return 0;
+    to->fixed[0].scale = q ? q->x_scale : from->fixed[0].scale;
+    to->fixed[0].zero = q ? q->x_zero : from->fixed[0].zero;
+    x = q ? int8_form(w, n->in[0], q->x_scale, q->x_zero) : n->in[0];
+    y = npu_node_add(w->g, n->op, &x, 1, n->attr, sizeof n->attr);
+    if (y < 0)
+        return y;
+    take_handle(w->g, 0, n->out[0]);
+    drop_last(w->g, 1);
+    to->is_int8 = true;
+    to->n_static = 1;
+    to->fixed[0].q = n->out[0];
+    return 1;
+}
+
+/* The node as it was, on the float forms of its inputs. */
+static int keep_node(struct rewrite *w, const struct npu_node *n)
+{
+    npu_val in[NPU_MAX_IN];
+    npu_val y = move_int8(w, n);
+
+    if (y != 0)
+        return y < 0 ? y : 0;
+
+    for (int k = 0; k < n->n_in; k++)
+        in[k] = float_form(w, n->in[k]);
+    y = npu_node_add(w->g, n->op, in, n->n_in, n->attr, sizeof n->attr);
+    if (y < 0)
+        return y;
+    for (int k = 0; k < n->n_out; k++)
+        take_handle(w->g, k, n->out[k]);
+    drop_last(w->g, n->n_out);
+    return 0;
 }
 
 static int int8_node(struct rewrite *w, const struct npu_node *n)
@@ -331,12 +379,12 @@ static int check(npu_graph *g)
     return plain ? g->status : npu_graph_fail(g, -EOPNOTSUPP, "a training graph can't be quantised");
 }
 
-static int rewrite_all(struct rewrite *w, struct npu_node **old, int32_t n_old)
+static int rewrite_all(struct rewrite *w)
 {
     int r = 0;
 
-    for (int32_t i = 0; i < n_old && r >= 0; i++)
-        r = w->recipe->mode == NPU_QUANT_BF16 ? bf16_node(w, old[i]) : int8_node(w, old[i]);
+    for (int32_t i = 0; i < w->n_old && r >= 0; i++)
+        r = w->recipe->mode == NPU_QUANT_BF16 ? bf16_node(w, w->old[i]) : int8_node(w, w->old[i]);
     for (int i = 0; i < w->recipe->n_layers && r >= 0; i++)
         if (!w->used[i])
             r = npu_graph_fail(w->g, -EINVAL, "layer %s is not in the network", w->recipe->layer[i].weight);
@@ -345,9 +393,7 @@ static int rewrite_all(struct rewrite *w, struct npu_node **old, int32_t n_old)
 
 int npu_graph_quantise(npu_graph *g, const struct npu_quant_recipe *recipe)
 {
-    struct rewrite w = {.g = g, .recipe = recipe};
-    struct npu_node **old = g->node;
-    const int32_t n_old = g->n_nodes;
+    struct rewrite w = {.g = g, .recipe = recipe, .old = g->node, .n_old = g->n_nodes};
     int r = check(g);
 
     if (r < 0)
@@ -360,10 +406,10 @@ int npu_graph_quantise(npu_graph *g, const struct npu_quant_recipe *recipe)
         g->node = NULL;
         g->n_nodes = g->cap_nodes = 0;
         g->exact = recipe->mode != NPU_QUANT_BF16;
-        r = rewrite_all(&w, old, n_old);
-        for (int32_t i = 0; i < n_old; i++)
-            free(old[i]);
-        free(old);
+        r = rewrite_all(&w);
+        for (int32_t i = 0; i < w.n_old; i++)
+            free(w.old[i]);
+        free(w.old);
     }
     free(w.form);
     free(w.used);

@@ -212,5 +212,6 @@ const struct npu_op npu_op_permute = {
     .lower = permute_lower,
     .test_case = permute_case,
     .perf_case = permute_perf,
+    .moves = true,
     .exact = true,
 };

@@ -56,14 +56,20 @@ static int result_type(const struct npu_node *n, const struct npu_tensor_type *i
     out[0] = in[0];
     for (int i = 1; i < 3; i++)
         out[0].shape.dim[i] = (s->dim[i] + 2 * o->pad - o->kernel) / o->stride + 1;
-    return op_need_float(in, 0, why, size);
+    return 0;
 }
 
 static int pool_shape(struct npu_node *n, const struct npu_tensor_type *in, struct npu_tensor_type *out, char *why,
                       size_t size)
 {
+    int r = 0;
+
     n->n_out = 1;
-    return n->n_in == 1 ? result_type(n, in, out, why, size) : op_why(why, size, "needs 1 input, got %d", n->n_in);
+    if (n->n_in != 1)
+        return op_why(why, size, "needs 1 input, got %d", n->n_in);
+    if (n->op == &npu_op_mean_pool || in[0].dtype != NPU_I8) /* the largest of int8 is int8 */
+        r = op_need_float(in, 0, why, size);
+    return r < 0 ? r : result_type(n, in, out, why, size);
 }
 
 /* The part of window o that lies inside [0, n). */
@@ -176,7 +182,16 @@ static npu_val pool_grad_perf(npu_graph *g, int index, bool max)
 
 static npu_val max_pool_case(npu_graph *g, int index)
 {
-    return pool_case(g, index, npu_max_pool);
+    static const int64_t dim[][4] = {{2, 9, 7, 85}, {1, 4, 4, 3}};
+    npu_val x;
+
+    if (index < N_CASES)
+        return pool_case(g, index, npu_max_pool);
+    if (index >= N_CASES + 2)
+        return NPU_NONE;
+    x = op_test_in(g, "a", NPU_I8, 4, dim[index - N_CASES]);
+    npu_test_range(g, x, -128, 128);
+    return npu_max_pool(g, x, (struct npu_pool_opts){3, 2, 1});
 }
 
 static npu_val mean_pool_case(npu_graph *g, int index)
@@ -197,6 +212,7 @@ const struct npu_op npu_op_max_pool = {
     .lower = pool_lower,
     .test_case = max_pool_case,
     .perf_case = max_pool_perf,
+    .moves = true,
     .kinks = true,
     .exact = true,
 };
@@ -227,7 +243,8 @@ static int pool_grad_shape(struct npu_node *n, const struct npu_tensor_type *in,
 
     if (n->n_in != 3)
         return op_why(why, size, "needs x, y and a gradient");
-    if (result_type(n, in, &y, why, size) || op_need_float(in, 1, why, size) || op_need_float(in, 2, why, size))
+    if (result_type(n, in, &y, why, size) || op_need_float(in, 0, why, size) || op_need_float(in, 1, why, size) ||
+        op_need_float(in, 2, why, size))
         return -EINVAL;
     n->n_out = 1;
     out[0] = in[0];

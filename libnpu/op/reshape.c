@@ -95,4 +95,5 @@ const struct npu_op npu_op_reshape = {
     .grad = reshape_backward,
     .lower = reshape_lower,
     .test_case = reshape_case,
+    .moves = true,
 };

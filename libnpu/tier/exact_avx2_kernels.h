@@ -5,5 +5,8 @@
 #include "libnpu/tier/exact_avx2.h"
 
 npu_native_fn npu_exact_avx2_attention, npu_exact_avx2_act, npu_exact_avx2_grouped;
+/* Of int8 elements, in npu_exact_plain. */
+npu_native_fn npu_exact_bytes_copy, npu_exact_bytes_permute_rows, npu_exact_bytes_permute_tiles,
+    npu_exact_bytes_max_pool;
 
 #endif

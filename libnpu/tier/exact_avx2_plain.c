@@ -335,16 +335,6 @@ static void range_whole(const struct npu_native_call *c, int part, int n_parts)
     range[2] = (float)r.zero;
 }
 
-/* ---- moves of bytes ---- */
-static void copy_bytes(const struct npu_native_call *c, int part, int n_parts)
-{
-    const struct share s = share_of(c->arg[6].i, 1, part, n_parts);
-
-    for (int64_t r = s.from; r < s.end; r++)
-        memmove((char *)c->p[1] + r * c->arg[5].i + c->arg[4].i, (const char *)c->p[0] + r * c->arg[3].i + c->arg[2].i,
-                (size_t)c->arg[7].i);
-}
-
 const struct npu_exact_plain npu_exact_plain[] = {
     {"exact_rows", "layer_norm", NULL, "ffff", layer_norm},
     {"exact_rows", "softmax", NULL, "ff", softmax},
@@ -364,7 +354,10 @@ const struct npu_exact_plain npu_exact_plain[] = {
     {"quantise", "range_parts", NULL, "f", range_parts},
     {"quantise", "range_whole", NULL, "f", range_whole},
     {"quantise", "quantise_range", NULL, "fbf", quantise_range},
-    {"copy", "copy_rows", NULL, "bb", copy_bytes},
+    {"copy", "copy_rows", NULL, "bb", npu_exact_bytes_copy},
+    {"copy", "permute_rows", NULL, "bb", npu_exact_bytes_permute_rows},
+    {"copy", "permute_tiles", NULL, "bb", npu_exact_bytes_permute_tiles},
+    {"pool", "max_pool", NULL, "bb", npu_exact_bytes_max_pool},
     {NULL, NULL, NULL, NULL, NULL},
 };
 #else

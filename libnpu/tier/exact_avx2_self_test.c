@@ -7,6 +7,7 @@
 #include "libnpu/op/conv2d.h"
 #include "libnpu/op/exact.h"
 #include "libnpu/op/matmul.h"
+#include "libnpu/op/ops.h"
 #include "libnpu/op/quant.h"
 #include "libnpu/tier/exact_avx2.h"
 
@@ -84,6 +85,14 @@ static bool agrees(const struct data *d)
 static npu_native_fn *find(const struct npu_exact_plain *p, const char *entry, const char *def)
 {
     while (p->source && (strcmp(p->entry, entry) != 0 || (def && strcmp(p->def, def) != 0)))
+        p++;
+    return p->fn;
+}
+
+/* The form for int8 elements. */
+static npu_native_fn *find_bytes(const struct npu_exact_plain *p, const char *entry)
+{
+    while (p->source && (strcmp(p->entry, entry) != 0 || strcmp(p->types, "bb") != 0))
         p++;
     return p->fn;
 }
@@ -348,12 +357,57 @@ static bool test_copy(const struct npu_exact_plain *p, struct data *d)
     return agrees(d);
 }
 
+static void fill_bytes(struct data *d)
+{
+    for (int i = 0; i < MOST; i++)
+        d->bytes[i] = (int8_t)(128.0f * d->in[0][i]);
+}
+
+/* [2, n, pixels] with the last two axes, then the first two, in the other order. */
+static bool test_permute(const struct npu_exact_plain *p, struct data *d, int n, int pixels)
+{
+    const struct permute_attr last = {.rank = 3, .order = {0, 2, 1}}, swap = {.rank = 3, .order = {1, 0, 2}};
+    bool good;
+
+    begin(d, &last, sizeof last);
+    fill_bytes(d);
+    d->node.op = &npu_op_permute;
+    d->ref.in[0] = tensor(NPU_I8, d->bytes, 3, 2, n, pixels, 0);
+    d->ref.out[0] = tensor(NPU_I8, d->want, 3, 2, pixels, n, 0);
+    VALUES(d, d->bytes, d->got);
+    INTS(d, n, pixels, pixels, n, 2, 2, n * pixels, n * pixels, 1, 0, 0, 1, 0, 0, 1, 0, 0);
+    run(d, find_bytes(p, "permute_tiles"));
+    good = npu_op_permute.ref(&d->ref) == 0 && agrees(d);
+    begin(d, &swap, sizeof swap);
+    d->ref.in[0] = tensor(NPU_I8, d->bytes, 3, 2, n, pixels, 0);
+    d->ref.out[0] = tensor(NPU_I8, d->want, 3, n, 2, pixels, 0);
+    VALUES(d, d->bytes, d->got);
+    INTS(d, pixels, 2 * n, 1, 2, 2, n, 1, 1, 1, n * pixels, pixels, 0, 0, 0);
+    run(d, find_bytes(p, "permute_rows"));
+    return good && npu_op_permute.ref(&d->ref) == 0 && agrees(d);
+}
+
+static bool test_max_pool(const struct npu_exact_plain *p, struct data *d, int channels)
+{
+    begin(d, &(struct npu_pool_opts){.kernel = 3, .stride = 2, .pad = 1}, sizeof(struct npu_pool_opts));
+    fill_bytes(d);
+    d->node.op = &npu_op_max_pool;
+    d->ref.in[0] = tensor(NPU_I8, d->bytes, 4, 2, 7, 6, channels);
+    d->ref.out[0] = tensor(NPU_I8, d->want, 4, 2, 4, 3, channels);
+    VALUES(d, d->bytes, d->got);
+    INTS(d, 2, 7, 6, channels, 4, 3, 3, 2, 1);
+    run(d, find_bytes(p, "max_pool"));
+    return npu_op_max_pool.ref(&d->ref) == 0 && agrees(d);
+}
+
 static bool test_all(const struct npu_exact_kernels *e, const struct npu_exact_plain *p, struct data *d)
 {
     bool good = test_matmul(e, d) && test_conv(e, d, 17, 19, false) && test_conv(e, d, 3, 5, false) &&
                 test_conv(e, d, 11, 11, true) && test_attention(e, d) && test_act(e, d, NPU_ACT_GELU) &&
                 test_act(e, d, NPU_ACT_SIGMOID) && test_rows(p, d) && test_reduce(p, d, 1) && test_reduce(p, d, 13) &&
-                test_mean_pool(p, d) && test_quantise(p, d) && test_range(p, d) && test_copy(p, d);
+                test_mean_pool(p, d) && test_quantise(p, d) && test_range(p, d) && test_copy(p, d) &&
+                test_permute(p, d, 3, 83) && test_permute(p, d, 19, 37) && test_max_pool(p, d, 11) &&
+                test_max_pool(p, d, 45);
 
     for (int kind = UNARY_RELU; kind <= UNARY_GELU_ERF; kind++)
         good = good && test_unary(p, d, kind);
