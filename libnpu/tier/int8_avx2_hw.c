@@ -4,7 +4,7 @@
 
 #ifdef __AVX2__
 #define UNIT_MORE                                                                                                      \
-    npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise, npu_int8_avx2_winograd_pack, npu_int8_avx2_winograd
+    16, true, npu_int8_avx2_depthwise_pack, npu_int8_avx2_depthwise, npu_int8_avx2_winograd_pack, npu_int8_avx2_winograd
 #include "libnpu/tier/int8_avx2_kernels.h"
 #include "libnpu/tier/int8_avx2_tile.h"
 #include "libnpu/tier/int8_native_kernels.h"

@@ -16,19 +16,6 @@
 
 enum { PANEL = 16, POINTS = 16, LANES = 16 };
 
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static void read_fields(const struct npu_native_call *c, int first, struct npu_int8_conv *g)
-{
-    int32_t *to = &g->n;
-
-    for (size_t i = 0; i < sizeof *g / sizeof *to; i++)
-        to[i] = c->arg[first + (int)i].i;
-}
-
 /* ---- weights ---- */
 /* 2 G g (2 G)^T of nine weights `step` apart. */
 static void transform_weights(const int8_t *w, int64_t step, int16_t to[POINTS])

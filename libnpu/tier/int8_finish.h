@@ -6,6 +6,20 @@
 
 #include "libnpu/tier/int8_native.h"
 
+static inline int64_t least(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* The fields among a launch's arguments, from `first` on. */
+static inline void read_fields(const struct npu_native_call *c, int first, struct npu_int8_conv *g)
+{
+    int32_t *to = &g->n;
+
+    for (size_t i = 0; i < sizeof *g / sizeof *to; i++)
+        to[i] = c->arg[first + (int)i].i;
+}
+
 struct finish {
     const struct npu_int8_conv *g;
     const struct npu_qconv_attr *a;

@@ -27,6 +27,17 @@ bool npu_int8_suits_winograd(const struct npu_int8_kernels *k, const struct npu_
            tiles * 4 * 10 <= d->rows * 16;
 }
 
+static bool suits_columns(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
+{
+    return d->kh == 3 && d->kw == 3 && d->stride <= 2 && d->cout >= k->columns;
+}
+
+bool npu_int8_suits_depthwise(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
+{
+    return k->depthwise && d->cing == 1 && d->coutg == 1 && d->kh * d->kw <= NPU_INT8_TAPS &&
+           (k->pixels || suits_columns(k, d));
+}
+
 size_t npu_int8_packed_bytes(const struct npu_int8_conv *g, enum npu_int8_way way)
 {
     const size_t npad = (size_t)g->npad;
@@ -110,7 +121,7 @@ struct npu_int8_conv npu_int8_fields(const struct npu_int8_kernels *k, const str
     } else if (way == NPU_INT8_PLAIN) {
         divide_work(&g, k);
     } else { /* pixels at a time: their sums are read again at once */
-        if (d->kh == 3 && d->kw == 3 && d->stride <= 2 && d->cout >= 16)
+        if (suits_columns(k, d))
             g.kpad = NPU_INT8_COLUMN_TERMS;
         g.mb = (int32_t)(4096 / g.npad < 1 ? 1 : 4096 / g.npad > 16 ? 16 : 4096 / g.npad);
         g.slices = 1;

@@ -28,6 +28,10 @@ struct npu_int8_kernels {
     int n_step;     /* npad likewise */
     int term_bytes; /* of rows in scratch memory */
     npu_native_fn *pack, *conv;
+    /* Of convolutions with one channel a group: 3 x 3 taps and so many channels at least go by columns; others go by
+     * pixels, if these kernels do that. */
+    int columns;
+    bool pixels;
     /* These may be NULL. One channel a group, up to NPU_INT8_TAPS taps; 3 x 3 taps, stride 1, by Winograd's tiles. */
     npu_native_fn *depthwise_pack, *depthwise, *winograd_pack, *winograd;
 };
@@ -44,7 +48,9 @@ const struct npu_int8_kernels *npu_int8_avx2_hardware(void);
 
 /* Can these kernels go by Winograd's tiles, and are the tiles worth it? */
 bool npu_int8_suits_winograd(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d);
-/* Does a convolution with one channel a group take its 3 x 3 taps by columns (int8_avx2_depthwise.c)? */
+/* Can these kernels do a convolution with one channel a group? */
+bool npu_int8_suits_depthwise(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d);
+/* Does it take its 3 x 3 taps by columns (int8_columns.h)? */
 static inline bool npu_int8_goes_by_columns(const struct npu_int8_conv *g)
 {
     return g->kh == 3 && g->kw == 3 && g->kpad == NPU_INT8_COLUMN_TERMS;

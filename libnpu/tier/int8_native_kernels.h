@@ -16,19 +16,6 @@
 
 enum { PANEL = 16 };
 
-static inline int64_t least(int64_t a, int64_t b)
-{
-    return a < b ? a : b;
-}
-
-static void read_fields(const struct npu_native_call *c, int first, struct npu_int8_conv *g)
-{
-    int32_t *to = &g->n;
-
-    for (size_t i = 0; i < sizeof *g / sizeof *to; i++)
-        to[i] = c->arg[first + (int)i].i;
-}
-
 /* ---- weights ---- */
 static void int8_pack(const struct npu_native_call *c, int part, int n_parts)
 {
@@ -224,7 +211,7 @@ static void int8_conv(const struct npu_native_call *c, int part, int n_parts)
 }
 
 #ifndef UNIT_MORE /* kernels beyond these two */
-#define UNIT_MORE NULL, NULL, NULL, NULL
+#define UNIT_MORE 0, false, NULL, NULL, NULL, NULL
 #endif
 #define INT8_KERNELS(name, need)                                                                                       \
     {                                                                                                                  \

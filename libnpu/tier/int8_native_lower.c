@@ -65,11 +65,6 @@ static void launches(const struct npu_node *n, struct npu_lower *l, const struct
         k->parts = g->parts;
 }
 
-static bool is_depthwise(const struct npu_int8_kernels *k, const struct npu_qconv_dims *d)
-{
-    return k->depthwise && d->cing == 1 && d->coutg == 1 && d->kh * d->kw <= NPU_INT8_TAPS;
-}
-
 int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct npu_qconv_dims *d)
 {
     const struct npu_traits *t = npu_lower_traits(l);
@@ -80,7 +75,7 @@ int npu_int8_lower(const struct npu_node *n, struct npu_lower *l, const struct n
     for (int i = 0; (k = npu_int8_kernels(i)); i++) {
         if (!npu_lower_tier(l, k->tier) || !npu_int8_usable(k, t, NULL, 0))
             continue;
-        if (d->groups != 1 && !is_depthwise(k, d)) {
+        if (d->groups != 1 && !npu_int8_suits_depthwise(k, d)) {
             npu_lower_refuse(l, k->tier, "channels are in groups");
         } else if (!fits_int32(d)) {
             npu_lower_refuse(l, k->tier, "tensors of 2^31 elements");

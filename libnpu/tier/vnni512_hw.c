@@ -4,7 +4,8 @@
 
 #ifdef __AVX512VNNI__
 #define VNNI_BITS 512
-#include "libnpu/tier/int8_dot_tile.h"
+#include "libnpu/tier/int8_dot_columns.h"
+#define UNIT_MORE COLUMN_CHANNELS, false, pack_columns, conv_columns, NULL, NULL
 #include "libnpu/tier/int8_native_kernels.h"
 
 static const struct npu_int8_kernels hardware =
