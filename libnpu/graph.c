@@ -1,6 +1,8 @@
 /* graph.c - building a graph: values, names, nodes, the first failure. */
 #include "libnpu/graph.h"
 
+#include "libnpu/op/matmul.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 
@@ -292,6 +294,7 @@ npu_val npu_node_add(npu_graph *g, const struct npu_op *op, const npu_val *in, i
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     n->op = op;
     n->exact = g->exact;
+    n->rounds = (g->flags & NPU_GRAPH_MIXED) && op == &npu_op_matmul;
     n->n_in = n_in;
     n->n_out = 1;
     memset(n->alias, -1, sizeof n->alias);

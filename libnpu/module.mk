@@ -102,7 +102,7 @@ $(O)/bin/npu-info: $(call objs,libnpu/tool/npu_info.c libnpu/tool/npu_info_tiers
 LIBS_npu-info = $(npu_libs)
 
 npu_tests := test_npu_bf16_native test_npu_graph test_npu_plan test_npu_reuse test_npu_train test_npu_cache test_npu_null test_npu_safetensors test_npu_ops test_npu_diff
-npu_tests += test_npu_chain test_npu_divide test_npu_quant test_npu_quant_moves test_npu_tune test_npu_widen test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
+npu_tests += test_npu_chain test_npu_divide test_npu_quant test_npu_quant_moves test_npu_tune test_npu_widen test_npu_mixed test_npu_int8_native test_npu_avx2_grad test_npu_exact_avx2
 TEST_PROGS += $(npu_tests:%=$(O)/tests/%)
 $(O)/tests/test_npu_safetensors: $(call objs,tests/fuzz/fuzz_safetensors.c tests/fuzz/replay.c)
 $(npu_tests:%=$(O)/tests/%): $(O)/lib/libnpu.a

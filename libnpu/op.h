@@ -24,7 +24,7 @@ struct npu_op;
 struct npu_node {
     const struct npu_op *op;
     bool exact;  /* of an int8 network: computed as op->exact_ref says, to the last bit */
-    bool rounds; /* stands for one whose factors, in[0] and in[1], are bf16, and may round them (widen.h) */
+    bool rounds; /* may round its factors, in[0] and in[1], to bf16 (NPU_GRAPH_MIXED; widen.h) */
     int n_in, n_out;
     npu_val in[NPU_MAX_IN]; /* NPU_NONE where an optional input is absent */
     npu_val out[NPU_MAX_OUT];

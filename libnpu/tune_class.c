@@ -91,10 +91,10 @@ int npu_tune_class(const struct npu_graph *g, const struct npu_node *n, int unit
         at += (size_t)snprintf(ret_class->text + at, sizeof ret_class->text - at, "%c%s", i ? ',' : ' ',
                                n->in[i] == NPU_NONE ? "-" : npu_dtype_name(npu_val_dtype(g, n->in[i])));
     if (at < sizeof ret_class->text)
-        snprintf(ret_class->text + at, sizeof ret_class->text - at, ">%s %d.%d.%d.%d %s%s%s t%d",
+        snprintf(ret_class->text + at, sizeof ret_class->text - at, ">%s %d.%d.%d.%d %s%s%s%s t%d",
                  npu_dtype_name(npu_val_dtype(g, n->out[0])), log2_of(s.times), log2_of(s.m), log2_of(s.n),
                  log2_of(s.k), s.how, n->n_in > 1 && npu_val_is_frozen(g, n->in[1]) ? " packed" : "",
-                 n->exact ? " exact" : "", units);
+                 n->exact ? " exact" : "", n->rounds ? " rounds" : "", units);
     ret_class->work = (double)s.times * (double)s.m * (double)s.n * (double)s.k;
     return 0;
 }

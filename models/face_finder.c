@@ -49,7 +49,7 @@ static int allocate(struct face_finder *f)
 
 static int build(struct face_finder *f)
 {
-    int r = net_init(&f->net, false);
+    int r = net_init(&f->net, 0);
     if (r < 0)
         return r;
     f->input = face_finder_build_served(&f->net, 1, f->options.width_px, f->options.height_px, f->levels);

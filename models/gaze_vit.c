@@ -85,7 +85,7 @@ void gaze_vit_pose_input(const struct mat3 *head_in_strip, float ret_pose[GAZE_V
 static int open_plan(npu_dev *dev, const char *path, int batch, struct gaze_plan *p, char *message)
 {
     p->batch = batch;
-    int r = net_init(&p->net, false);
+    int r = net_init(&p->net, 0);
     if (r < 0)
         return r;
     gaze_vit_build_served(&p->net, batch, &p->values);

@@ -30,7 +30,7 @@ struct landmarks {
 static int open_plan(npu_dev *dev, const char *path, int batch, struct landmarks_plan *p, char *message)
 {
     p->batch = batch;
-    int r = net_init(&p->net, false);
+    int r = net_init(&p->net, 0);
     if (r < 0)
         return r;
     p->input = landmarks_build_served(&p->net, batch, &p->values);

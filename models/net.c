@@ -6,11 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-int net_init(struct net *net, bool train)
+int net_init(struct net *net, unsigned flags)
 {
     memset(net, 0, sizeof(*net));
-    net->train = train;
-    return npu_graph_new(train ? NPU_GRAPH_TRAIN : 0, &net->graph);
+    net->train = flags & NPU_GRAPH_TRAIN;
+    return npu_graph_new(flags, &net->graph);
 }
 
 void net_clear(struct net *net)

@@ -36,7 +36,7 @@ struct net {
 };
 
 // A new graph. -ENOMEM and other failures of npu_graph_new.
-int net_init(struct net *net, bool train);
+int net_init(struct net *net, unsigned flags); // enum npu_graph_flags
 // Frees the graph; plans on it must be gone. An all-zero net is fine.
 void net_clear(struct net *net);
 

@@ -36,6 +36,7 @@ PRODUCT_RUNTIMES = ("onednn", "mkl", "openblas")
 BLAS = ("256x256x256", "512x512x512", "1024x1024x1024", "197x192x768", "197x768x192")
 BATCHES, SIZES = (1, 2, 4, 8, 16), (96, 160, 224, 320)
 TRAIN_BATCH = 24
+TRAIN_PRECISIONS = ("f32", "bf16")
 
 
 class Closing(dict):
@@ -190,16 +191,17 @@ class Bench:
         found = self.compare(name, ["ours f32", "openblas f32"], threads, {"NPU_MAT_NATIVE": "0"})
         return dict(found, ratio=bench_numbers.ratio(found["times"], found["quality"]), macs=self.macs(name))
 
-    def train_command(self, threads):
+    def train_command(self, threads, precision):
         device = ["--device", self.a.device] if self.a.device else []
-        return [self.tool, "gaze_vit", "--train", "--batch", str(TRAIN_BATCH), "--threads", str(threads), *device]
+        return [self.tool, "gaze_vit", "--train", "--precision", precision, "--batch", str(TRAIN_BATCH), "--threads", str(threads), *device]
 
     def training(self, threads):
         train = [self.python, os.path.join(HERE, "bench_peer.py"), "train"]
         more = ["none", "--threads", str(threads), "--batch", str(TRAIN_BATCH)]
-        commands = {"ours f32": self.train_command(threads) + ["--serve"], "torch f32": train + ["f32"] + more, "torch bf16": train + ["bf16"] + more}
+        commands = {f"ours {p}": self.train_command(threads, p) + ["--serve"] for p in TRAIN_PRECISIONS}
+        commands.update({f"torch {p}": train + [p] + more for p in TRAIN_PRECISIONS})
         if not self.a.quick:
-            commands["torch-compiled f32"] = train + ["f32"] + more + ["--compiled"]
+            commands.update({f"torch-compiled {p}": train + [p] + more + ["--compiled"] for p in TRAIN_PRECISIONS})
         self.missing = {}
         with Closing() as runners:
             for label, command in commands.items():
@@ -230,8 +232,10 @@ class Bench:
 
     def profile_training(self, threads):
         """A step is reckoned as three times the multiply-adds of the forward pass."""
-        found = self.tool_json(self.train_command(threads) + ["--profile", "--json", "--seconds", str(max(0.5, self.a.block_s))], threads)
-        return {"precision": "f32", "operations": bench_numbers.by_operation(found["plan"], 6), "macs": 3 * TRAIN_BATCH * self.macs("gaze_vit")}
+        r = self.result["training"][str(threads)].get("ratio")
+        precision = r["ours"].split()[1] if r else "f32"
+        found = self.tool_json(self.train_command(threads, precision) + ["--profile", "--json", "--seconds", str(max(0.5, self.a.block_s))], threads)
+        return {"precision": precision, "operations": bench_numbers.by_operation(found["plan"], 6), "macs": 3 * TRAIN_BATCH * self.macs("gaze_vit")}
 
     def growth(self, threads):
         labels = ["ours f32", "onnxruntime f32", "openvino f32"]

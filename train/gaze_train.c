@@ -30,6 +30,7 @@ static const char usage[] =
     "  --resume FILE      go on from a checkpoint          --start FILE  take a checkpoint's weights alone\n"
     "  --stop-after N     leave after step N of the schedule\n"
     "  --curve FILE.svg   loss and figures as a picture\n"
+    "  --mixed            products in bf16 where the processor has a unit for it; sums and weights stay f32\n"
     "  --explain FILE     how the graph runs, with the times of its nodes\n"
     "  --calibrate        gaze_vit: undo the shrinking of the output at the end, by its gain on training renders\n"
     "  --landmarks FILE   gaze_vit: learn with the points and pose that these weights find\n";
@@ -52,6 +53,7 @@ enum {
     OPT_STOP,
     OPT_CURVE,
     OPT_LANDMARKS,
+    OPT_MIXED,
     OPT_EXPLAIN,
     OPT_CALIBRATE,
     OPT_OUT
@@ -77,6 +79,7 @@ static const struct option options[] = {
     {"landmarks", required_argument, NULL, OPT_LANDMARKS},
     {"out", required_argument, NULL, OPT_OUT},
     {"calibrate", no_argument, NULL, OPT_CALIBRATE},
+    {"mixed", no_argument, NULL, OPT_MIXED},
     {"explain", required_argument, NULL, OPT_EXPLAIN},
     {"help", no_argument, NULL, 'h'},
     {"version", no_argument, NULL, 'V'},
@@ -170,6 +173,8 @@ static bool apply(struct trainer_settings *s, int option, const char *value, con
         return true;
     case OPT_CALIBRATE:
         return s->calibrate = true;
+    case OPT_MIXED:
+        return s->mixed = true;
     case OPT_EXPLAIN:
         s->explain = value;
         return true;

@@ -66,7 +66,7 @@ float trainer_rate(float peak, double share, double warm_up)
 static int build_training(struct trainer *t)
 {
     const struct task *task = t->set->task;
-    int r = net_init(&t->net, true);
+    int r = net_init(&t->net, NPU_GRAPH_TRAIN | (t->set->mixed ? NPU_GRAPH_MIXED : 0));
     if (r < 0)
         return r;
     npu_graph *g = t->net.graph;
@@ -98,7 +98,7 @@ static int build_training(struct trainer *t)
 
 static int build_deployed(struct trainer *t)
 {
-    int r = net_init(&t->deployed, false);
+    int r = net_init(&t->deployed, 0);
     if (r < 0)
         return r;
     t->set->task->build_deployed(&t->deployed);
@@ -155,8 +155,8 @@ static float peak_rate(const struct trainer *t)
 
 static void schedule_text(const struct trainer *t, char out[SCHEDULE_SIZE])
 {
-    snprintf(out, SCHEDULE_SIZE, "%" PRIu32 " steps, %g minutes, learning rate %g", t->set->steps, t->set->minutes,
-             (double)peak_rate(t));
+    snprintf(out, SCHEDULE_SIZE, "%" PRIu32 " steps, %g minutes, learning rate %g%s", t->set->steps, t->set->minutes,
+             (double)peak_rate(t), t->set->mixed ? ", mixed precision" : "");
 }
 
 // How far a checkpoint had come. Its seed must be ours, or the batches would differ, and so must its schedule, or the

@@ -297,7 +297,8 @@ static int grad_w_bf16(const struct npu_node *n, struct npu_lower *l, const stru
                                      .coutg = (int32_t)d->coutg,
                                      .groups = (int32_t)d->groups,
                                      .n_x = (int32_t)(d->n * d->h * d->w),
-                                     .n_y = (int32_t)(d->n * d->oh * d->ow)};
+                                     .n_y = (int32_t)(d->n * d->oh * d->ow),
+                                     .types = n->rounds ? NPU_BF16_WIDE : 0};
 
     if (!fits_int32(d) || depthwise(d) || d->n * d->oh * d->ow == 0)
         return -EOPNOTSUPP;

@@ -238,7 +238,8 @@ static int lower_bf16(const struct npu_node *n, struct npu_lower *l, const struc
                                          .coutg = (int32_t)d->n,
                                          .groups = 1,
                                          .n_x = (int32_t)d->k,
-                                         .n_y = (int32_t)d->k};
+                                         .n_y = (int32_t)d->k,
+                                         .types = n->rounds ? NPU_BF16_WIDE : 0};
 
         return npu_bf16_lower_wgrad(l, g, in[NPU_MATMUL_A], in[NPU_MATMUL_B], n->out[0]);
     }

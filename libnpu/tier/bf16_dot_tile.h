@@ -105,6 +105,16 @@ static inline dot_terms dot_spread(const void *p)
     memcpy(&u, p, sizeof u);
     return (__m512bh)_mm512_set1_epi32(u);
 }
+
+/* To nearest even; denormal numbers become zeros. */
+#define UNIT_ROUND32(from, to)                                                                                         \
+    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps((from) + 16), _mm512_loadu_ps(from)))
+static inline __m512i dot_rounded(const float *p)
+{
+    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(p)));
+}
+#define UNIT_ROUND_PAIRS16(lo, hi, pair)                                                                               \
+    _mm512_storeu_si512(pair, _mm512_or_si512(dot_rounded(lo), _mm512_slli_epi32(dot_rounded(hi), 16)))
 #endif
 
 #define UNIT_ROWS    DOT_ROWS

@@ -23,14 +23,14 @@ struct npu_bf16_gather {
     int32_t act;               /* enum npu_act, + 256: the residual is added after it */
 };
 
-enum { NPU_BF16_WIDE = 1 << 24 }; /* source and weights are f32, to be rounded to bf16 */
+enum { NPU_BF16_WIDE = 1 << 24 }; /* both factors are f32, to be rounded to bf16 */
 
 /* A weight gradient: dW[tap, c, o] = sum over pixels of x[pixel + tap, c] gy[pixel, o]. */
 struct npu_bf16_wgrad {
     int32_t n, h, w, cin, oh, ow, cout, kh, kw, stride, pad_top, pad_left, cing, coutg, groups;
     int32_t n_x, n_y;     /* pixels of x and gy (fewer than n h w where rows are only a way to count) */
     int32_t shares, rows; /* of all rows of gy; rows at a time */
-    int32_t parts, dtype; /* threads that have scratch; type of the result */
+    int32_t parts, types; /* threads that have scratch; enum npu_dtype of the result | NPU_BF16_WIDE */
 };
 
 /* Sizes that both the lowering and the kernels need. */
@@ -74,7 +74,7 @@ bool npu_bf16_usable(const struct npu_bf16_kernels *k, const struct npu_traits *
 bool npu_bf16_any(const struct npu_traits *t);
 
 /* Adds the launches of a gather product or weight gradient on the best unit that may serve; -EOPNOTSUPP if none does.
- * Operands are bf16, or f32 if g.types has NPU_BF16_WIDE.
+ * Operands are bf16, or both f32 if g.types has NPU_BF16_WIDE.
  * Packed weights are kept from run to run if they are frozen. */
 int npu_bf16_lower_gather(struct npu_lower *l, struct npu_bf16_gather g, npu_val src, npu_val w, npu_val bias,
                           npu_val residual, npu_val dst, float scale);

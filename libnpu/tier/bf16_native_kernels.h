@@ -41,6 +41,28 @@ static inline bf16 to_bf16(float f)
     return (bf16)((u + 0x7fffu + (u >> 16 & 1u)) >> 16);
 }
 
+/* 32 numbers rounded. */
+static inline void round32(const float *from, bf16 *to)
+{
+#ifdef UNIT_ROUND32
+    UNIT_ROUND32(from, to);
+#else
+    for (int i = 0; i < 32; i++)
+        to[i] = to_bf16(from[i]);
+#endif
+}
+
+/* pair[i] = lo[i] | hi[i] << 16, rounded, for sixteen numbers each. */
+static inline void round_pairs16(const float *lo, const float *hi, uint32_t *pair)
+{
+#ifdef UNIT_ROUND_PAIRS16
+    UNIT_ROUND_PAIRS16(lo, hi, pair);
+#else
+    for (int i = 0; i < 16; i++)
+        pair[i] = (uint32_t)to_bf16(lo[i]) | (uint32_t)to_bf16(hi[i]) << 16;
+#endif
+}
+
 static void read_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
 {
     for (size_t i = 0; i < size / sizeof *to; i++)
@@ -132,6 +154,25 @@ static inline void pair_up(const bf16 *lo, const bf16 *hi, int64_t n, uint32_t *
         pair[i] = i < n ? (uint32_t)lo[i] | (uint32_t)hi[i] << 16 : 0;
 }
 
+/* The same of elements lo and hi on of p, which is f32 if `wide`; below 0: zeros. */
+static inline __attribute__((always_inline)) void pair_some(const void *p, int64_t lo, int64_t hi, int64_t n,
+                                                            const bool wide, uint32_t *pair)
+{
+    static const float nothing[16];
+    const float *f = lo < 0 ? nothing : (const float *)p + lo, *h = hi < 0 ? nothing : (const float *)p + hi;
+
+    if (!wide) {
+        pair_up(lo < 0 ? no_pixel : (const bf16 *)p + lo, hi < 0 ? no_pixel : (const bf16 *)p + hi, n, pair);
+        return;
+    }
+    if (n >= 16) {
+        round_pairs16(f, h, pair);
+        return;
+    }
+    for (int64_t i = 0; i < 16; i++)
+        pair[i] = i < n ? (uint32_t)to_bf16(f[i]) | (uint32_t)to_bf16(h[i]) << 16 : 0;
+}
+
 /* Where the term k of a phase stands in the weights, column n0. */
 struct term {
     int64_t first, d, x, y;
@@ -167,6 +208,10 @@ static inline void pack_pair(const bf16 *w, int64_t lo, int64_t hi, int64_t step
 
 static inline void pack_wide_pair(const float *w, int64_t lo, int64_t hi, int64_t step, int64_t cols, uint32_t *row)
 {
+    if (step == 1) {
+        pair_some(w, lo, hi, cols, true, row);
+        return;
+    }
     for (int64_t j = 0; j < cols; j++)
         row[j] = (uint32_t)to_bf16(w[lo + j * step]) | (uint32_t)(hi < 0 ? 0 : to_bf16(w[hi + j * step])) << 16;
 }
@@ -184,11 +229,14 @@ static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p,
         const int64_t lo = term_at(p, &t);
         int64_t hi = -1;
 
-        if (!wide && p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
+        if (p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
             dwords r[16];
 
             for (int64_t j = 0; j < 16; j++)
-                memcpy(&r[j], (const bf16 *)w + lo + j * p->w_n, sizeof r[j]);
+                if (wide)
+                    round32((const float *)w + lo + j * p->w_n, (bf16 *)(void *)&r[j]);
+                else
+                    memcpy(&r[j], (const bf16 *)w + lo + j * p->w_n, sizeof r[j]);
             transpose(r);
             memcpy(row, r, sizeof r);
             term_next(g, p, &t, 32);
@@ -229,6 +277,10 @@ static inline __attribute__((always_inline)) void put_some(bf16 *to, const void 
 {
     if (!wide) {
         memcpy(to, (const bf16 *)src + at, sizeof(bf16) * (size_t)n);
+        return;
+    }
+    if (n == 32) {
+        round32((const float *)src + at, to);
         return;
     }
     for (int64_t i = 0; i < n; i++)
@@ -379,8 +431,7 @@ static inline __attribute__((always_inline)) void finish_columns(const struct np
         memcpy((float *)c->p[4] + at, v, sizeof(float) * (size_t)n);
         return;
     }
-    for (int i = 0; i < BLOCK; i++)
-        half[i] = to_bf16(v[i]);
+    round32(v, half);
     memcpy((bf16 *)c->p[4] + at, half, sizeof(bf16) * (size_t)n);
 }
 
@@ -400,6 +451,20 @@ static inline int64_t pixel_at(const struct npu_bf16_gather *g, const struct pha
                   x = m % p->w * p->dst_step + p->dst_x;
 
     return (z * g->dst_h + y) * g->dst_w + x;
+}
+
+/* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
+static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, int64_t m,
+                                    int64_t rows, int64_t col)
+{
+    const int64_t size = (g->types & 255) == NPU_F32 ? 4 : 2;
+
+    for (int64_t r = 0; r < rows; r++) {
+        const char *to = (const char *)c->p[4] + ((m + r) * g->dst_c + col) * size;
+
+        for (int64_t at = 0; at < BLOCK * size; at += 64)
+            __builtin_prefetch(to + at, 1);
+    }
 }
 
 /* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
@@ -432,6 +497,8 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
             const int64_t col = group * g->cn + b * BLOCK;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
 
+            if (in_order)
+                prefetch_results(c, g, m0 + i, at_most(BLOCK, mn - i), col);
             unit_block((const char *)a, (const char *)(a + tile_row), ROW_BYTES, sizeof(bf16) * NPU_BF16_TILE, w,
                        w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK, false);
             for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++) {
@@ -473,18 +540,20 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
  * x of some rows is kept transposed, planes[stride^2][c16][ld] (pixels equal modulo the stride), so that the tile of a
  * tap and 16 channels is 16 rows of a plane from the tap's shift on, read in place. gy stands in the same pixel order
  * with zeros where a row of a plane is longer than one of y. */
-/* Pixel q of plane (py, px) for rows of y from oy on, channels from c on; no_pixel outside the picture. */
-static inline const bf16 *plane_pixel(const struct npu_bf16_wgrad *g, int64_t wp, const bf16 *x, int64_t z, int64_t oy,
-                                      int64_t py, int64_t px, int64_t q, int64_t c)
+/* Where pixel q of plane (py, px) stands in x for rows of y from oy on, channels from c on; -1: outside the picture. */
+static inline int64_t plane_pixel(const struct npu_bf16_wgrad *g, int64_t wp, int64_t z, int64_t oy, int64_t py,
+                                  int64_t px, int64_t q, int64_t c)
 {
     const int64_t iy = (oy + q / wp) * g->stride - g->pad_top + py, ix = q % wp * g->stride - g->pad_left + px;
     const int64_t at = (z * g->h + iy) * g->w + ix;
 
-    return iy < 0 || iy >= g->h || ix < 0 || ix >= g->w || at >= g->n_x ? no_pixel : x + at * g->cin + c;
+    return iy < 0 || iy >= g->h || ix < 0 || ix >= g->w || at >= g->n_x ? -1 : at * g->cin + c;
 }
 
-static void load_planes(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *x, int64_t z,
-                        int64_t oy, int64_t group, bf16 *planes)
+static inline __attribute__((always_inline)) void load_planes(const struct npu_bf16_wgrad *g,
+                                                              const struct npu_bf16_wgrad_sizes *s, const void *x,
+                                                              int64_t z, int64_t oy, int64_t group, bf16 *planes,
+                                                              const bool wide)
 {
     for (int64_t plane = 0; plane < g->stride * g->stride; plane++)
         for (int64_t c = 0; c < s->c16; c += 16)
@@ -493,9 +562,9 @@ static void load_planes(const struct npu_bf16_wgrad *g, const struct npu_bf16_wg
                 dwords r[16];
 
                 for (int64_t i = 0; i < 16; i++)
-                    pair_up(plane_pixel(g, s->wp, x, z, oy, py, px, q + 2 * i, group * g->cing + c),
-                            plane_pixel(g, s->wp, x, z, oy, py, px, q + 2 * i + 1, group * g->cing + c), n,
-                            (uint32_t *)&r[i]);
+                    pair_some(x, plane_pixel(g, s->wp, z, oy, py, px, q + 2 * i, group * g->cing + c),
+                              plane_pixel(g, s->wp, z, oy, py, px, q + 2 * i + 1, group * g->cing + c), n, wide,
+                              (uint32_t *)&r[i]);
                 transpose(r);
                 for (int64_t i = 0; i < 16; i++)
                     memcpy(planes + (plane * s->c16 + c + i) * s->ld + q, &r[i], sizeof r[i]);
@@ -503,26 +572,41 @@ static void load_planes(const struct npu_bf16_wgrad *g, const struct npu_bf16_wg
 }
 
 /* `count` rows of gy from y on (rows of all pictures) as tiles [npad / 16][kl / 32] */
-static void load_gradient(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *gy,
-                          int64_t y, int64_t count, int64_t group, bf16 *tiles)
+static inline __attribute__((always_inline)) void load_gradient(const struct npu_bf16_wgrad *g,
+                                                                const struct npu_bf16_wgrad_sizes *s, const void *gy,
+                                                                int64_t y, int64_t count, int64_t group, bf16 *tiles,
+                                                                const bool wide)
 {
     for (int64_t o = 0; o < s->npad; o += 16)
         for (int64_t k = 0; k < s->kl; k += 2) {
-            const bf16 *pixel[2];
+            int64_t pixel[2];
 
             for (int64_t i = 0; i < 2; i++) {
                 const int64_t r = (k + i) / s->wp, x = (k + i) % s->wp, at = (y + r) * g->ow + x;
 
-                pixel[i] = r < count && x < g->ow && at < g->n_y && o < g->coutg
-                               ? gy + at * g->cout + group * g->coutg + o
-                               : no_pixel;
+                pixel[i] =
+                    r < count && x < g->ow && at < g->n_y && o < g->coutg ? at * g->cout + group * g->coutg + o : -1;
             }
-            pair_up(pixel[0], pixel[1], clamp64(g->coutg - o, 0, 16), (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
+            pair_some(gy, pixel[0], pixel[1], clamp64(g->coutg - o, 0, 16), wide,
+                      (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
         }
 }
 
-static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *x,
-                        const bf16 *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, bf16 *tiles, float *part)
+/* Rows of x from oy on as planes, `count` rows of gy from y on as tiles. */
+static void load_step(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const void *x,
+                      const void *gy, int64_t y, int64_t count, int64_t group, bf16 *planes, bf16 *tiles)
+{
+    if (g->types & NPU_BF16_WIDE) {
+        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, true);
+        load_gradient(g, s, gy, y, count, group, tiles, true);
+    } else {
+        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, false);
+        load_gradient(g, s, gy, y, count, group, tiles, false);
+    }
+}
+
+static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const void *x,
+                        const void *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, bf16 *tiles, float *part)
 {
     const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
     bool add = false;
@@ -530,8 +614,7 @@ static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wg
     for (int64_t y = y0; y < y1;) {
         const int64_t oy = y % g->oh, count = at_most(at_most(g->rows, g->oh - oy), y1 - y);
 
-        load_planes(g, s, x, y / g->oh, oy, group, planes);
-        load_gradient(g, s, gy, y, count, group, tiles);
+        load_step(g, s, x, gy, y, count, group, planes, tiles);
         for (int64_t m = 0; m < s->m_tiles; m += 2) {
             const char *a[2];
 
@@ -588,17 +671,25 @@ static void wgrad_sum(const struct npu_native_call *c, int part, int n_parts)
     read_fields(c, 2, &g.n, sizeof g);
     s = npu_bf16_wgrad_sizes(&g);
     for (int64_t row = part; row < (int64_t)g.kh * g.kw * g.cing; row += n_parts)
-        for (int64_t o = 0; o < g.cout; o++) {
-            const int64_t m = row / g.cing * s.c16 + row % g.cing, group = o / g.coutg;
-            const float *p = (const float *)c->p[0] + (size_t)(group * g.shares) * s.part + m * s.npad + o % g.coutg;
-            float sum = 0.0f;
+        for (int64_t group = 0; group < g.groups; group++) {
+            const int64_t m = row / g.cing * s.c16 + row % g.cing, at = row * g.cout + group * g.coutg;
+            const float *p = (const float *)c->p[0] + (size_t)(group * g.shares) * s.part + m * s.npad;
 
-            for (int64_t i = 0; i < g.shares; i++)
-                sum += p[(size_t)i * s.part];
-            if (g.dtype == NPU_F32)
-                ((float *)c->p[1])[row * g.cout + o] = sum;
-            else
-                ((bf16 *)c->p[1])[row * g.cout + o] = to_bf16(sum);
+            for (int64_t o = 0; o < g.coutg; o += BLOCK) {
+                const int64_t n = at_most(BLOCK, g.coutg - o);
+                float sum[BLOCK] = {0};
+
+                for (int64_t i = 0; i < g.shares; i++) /* columns up to npad are there */
+                    add_values(sum, p + (size_t)i * s.part + o, NPU_F32, 0, BLOCK);
+                if ((g.types & 255) == NPU_F32) {
+                    memcpy((float *)c->p[1] + at + o, sum, sizeof(float) * (size_t)n);
+                } else {
+                    bf16 half[BLOCK];
+
+                    round32(sum, half);
+                    memcpy((bf16 *)c->p[1] + at + o, half, sizeof(bf16) * (size_t)n);
+                }
+            }
         }
 }
 

@@ -150,11 +150,12 @@ static void wgrad_launches(struct npu_lower *l, const struct npu_bf16_kernels *a
 
 int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x, npu_val gy, npu_val dw)
 {
+    const bool wide = (g.types & NPU_BF16_WIDE) && is_f32(l, x) && is_f32(l, gy);
     const int64_t rows = (int64_t)g.n * g.oh;
     const struct npu_bf16_kernels *a;
 
     g.parts = npu_lower_traits(l)->compute_units;
-    g.dtype = (int32_t)npu_lower_type(l, dw).dtype;
+    g.types = (int32_t)npu_lower_type(l, dw).dtype | (wide ? NPU_BF16_WIDE : 0);
     g.rows = (int32_t)((STEP_PIXELS + g.ow - 1) / g.ow);
     if (g.rows > g.oh)
         g.rows = g.oh;
@@ -164,7 +165,7 @@ int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x
     for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
         if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
             continue;
-        if (!is_bf16(l, x) || !is_bf16(l, gy) || !is_ok(l, dw)) {
+        if ((!wide && (!is_bf16(l, x) || !is_bf16(l, gy))) || !is_ok(l, dw)) {
             npu_lower_refuse(l, a->tier, "operands are not bf16");
         } else {
             wgrad_launches(l, a, &g, x, gy, dw);

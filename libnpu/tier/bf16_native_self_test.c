@@ -223,19 +223,31 @@ static int test_wgrad(const struct npu_bf16_kernels *a, const struct shape *s, s
                                .shares = 2,
                                .rows = 3,
                                .parts = 2,
-                               .dtype = NPU_F32};
-    struct npu_launch wgrad = empty(4), sum = empty(2);
+                               .types = NPU_F32};
     const struct npu_bf16_wgrad_sizes z = npu_bf16_wgrad_sizes(&g);
+    float *const x = in_f32(d->x, x_size(s)), *const gy = in_f32(d->gy, y_size(s));
+    int r = x && gy ? 0 : -ENOMEM;
 
     d->scratch = calloc(2, z.scratch);
     d->part = calloc((size_t)(g.shares * g.groups), sizeof(float) * z.part);
     if (!d->scratch || !d->part)
-        return -ENOMEM;
-    run(a->wgrad, &wgrad, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){d->x, d->gy, d->part, d->scratch});
-    run(a->sum, &sum, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){d->part, d->gw});
+        r = -ENOMEM;
     memset(d->want, 0, sizeof *d->want * (size_t)w_size(s));
     visit(s, d, visit_w);
-    return agrees(d->gw, d->want, w_size(s)) ? 0 : -EIO;
+    for (enum kind kind = PLAIN; kind <= WIDE && r == 0; kind++) {
+        struct npu_launch wgrad = empty(4), sum = empty(2);
+
+        g.types = NPU_F32 | (kind == WIDE ? NPU_BF16_WIDE : 0);
+        memset(d->gw, 0xff, sizeof *d->gw * (size_t)w_size(s)); /* NaN */
+        run(a->wgrad, &wgrad, &g.n, sizeof g, NULL,
+            kind == WIDE ? (void *[NPU_MAX_ARGS]){x, gy, d->part, d->scratch}
+                         : (void *[NPU_MAX_ARGS]){d->x, d->gy, d->part, d->scratch});
+        run(a->sum, &sum, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){d->part, d->gw});
+        r = agrees(d->gw, d->want, w_size(s)) ? 0 : -EIO;
+    }
+    free(x);
+    free(gy);
+    return r;
 }
 
 static void clean(struct data *d)

@@ -78,7 +78,7 @@ static int build_onnx(const struct bench_args *a, struct bench_net *n)
 static int build_finder(struct net *net, const struct bench_args *a)
 {
     npu_val levels[FACE_FINDER_LEVELS];
-    int r = net_init(net, false);
+    int r = net_init(net, 0);
 
     if (r < 0)
         return r;

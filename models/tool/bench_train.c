@@ -34,7 +34,7 @@ int bench_train_build(const struct bench_args *a, struct bench_net *n)
     struct gaze_vit_values v;
     npu_val x, p, target, loss;
 
-    if (net_init(&n->net, true) < 0)
+    if (net_init(&n->net, NPU_GRAPH_TRAIN | (a->precision == BENCH_BF16 ? NPU_GRAPH_MIXED : 0)) < 0)
         return bench_fail("out of memory");
     n->graph = n->net.graph;
     x = input(n, "image", 4, image);

@@ -39,7 +39,7 @@ int net_by_name(struct net *net, const char *name, int batch)
 {
     for (size_t i = 0; i < sizeof networks / sizeof networks[0]; i++)
         if (strcmp(networks[i].name, name) == 0) {
-            const int r = net_init(net, false);
+            const int r = net_init(net, 0);
 
             if (r == 0)
                 networks[i].build(net, batch);

@@ -39,7 +39,7 @@ static int usage(FILE *f)
           "  --batches 1,2,4    also measure these, and the cost of one more picture\n"
           "  --sizes WxH,WxH    also measure face_finder with these pictures\n"
           "  --start            also measure starts with an empty and with a warm program cache\n"
-          "  --train            gaze_vit: a step of training instead\n"
+          "  --train            gaze_vit: a step of training instead, in f32 or (mixed precision) bf16\n"
           "  --profile          also print the plan with the time of each node\n"
           "  --seconds S        how long each measurement takes (default 2)\n"
           "  --inputs DIR       take inputs from DIR/NAME.npy (default: random)\n"
@@ -221,8 +221,8 @@ static const char *contradiction(const struct bench_args *a)
 
     if ((a->size.width || a->n_sizes) && (!a->what || strcmp(a->what, "face_finder") != 0))
         return "only face_finder has a size";
-    if (a->train && (!a->what || strcmp(a->what, "gaze_vit") != 0 || a->precision != BENCH_F32))
-        return "--train is for gaze_vit in f32";
+    if (a->train && (!a->what || strcmp(a->what, "gaze_vit") != 0 || a->precision > BENCH_BF16))
+        return "--train is for gaze_vit, in f32 or bf16";
     if (a->train && (a->n_batches || a->start || a->weights || a->outputs))
         return "--train goes with --batch, --device, --threads, --seconds, --serve and --profile only";
     if (a->what && bench_is_gemm(a->what) && (a->batch > 1 || a->n_batches || a->weights || a->calib))
@@ -385,7 +385,7 @@ static int run(const struct bench_args *args)
     if (!n)
         return bench_fail("out of memory");
     r = bench_device_open(&a, &d);
-    if (r == 0 && a.precision != BENCH_F32 && !bench_is_gemm(a.what)) {
+    if (r == 0 && a.precision != BENCH_F32 && !bench_is_gemm(a.what) && !a.train) {
         r = bench_quantise(&a, d.dev, made);
         a.weights = made;
     }

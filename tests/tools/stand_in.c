@@ -128,7 +128,7 @@ static void make_finder(npu_dev *dev, const char *folder)
                                         "s32", "s32.res.b", "s32.deep.b", "head32.mix", NULL};
     struct model m = {0};
     npu_val levels[FACE_FINDER_LEVELS];
-    int r = net_init(&m.net, false);
+    int r = net_init(&m.net, 0);
     if (r < 0)
         die("face_finder", r);
     face_finder_build_served(&m.net, 1, 256, 192, levels);
@@ -170,7 +170,7 @@ static void make_landmarks(npu_dev *dev, const char *folder)
     static const char *const trunk[] = {"s2", "s4", "s4.res.b", "s8", "s8.res.b", "s16", "s16.res.b", "squeeze", NULL};
     struct model m = {0};
     struct landmarks_values values;
-    int r = net_init(&m.net, false);
+    int r = net_init(&m.net, 0);
     if (r < 0)
         die("landmarks", r);
     landmarks_build_served(&m.net, 1, &values);
@@ -207,7 +207,7 @@ static void make_landmarks(npu_dev *dev, const char *folder)
 static void make_gaze(npu_dev *dev, const char *folder)
 {
     struct model m = {0};
-    int r = net_init(&m.net, false);
+    int r = net_init(&m.net, 0);
     if (r < 0)
         die("gaze_vit", r);
     struct gaze_vit_values v;

@@ -49,8 +49,8 @@ static void folded_batch_norm_gives_the_same(void **state)
     struct net train, deploy;
     npu_plan *a = NULL, *b = NULL;
     float x[2 * 6 * 5 * 3], y1[2 * 6 * 5 * 2], y2[2 * 6 * 5 * 2], largest = 0, off = 0;
-    assert_int_equal(net_init(&train, true), 0);
-    assert_int_equal(net_init(&deploy, false), 0);
+    assert_int_equal(net_init(&train, NPU_GRAPH_TRAIN), 0);
+    assert_int_equal(net_init(&deploy, 0), 0);
     small_net(&train);
     small_net(&deploy);
     assert_int_equal(npu_plan_new(dev, train.graph, NULL, &a), 0);
@@ -81,8 +81,8 @@ static void folded_batch_norm_gives_the_same(void **state)
 static void export_refuses_nets_the_wrong_way_round(void **state)
 {
     struct net train, deploy;
-    assert_int_equal(net_init(&train, true), 0);
-    assert_int_equal(net_init(&deploy, false), 0);
+    assert_int_equal(net_init(&train, NPU_GRAPH_TRAIN), 0);
+    assert_int_equal(net_init(&deploy, 0), 0);
     assert_int_equal(net_export(&deploy, NULL, &train, NULL), -EINVAL);
     net_clear(&train);
     net_clear(&deploy);
@@ -283,7 +283,7 @@ static void missing_and_wrong_weights_are_told(void **state)
     assert_true(fd >= 0);
     struct net net;
     npu_plan *plan = NULL;
-    assert_int_equal(net_init(&net, false), 0);
+    assert_int_equal(net_init(&net, 0), 0);
     small_net(&net);
     assert_int_equal(npu_plan_new(dev, net.graph, NULL, &plan), 0);
     assert_int_equal(npu_plan_init(plan, 1), 0);
