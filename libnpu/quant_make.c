@@ -76,20 +76,38 @@ static bool is_read_by_layer(const npu_graph *g, npu_val v, const struct npu_qua
     return false;
 }
 
-/* The node's result, or what nodes that only choose or move elements make of it, which a layer reads as int8: its range
- * is what has to be stored. NPU_NONE: the result can't be int8, or no layer reads it. */
-static npu_val int8_result(const npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s)
+/* Can the node's result be stored as int8? */
+static bool may_be_int8(const npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s)
 {
     const int act =
         n->op == &npu_op_conv2d ? NPU_ATTR(struct npu_conv2d_attr, n)->act : NPU_ATTR(struct npu_matmul_attr, n)->act;
 
-    if (s->mode != NPU_QUANT_STATIC || (act != NPU_ACT_NONE && act != NPU_ACT_RELU && act != NPU_ACT_RELU6) ||
-        (n->op == &npu_op_matmul && n->in[3] != NPU_NONE) || is_output(g, n->out[0]))
+    return s->mode == NPU_QUANT_STATIC && (act == NPU_ACT_NONE || act == NPU_ACT_RELU || act == NPU_ACT_RELU6) &&
+           (n->op != &npu_op_matmul || n->in[3] == NPU_NONE) && !is_output(g, n->out[0]);
+}
+
+/* Does a layer add v to its own result, which is int8? */
+static bool is_residual_of_layer(const npu_graph *g, npu_val v, const struct npu_quant_settings *s)
+{
+    for (int32_t i = 0; i < g->n_nodes; i++) {
+        const struct npu_node *n = g->node[i];
+
+        if (n->in[3] == v && is_layer(g, n, s) && may_be_int8(g, n, s) && is_read_by_layer(g, n->out[0], s))
+            return true;
+    }
+    return false;
+}
+
+/* The node's result, or what nodes that only choose or move elements make of it, which a layer reads as int8: its range
+ * is what has to be stored. NPU_NONE: the result can't be int8, or no layer reads it. */
+static npu_val int8_result(const npu_graph *g, const struct npu_node *n, const struct npu_quant_settings *s)
+{
+    if (!may_be_int8(g, n, s))
         return NPU_NONE;
     for (npu_val v = n->out[0];;) {
         const struct npu_node *reader;
 
-        if (is_read_by_layer(g, v, s))
+        if (is_read_by_layer(g, v, s) || is_residual_of_layer(g, v, s))
             return v;
         reader = npu_graph_only_reader(g, g->node, g->n_nodes, v);
         if (!reader || !reader->op->moves || is_output(g, reader->out[0]))

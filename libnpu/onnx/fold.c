@@ -41,23 +41,19 @@ enum { TILE = 32 };
 COPY_PLANE(copy_numbers, int64_t)
 COPY_PLANE(copy_floats, float)
 
-int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *c, const struct npu_shape *s,
-                    int64_t base, const int64_t *stride)
+void oi_copy_strided(const struct oi_const *c, const struct npu_shape *s, int64_t base, const int64_t *stride, void *to)
 {
-    struct oi_const *to = make(im, c->is_int, s);
     const int last = s->rank - 1, outer = s->rank > 2 ? s->rank - 2 : 0;
     const int64_t rows = last > 0 ? s->dim[last - 1] : 1, row_step = last > 0 ? stride[last - 1] : 0;
     const int64_t cols = last >= 0 ? s->dim[last] : 1, col_step = last >= 0 ? stride[last] : 0;
     const int64_t n = npu_shape_elements(s);
     int64_t index[NPU_MAX_DIMS] = {0}, at = base;
 
-    if (!to)
-        return -E2BIG;
     for (int64_t k = 0; k < n; k += rows * cols) {
         if (c->is_int)
-            copy_numbers((int64_t *)(uintptr_t)to->i + k, c->i + at, rows, cols, row_step, col_step);
+            copy_numbers((int64_t *)to + k, c->i + at, rows, cols, row_step, col_step);
         else
-            copy_floats((float *)(uintptr_t)to->f + k, c->f + at, rows, cols, row_step, col_step);
+            copy_floats((float *)to + k, c->f + at, rows, cols, row_step, col_step);
         for (int d = outer; d-- > 0;) {
             at += stride[d];
             if (++index[d] < s->dim[d])
@@ -66,6 +62,16 @@ int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *
             index[d] = 0;
         }
     }
+}
+
+int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *c, const struct npu_shape *s,
+                    int64_t base, const int64_t *stride)
+{
+    struct oi_const *to = make(im, c->is_int, s);
+
+    if (!to)
+        return -E2BIG;
+    oi_copy_strided(c, s, base, stride, c->is_int ? (void *)(uintptr_t)to->i : (void *)(uintptr_t)to->f);
     return oi_set_const(im, out, to);
 }
 

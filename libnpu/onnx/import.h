@@ -173,7 +173,10 @@ int oi_check_attrs(struct oi *im, const struct oi_node *n);
 /* Computes n if all it needs is known. 1: done; 0: not such a node; negative after oi_fail. */
 int oi_fold(struct oi *im, struct oi_node *n);
 int oi_fold_math(struct oi *im, struct oi_node *n);
-/* Elements base + sum of index * stride of c, with another shape. */
+/* Elements base + sum of index * stride of c, with another shape, in its order: floats or int64_t, as c has. */
+void oi_copy_strided(const struct oi_const *c, const struct npu_shape *s, int64_t base, const int64_t *stride,
+                     void *to);
+/* The same as a constant of its own. */
 int oi_fold_strided(struct oi *im, struct oi_value *out, const struct oi_const *c, const struct npu_shape *s,
                     int64_t base, const int64_t *stride);
 void oi_strides(const struct npu_shape *s, int64_t *ret_stride);

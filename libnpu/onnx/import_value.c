@@ -243,20 +243,40 @@ static int check_room(struct oi *im, size_t n, size_t size)
     return 0;
 }
 
-npu_val oi_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s, const float *data)
+/* A parameter with memory for its elements. */
+static npu_val new_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s, float **ret_data)
 {
     const size_t n = (size_t)npu_shape_elements(s);
     char name[NPU_MAX_NAME];
-    float *copy;
     npu_val v;
 
-    if (check_room(im, n, sizeof *copy) < 0)
+    if (check_room(im, n, sizeof **ret_data) < 0)
         return -E2BIG;
     v = npu_param(im->g, param_name(im, x, name), s->rank, s->dim, (struct npu_init){.kind = NPU_INIT_ZERO});
-    copy = malloc((n + 1) * sizeof *copy);
-    if (copy)
-        memcpy(copy, data, n * sizeof *copy);
-    return keep(im, v, copy, n * sizeof *copy);
+    *ret_data = om_large(malloc((n + 1) * sizeof **ret_data), n * sizeof **ret_data);
+    return keep(im, v, *ret_data, n * sizeof **ret_data);
+}
+
+npu_val oi_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s, const float *data)
+{
+    float *to = NULL;
+    const npu_val v = new_param(im, x, s, &to);
+
+    if (v > 0)
+        memcpy(to, data, (size_t)npu_shape_elements(s) * sizeof *to);
+    return v;
+}
+
+/* The elements of c that oi_copy_strided() takes, c of floats. */
+static npu_val strided_param(struct oi *im, const struct oi_value *x, const struct npu_shape *s,
+                             const struct oi_const *c, const int64_t *stride)
+{
+    float *to = NULL;
+    const npu_val v = new_param(im, x, s, &to);
+
+    if (v > 0)
+        oi_copy_strided(c, s, 0, stride, to);
+    return v;
 }
 
 npu_val oi_state(struct oi *im, const struct oi_value *x, enum npu_dtype t, const struct npu_shape *s,
@@ -296,7 +316,6 @@ static npu_val const_layout(struct oi *im, struct oi_value *x, const struct oi_c
     const int rank = c->shape.rank;
     int64_t stride[NPU_MAX_DIMS], to_stride[NPU_MAX_DIMS];
     struct npu_shape s = {.rank = rank};
-    struct oi_value moved = {.name = x->name, .hash = x->hash};
     struct oi_use *u;
 
     for (u = x->uses; u; u = u->next)
@@ -312,12 +331,7 @@ static npu_val const_layout(struct oi *im, struct oi_value *x, const struct oi_c
         s.dim[perm[i]] = c->shape.dim[i];
         to_stride[perm[i]] = stride[i];
     }
-    if (oi_identity(perm, rank))
-        u->v = oi_param(im, x, &s, c->f);
-    else if (oi_fold_strided(im, &moved, c, &s, 0, to_stride) < 0)
-        return -E2BIG;
-    else
-        u->v = oi_param(im, x, &s, moved.c->f);
+    u->v = oi_identity(perm, rank) ? oi_param(im, x, &s, c->f) : strided_param(im, x, &s, c, to_stride);
     u->rank = rank;
     memcpy(u->perm, perm, (size_t)rank * sizeof *perm);
     if (u->v > 0) {

@@ -5,8 +5,9 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
-enum { CHUNK = 1 << 16 };
+enum { CHUNK = 1 << 16, HUGE_PAGE = 2 << 20 };
 
 struct om_chunk {
     struct om_chunk *next;
@@ -68,6 +69,18 @@ struct om_model *om_new(size_t max_memory)
     return m;
 }
 
+void *om_large(void *p, size_t size)
+{
+#ifdef MADV_HUGEPAGE
+    const uintptr_t first = ((uintptr_t)p + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE,
+                    end = ((uintptr_t)p + size) / HUGE_PAGE * HUGE_PAGE;
+
+    if (p && end > first)
+        madvise((char *)p + (first - (uintptr_t)p), end - first, MADV_HUGEPAGE);
+#endif
+    return p;
+}
+
 void *om_alloc(struct om_model *m, size_t n, size_t size)
 {
     struct om_chunk *c = m->chunk;
@@ -82,7 +95,7 @@ void *om_alloc(struct om_model *m, size_t n, size_t size)
             room = want;
         if (room > m->max_memory - m->memory)
             return NULL;
-        c = malloc(sizeof *c + room);
+        c = om_large(calloc(1, sizeof *c + room), room);
         if (!c) {
             m->starved = true;
             return NULL;
@@ -92,7 +105,7 @@ void *om_alloc(struct om_model *m, size_t n, size_t size)
         m->memory += room;
     }
     c->used += want;
-    return memset(c->bytes + c->used - want, 0, want);
+    return c->bytes + c->used - want; /* given out once, so still zeros */
 }
 
 void om_free_chunks(struct om_model *m)

@@ -79,6 +79,8 @@ struct om_model *om_new(size_t max_memory); /* NULL: out of memory */
 struct om_model *om_free(struct om_model *m);
 /* Zeroed memory that lives as long as the model; NULL if there is none left or max_memory is reached. */
 void *om_alloc(struct om_model *m, size_t n, size_t size);
+/* Asks for huge pages where p, which may be NULL, has room for some: filling it then faults less. Returns p. */
+void *om_large(void *p, size_t size);
 void om_free_chunks(struct om_model *m); /* the memory of om_alloc; part of om_free */
 char *om_text(struct om_model *m, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 

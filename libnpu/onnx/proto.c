@@ -21,7 +21,7 @@ static void *budget_alloc(void *data, size_t size)
 
     if (size > b->max - b->used)
         return NULL;
-    p = malloc(size + 16);
+    p = om_large(malloc(size + 16), size);
     if (!p) {
         b->starved = true;
         return NULL;
