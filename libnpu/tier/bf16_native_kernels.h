@@ -159,12 +159,14 @@ static inline __attribute__((always_inline)) void pair_some(const void *p, int64
                                                             const bool wide, uint32_t *pair)
 {
     static const float nothing[16];
-    const float *f = lo < 0 ? nothing : (const float *)p + lo, *h = hi < 0 ? nothing : (const float *)p + hi;
+    const float *f, *h;
 
     if (!wide) {
         pair_up(lo < 0 ? no_pixel : (const bf16 *)p + lo, hi < 0 ? no_pixel : (const bf16 *)p + hi, n, pair);
         return;
     }
+    f = lo < 0 ? nothing : (const float *)p + lo;
+    h = hi < 0 ? nothing : (const float *)p + hi;
     if (n >= 16) {
         round_pairs16(f, h, pair);
         return;

@@ -103,15 +103,13 @@ static inline void go_on(const struct npu_int8_conv *g, struct pixel *p)
     p->picture++;
 }
 
-/* What a result sums over; `zero` stands for what is outside the picture. */
-static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a, const int8_t *x,
-                   const struct pixel *p, int zero, UNIT_TERM *to)
+/* What a result sums over; `zero` stands for what is outside the picture. Nothing at or behind x_end is read. */
+static inline void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a, const int8_t *x,
+                          const int8_t *x_end, const struct pixel *p, int zero, UNIT_TERM *to)
 {
     const int64_t run = (int64_t)g->kw * g->cin, left = p->ox * a->stride - a->pad_left;
-    const int64_t from = least(left < 0 ? -left : 0, g->kw) * g->cin, in = least(g->w - left, g->kw);
-    const int64_t end = in * g->cin < from ? from : in * g->cin;
     const UNIT_TERM *row = to;
-    const int8_t *x_end = x + (int64_t)g->n * g->h * g->w * g->cin;
+    int64_t from, in, end;
 
     x += p->picture * g->h * g->w * g->cin;
 #ifdef UNIT_PUT16
@@ -121,6 +119,9 @@ static void gather(const struct npu_int8_conv *g, const struct npu_qconv_attr *a
         return;
     }
 #endif
+    from = least(left < 0 ? -left : 0, g->kw) * g->cin;
+    in = least(g->w - left, g->kw);
+    end = in * g->cin < from ? from : in * g->cin;
     for (int64_t ky = 0; ky < g->kh; ky++, to += run) {
         const int64_t iy = p->oy * a->stride + ky - a->pad_top;
 
@@ -165,6 +166,7 @@ static void conv_unit(const struct finish *f, const int8_t *x, const int8_t *pac
 {
     const struct npu_int8_conv *g = f->g;
     const int64_t blocks = g->npad / UNIT_COLS, b1 = blocks * (slice + 1) / g->slices;
+    const int8_t *x_end = x + (int64_t)g->n * g->h * g->w * g->cin;
     struct pixel at = pixel_of(g, m0);
     int32_t sums[NPU_INT8_MOST_ROWS][UNIT_COLS] __attribute__((aligned(64)));
     uint32_t offset[UNIT_COLS];
@@ -173,7 +175,7 @@ static void conv_unit(const struct finish *f, const int8_t *x, const int8_t *pac
         put_pixels(g, x, m0, mn, rows);
     else
         for (int64_t i = 0; i < mn; i++, go_on(g, &at))
-            gather(g, f->a, x, &at, zero, rows + i * g->kpad);
+            gather(g, f->a, x, x_end, &at, zero, rows + i * g->kpad);
     for (int64_t b = blocks * slice / g->slices; b < b1; b++) {
         const int8_t *w = packed + b * UNIT_COLS * g->kpad;
 
