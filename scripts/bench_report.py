@@ -181,7 +181,7 @@ def peak_line(figures):
     parts = [f"{h} {p['f32_gflops']:.0f} Gflop/s in f32, {p['int8_gops']:.0f} Gop/s in int8, {p['read_gbps']:.1f} GB/s from memory"
              for h, p in zip(heads(figures["threads"]), (figures["peak"][str(t)] for t in figures["threads"]))]
     how = figures["peak"][str(figures["threads"][0])]["how"]
-    return f"The processor's peak, measured in the same run ({how}): " + "; ".join(parts) + "."
+    return f"The processor's peak, measured in the same run ({how}): " + "; ".join(parts) + ". Shares below may pass 100 %: bf16 is held against f32's peak, which a unit for it doubles, and Winograd's tiles take fewer multiply-adds than are counted."
 
 
 def missing_lines(figures):
