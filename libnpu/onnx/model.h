@@ -36,7 +36,7 @@ struct om_attr {
     float f;
     int64_t i;
     const char *s;
-    const int64_t *ints;
+    const int64_t *ints; /* not NULL, also where there are none */
     int n_ints;
     const struct om_tensor *t;
 };

@@ -143,11 +143,14 @@ static int read_tensor(struct om_model *m, const Onnx__TensorProto *p, struct om
 
 static int read_attr(struct om_model *m, const Onnx__AttributeProto *p, struct om_attr *a, char *message)
 {
+    static const int64_t none;
     struct om_tensor *t;
     char *s;
 
-    *a = (struct om_attr){.name = p->name, .kind = p->type, .f = p->f, .i = p->i, .s = "", .ints = p->ints};
+    *a = (struct om_attr){.name = p->name, .kind = p->type, .f = p->f, .i = p->i, .s = "", .ints = &none};
     a->n_ints = (int)p->n_ints;
+    if (p->n_ints)
+        a->ints = p->ints;
     if (p->n_ints > NPU_MAX_NODES)
         return om_say(message, -E2BIG, "attribute \"%.100s\" has %zu numbers", p->name, p->n_ints);
     if (!a->kind) /* files of the first version of the format do not say */

@@ -20,12 +20,12 @@ fuzz_libs_quant = $(npu_libs)
 fuzz_flags_wire = -max_len=16384 tests/wire/golden
 fuzz_flags_onnx = -max_len=16384
 fuzz_built = $(fuzz_archives_$*:%=$(O)/fuzz/build/lib/%)
-fuzz_opt := -O1 -g -fsanitize=fuzzer-no-link,address,undefined
+fuzz_opt := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 
 .PHONY: $(fuzzers:%=fuzz-%)
 $(fuzzers:%=fuzz-%): fuzz-%:
 	@mkdir -p $(O)/fuzz/$*
 	$(if $(fuzz_built),$(MAKE) --no-print-directory -s CC=clang O=$(O)/fuzz/build OPT='$(fuzz_opt)' $(fuzz_built))
-	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -o $(O)/fuzz/fuzz_$* tests/fuzz/fuzz_$*.c \
+	clang $(CPPFLAGS) -std=gnu17 -O1 -g -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined -o $(O)/fuzz/fuzz_$* tests/fuzz/fuzz_$*.c \
 		$(fuzz_sources_$*) $(fuzz_built) $(fuzz_libs_$*) -lm -lpthread
 	$(O)/fuzz/fuzz_$* -max_total_time=$(FUZZ_SECONDS) -max_len=4096 -timeout=10 $(O)/fuzz/$* tests/fuzz/corpus/$* $(fuzz_flags_$*)
