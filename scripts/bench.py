@@ -23,7 +23,7 @@ import bench_env
 import bench_numbers
 import bench_picture
 import bench_report
-from bench_run import Case, Failed, Runner, Unavailable, in_turns
+from bench_run import Case, Failed, Processors, Runner, Unavailable, in_turns
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HERE = os.path.join(ROOT, "scripts")
@@ -63,7 +63,8 @@ class Bench:
         shutil.rmtree(os.path.join(self.folder, "cache", "gazed"), ignore_errors=True)
         os.makedirs(self.env["POCL_CACHE_DIR"], exist_ok=True)
         self.never = {}  # "runtime precision": why not
-        self.shared = Closing()  # for each number of threads the process that multiplies matrices
+        self.shared = Closing()  # processes for many turns: by the number of threads that which multiplies matrices
+        self.processors = {}  # by the number of threads
         self.result = {"notes": []}
 
     # ---- progress ----
@@ -160,7 +161,7 @@ class Bench:
                 if label.split()[1] == "f32" and quality[label] < bench_numbers.EXACT_DB:
                     self.note(f"{name}: {label} gives another result ({quality[label]:.0f} dB) and is not timed")
                     runners.pop(label).close()
-            times = in_turns(runners, self.a.rounds, self.a.block_s, self.note)
+            times = in_turns(runners, self.a.rounds, self.a.block_s, self.note, self.processors[threads])
         return {"times": times, "quality": quality, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()}}
 
     def tool_json(self, command, threads):
@@ -212,7 +213,7 @@ class Bench:
             alike = len(set(parameters.values())) <= 1
             if not alike:
                 self.note(f"training: not the same network, so it is not timed: parameters {parameters}")
-            times = in_turns(runners if alike else {}, self.a.rounds, max(self.a.block_s, 0.5), self.note)
+            times = in_turns(runners if alike else {}, self.a.rounds, max(self.a.block_s, 0.5), self.note, self.processors[threads])
         return {"times": times, "batch": TRAIN_BATCH, "missing": {k.split(": ", 1)[1]: v for k, v in self.missing.items()},
                 "ratio": bench_numbers.ratio(times, {label: 200.0 for label in times})}
 
@@ -286,6 +287,9 @@ class Bench:
         self.describe()
         self.start = time.monotonic()
         self.result["peak"] = {t: self.tool_json([self.tool, "--peak", "--threads", str(t), "--seconds", str(3 * self.a.block_s), "--json"], t) for t in self.threads}
+        for t in self.threads:
+            self.shared["peak", t] = self.runner([self.tool, "--peak", "--serve", "--threads", str(t)], t)
+            self.processors[t] = Processors(self.shared["peak", t], self.a.patience_s / len(self.threads))
         for kind in ("networks", "products", "blas", "training"):
             self.result[kind] = {}
         for kind, name, precision in todo:
@@ -347,7 +351,7 @@ def write_all(figures, docs):
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--quick", action="store_true", help="few repetitions, fewer products: some minutes")
-    p.add_argument("--seconds", type=float, help="of timing in all, start-up of processes aside (default 900, quick 120)")
+    p.add_argument("--seconds", type=float, help="of timing in all, start-up of processes and half as long of waiting for quiet processors aside (default 900, quick 120)")
     p.add_argument("--only", action="append", help="networks whose name has this in it; product, training, growth likewise")
     p.add_argument("--python", default=os.environ.get("BENCH_PYTHON") or None, help="an interpreter that has the other runtimes")
     p.add_argument("--threads", type=int, action="append", choices=range(1, len(os.sched_getaffinity(0)) + 1), help="default: 1 and 2")
@@ -363,10 +367,11 @@ def arguments():
 
 
 def share_time(a, turns):
-    """Rounds, and how long a turn is, from the time for all of it. turns: of one round."""
+    """Rounds, how long a turn is, and how long all may wait for quiet processors, from the time for all. turns: of one round."""
     a.rounds = 3 if a.quick else 7
-    seconds = a.seconds or (120 if a.quick else 900)
-    a.block_s = min(1.0, max(0.01, seconds / (turns * a.rounds * 1.25)))
+    a.seconds = a.seconds or (120 if a.quick else 900)
+    a.patience_s = a.seconds / 2
+    a.block_s = min(1.0, max(0.01, a.seconds / (turns * a.rounds * 1.25)))
 
 
 def main():

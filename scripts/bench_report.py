@@ -1,7 +1,9 @@
 """The figures of scripts/bench.py as Markdown: what a reader wants first, then all of it. Pure; no package needed."""
 import math
+import statistics
 
 import bench_numbers
+import bench_run
 
 BEGIN, END = "<!-- make bench writes from here -->", "<!-- to here -->"
 TITLES = {"gaze_vit": "gaze_vit, one face", "vit_tiny": "ViT-Tiny/16 224", "resnet34": "ResNet-34 224", "mobilenet_v2": "MobileNetV2 224",
@@ -184,6 +186,23 @@ def peak_line(figures):
     return f"The processor's peak, measured in the same run ({how}): " + "; ".join(parts) + ". Shares below may pass 100 %: bf16 is held against f32's peak, which a unit for it doubles, and Winograd's tiles take fewer multiply-adds than are counted."
 
 
+def turns_of(figures):
+    """Of each turn of the run how much of the processors was there."""
+    if isinstance(figures, dict):
+        return figures.get("there", []) if "p50_ms" in figures else [t for f in figures.values() for t in turns_of(f)]
+    return []
+
+
+def turns_line(figures):
+    """In how many turns the processors were all there."""
+    there = turns_of(figures)
+    few = [t for t in there if t < bench_run.THERE]
+    if not there:
+        return ""
+    return (f" Turns wait for quiet processors, and the quieter half of a row's counts: in {len(there) - len(few)} of {len(there)} at least {100 * bench_run.THERE:.0f} % of their best speed was there before and after"
+            + (f"; in the others, after waiting in vain, {100 * statistics.median(few):.0f} % in the median." if few else "."))
+
+
 def missing_lines(figures):
     """Why a peer has no figure: each reason once."""
     reasons = {}
@@ -199,7 +218,7 @@ def section(figures):
     f = figures
     lines = [f"{f['processor']}, {f['cores']} cores, load {f['load_at_start']} at the start; {f['versions']}; gazed on {f['device']}; {f['when']}"
              + ("; a quick run" if f["quick"] else "") + ".", "", ratio_table(f), "", "![Ratios](bench-peers.svg)", "",
-             "Bold: the goal is missed. Ratio: time of the fastest peer over ours, each in its fastest precision that counts.", "", peak_line(f)]
+             "Bold: the goal is missed. Ratio: time of the fastest peer over ours, each in its fastest precision that counts.", "", peak_line(f) + turns_line(f)]
     if f["networks"]:
         lines += ["", "### Times", "", times_table(f)]
         lines += ["", "### Start and memory", "", start_table(f)]

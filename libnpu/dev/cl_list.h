@@ -15,7 +15,8 @@ struct npu_dev;
 /* Loads all drivers into this process (they may crash or hang it) and describes their devices; returns how many. */
 int cl_list_devices(struct cl_found *ret_found, int max, int *ret_platforms);
 int npu_dev_cl_open(struct npu_ctx *c, const struct npu_dev_info *info, struct npu_dev **ret_dev);
-/* Says by POCL_CACHE_DIR where PoCL keeps compiled kernels, before it is loaded: where that says already, else below
+/* For PoCL, before it is loaded. POCL_AFFINITY, if it is not set: each of its threads keeps to one processor, where
+ * this process may use all. POCL_CACHE_DIR, where it keeps compiled kernels: where that says already, else below
  * cache_dir (NULL: its default), else, if that can't be written or its disk is full, below TMPDIR or /dev/shm. Damaged
  * files there are removed. Each call is ended by one of cl_release_environment. */
 void cl_prepare_environment(const char *cache_dir);

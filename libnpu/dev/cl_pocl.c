@@ -1,4 +1,5 @@
-/* cl_pocl.c - PoCL's cache on disk: a folder that works, and nothing in it that would end the process.
+/* cl_pocl.c - what PoCL takes from the environment: where its threads run, and its cache on disk: a folder that works,
+ * and nothing in it that would end the process.
  *
  * PoCL trusts what it finds there: a compiled kernel cut short by a power failure ends the process with a signal at
  * every start, and so does a disk without room for a new one. So the folder is chosen with room in it, and its files
@@ -11,6 +12,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -224,12 +226,30 @@ static void wanted_folder(const char *cache_dir, char *path, size_t size)
         snprintf(path, size, "%s/.cache/pocl/kcache", home);
 }
 
+/* ---- threads ---- */
+/* PoCL's threads sleep between kernels. Woken at once, two of them often begin on the same processor, and the kernel is
+ * over before the scheduler parts them: half the speed. With POCL_AFFINITY thread i keeps to processor i, which must be
+ * one that this process may have (PoCL 4 and later abort if not), so all must be. */
+static void spread_threads(void)
+{
+    const long n = sysconf(_SC_NPROCESSORS_CONF);
+    cpu_set_t cpus;
+
+    if (sched_getaffinity(0, sizeof cpus, &cpus) < 0)
+        return;
+    for (long i = 0; i < n; i++)
+        if (i >= CPU_SETSIZE || !CPU_ISSET((size_t)i, &cpus))
+            return;
+    setenv("POCL_AFFINITY", "1", 0);
+}
+
 void cl_prepare_environment(const char *cache_dir)
 {
     const char *set = getenv("POCL_CACHE_DIR"), *tmp = getenv("TMPDIR");
     const char *parent[] = {tmp && tmp[0] == '/' ? tmp : "/tmp", "/dev/shm", tmp && tmp[0] == '/' ? tmp : "/tmp"};
     char path[MAX_PATH];
 
+    spread_threads();
     wanted_folder(cache_dir, path, sizeof path);
     if (path[0] == '/' && npu_make_folders(path) && has_room(path)) {
         if (cache_dir || (set && !set[0]))

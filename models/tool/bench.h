@@ -106,12 +106,17 @@ int bench_start_measure(const struct bench_args *a, struct bench_start *ret_empt
 int bench_start_once(const struct bench_args *a);
 
 struct bench_peak {
-    double f32_gflops, int8_gops, read_gbps; /* of all threads; an addition and a multiplication are two */
+    /* of all processors that are taken, a thread on each; an addition and a multiplication are two operations */
+    double f32_gflops, int8_gops, read_gbps;
     const char *how;
 };
-int bench_peak_measure(int threads, double seconds, struct bench_peak *ret_peak);
+int bench_peak_measure(double seconds, struct bench_peak *ret_peak);
 
+/* ---- at the word of a driver, on standard input ---- */
+typedef int bench_run_fn(void *arg); /* what is timed; non-zero where it failed and has said why */
+int bench_serve_runs(bench_run_fn *run, void *arg);
 int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n);
+int bench_peak_serve(void); /* a run: the same product of matrices on each of the processors */
 
 /* ---- results ---- */
 struct bench_point {

@@ -23,16 +23,23 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* ms[n] of n runs; -errno. */
-static int run_often(struct bench_net *n, int runs, int64_t until_ns, double *ms, int *ret_runs)
+static int run_net(void *net)
+{
+    struct bench_net *n = net;
+
+    return bench_net_run(n) < 0 ? bench_fail("a run failed: %s", npu_plan_error(n->plan)) : 0;
+}
+
+/* ms[n] of n runs. */
+static int run_often(bench_run_fn *run, void *arg, int runs, int64_t until_ns, double *ms, int *ret_runs)
 {
     int k = 0;
 
     for (; k < runs && (k < MIN_RUNS || npu_now_ns() < until_ns); k++) {
         const int64_t start = npu_now_ns();
-        const int r = bench_net_run(n);
+        const int r = run(arg);
 
-        if (r < 0)
+        if (r)
             return r;
         ms[k] = 1e-6 * (double)(npu_now_ns() - start);
     }
@@ -48,10 +55,10 @@ int bench_time(struct bench_net *n, double seconds, struct bench_times *ret_time
 
     if (!ms)
         return bench_fail("out of memory");
-    r = run_often(n, MAX_WARM_UP, npu_now_ns() + (int64_t)(2e8 * seconds), ms, &warm);
+    r = run_often(run_net, n, MAX_WARM_UP, npu_now_ns() + (int64_t)(2e8 * seconds), ms, &warm);
     cpu = cpu_ms();
     if (r == 0)
-        r = run_often(n, MAX_RUNS, npu_now_ns() + (int64_t)(1e9 * seconds), ms, &t.runs);
+        r = run_often(run_net, n, MAX_RUNS, npu_now_ns() + (int64_t)(1e9 * seconds), ms, &t.runs);
     if (r == 0) {
         t.cpu_ms = (cpu_ms() - cpu) / t.runs;
         for (int i = 0; i < t.runs; i++)
@@ -63,21 +70,21 @@ int bench_time(struct bench_net *n, double seconds, struct bench_times *ret_time
         *ret_times = t;
     }
     free(ms);
-    return r < 0 ? bench_fail("a run failed: %s", npu_plan_error(n->plan)) : 0;
+    return r;
 }
 
 /* ---- at a driver's word ---- */
-static int serve_runs(struct bench_net *n, int runs, int warm_up, double *ms)
+static int serve_runs(bench_run_fn *run, void *arg, int runs, int warm_up, double *ms)
 {
     int done;
     double cpu;
-    int r = run_often(n, warm_up, INT64_MAX, ms, &done);
+    int r = run_often(run, arg, warm_up, INT64_MAX, ms, &done);
 
     cpu = cpu_ms();
     if (r == 0)
-        r = run_often(n, runs, INT64_MAX, ms, &done);
-    if (r < 0)
-        return bench_fail("a run failed: %s", npu_plan_error(n->plan));
+        r = run_often(run, arg, runs, INT64_MAX, ms, &done);
+    if (r)
+        return r;
     printf("{\"cpu_ms\": %.4f, \"ms\": [", (cpu_ms() - cpu) / (done > 0 ? done : 1));
     for (int i = 0; i < done; i++)
         printf("%s%.5f", i ? ", " : "", ms[i]);
@@ -85,7 +92,7 @@ static int serve_runs(struct bench_net *n, int runs, int warm_up, double *ms)
     return 0;
 }
 
-int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n)
+int bench_serve_runs(bench_run_fn *run, void *arg)
 {
     char line[64];
     double *ms = malloc(MAX_RUNS * sizeof *ms);
@@ -93,8 +100,6 @@ int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n)
 
     if (!ms)
         return bench_fail("out of memory");
-    bench_print_head(a, dev, n, stdout);
-    puts("}");
     fflush(stdout);
     while (r == 0 && fgets(line, sizeof line, stdin)) {
         int runs = 0, warm_up = 0;
@@ -103,7 +108,7 @@ int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n)
 
         if (fields >= 2 && strcmp(word, "run") == 0 && runs > 0 && runs <= MAX_RUNS && warm_up >= 0 &&
             warm_up <= MAX_RUNS)
-            r = serve_runs(n, runs, warm_up, ms);
+            r = serve_runs(run, arg, runs, warm_up, ms);
         else if (fields == 1 && strcmp(word, "quit") == 0)
             break;
         else
@@ -112,4 +117,11 @@ int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n)
     }
     free(ms);
     return r;
+}
+
+int bench_serve(const struct bench_args *a, npu_dev *dev, struct bench_net *n)
+{
+    bench_print_head(a, dev, n, stdout);
+    puts("}");
+    return bench_serve_runs(run_net, n);
 }

@@ -27,7 +27,7 @@ int bench_fail(const char *fmt, ...)
 static int usage(FILE *f)
 {
     fputs("usage: npu-bench gaze_vit|landmarks|face_finder|FILE.onnx|gemm:MxKxN[*R]|matmul:MxKxN[*R] [OPTION]...\n"
-          "       npu-bench --peak [--threads N] [--seconds S] [--json]\n"
+          "       npu-bench --peak [--threads N] [--seconds S] [--json | --serve]\n"
           "Measures how fast a network runs here.\n"
           "  --device D         an id or kind that npu-info lists (default: auto)\n"
           "  --threads N        take N processors only (default: all)\n"
@@ -406,7 +406,9 @@ static int print_peak(const struct bench_args *a)
 {
     struct bench_peak p;
 
-    if (bench_peak_measure(a->threads, a->seconds, &p))
+    if (a->serve)
+        return bench_peak_serve();
+    if (bench_peak_measure(a->seconds, &p))
         return 1;
     printf(a->json ? "{\"f32_gflops\": %.1f, \"int8_gops\": %.1f, \"read_gbps\": %.1f, \"how\": \"%s\"}\n"
                    : "f32 %.1f Gflop/s, int8 %.1f Gop/s, memory read %.1f GB/s (%s)\n",

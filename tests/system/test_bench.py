@@ -179,6 +179,54 @@ def turns():
     assert said == ["dies: boom"], said
 
 
+class Speeds:
+    """A runner whose runs take the given times, one after the other."""
+
+    def __init__(self, *ms):
+        self.ms = list(ms)
+
+    def run(self, count, _):
+        return {"ms": [self.ms.pop(0)] * count, "cpu_ms": 1}
+
+
+@test
+def turns_wait_for_the_processors():
+    def turn(*probes, patience_s=60.0):
+        processors, taken = bench_run.Processors(Speeds(*[2.0] * 25, *probes), patience_s), []
+
+        def run():
+            taken.append(len(taken))
+            return {"ms": [taken[-1]], "cpu_ms": 1}
+        found = processors.turn(run)
+        tap.equal(processors.runner.ms, [])
+        return found["ms"][0], round(found["there"], 2), len(taken)
+    tap.equal(turn(2.0, 2.1), (0, 0.95, 1))
+    tap.equal(turn(4.0, 4.0, 2.0, 2.0), (0, 1.0, 1))  # waits
+    tap.equal(turn(2.0, 4.0, 2.0, 2.0), (1, 1.0, 2))  # disturbed meanwhile: again
+    tap.equal(turn(2.0, 8.0, 2.0, 4.0, 2.0, 5.0), (1, 0.5, 3))  # always: the best of all
+    tap.equal(turn(4.0, 4.0, patience_s=0), (0, 0.5, 1))
+    tap.equal(turn(1.0, 1.0), (0, 1.0, 1))  # quicker than at the start
+    processors = bench_run.Processors(Speeds(*[1.0] * 25, *[1.0, 1.0, 2.0, 2.0]), 0)
+    r = fake(4)
+    found = bench_run.in_turns({"a": r}, 2, 0.016, processors=processors)["a"]
+    r.close()
+    tap.equal((found["runs"], found["there"]), (4, [1.0]))
+    blocks = [{"there": there, "ms": [ms], "cpu_ms": 1} for there, ms in ((0.5, 7.0), (1.0, 9.0), (0.6, 8.0), (0.4, 1.0), (0.95, 5.0))]
+    tap.equal([bench_run.summary(b)["p50_ms"] for b in (blocks, blocks[:1], blocks[:2], blocks[3:] + blocks[1:2])], [8.0, 7.0, 9.0, 7.0])
+    told = bench_report.turns_line({"networks": {"n": {"1": {"times": {"a": dict(found, there=[1.0, 0.5])}}}}, "notes": []})
+    assert "in 1 of 2" in told and "50 %" in told, told
+    tap.equal(bench_report.turns_line(figures()), "")
+
+
+@test
+def npu_bench_tells_how_much_of_the_processors_is_there():
+    r = bench_run.Runner([os.path.join(BIN, "npu-bench"), "--peak", "--serve", "--threads", "1"], os.sched_getaffinity(0))
+    share = bench_run.Processors(r, 0).share()
+    r.close()
+    tap.equal(r.head, {"threads": 1})
+    assert 0 < share <= 1, share
+
+
 MANY = """
 import json, sys
 print(json.dumps({"ready": True}), flush=True)

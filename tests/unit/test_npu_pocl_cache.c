@@ -181,6 +181,47 @@ static void a_process_has_one_mark(void **state)
     assert_false(is_there(mark));
 }
 
+/* What POCL_AFFINITY is in a process of its own, if it was `set` before and the process has only these processors. */
+static int affinity_after(const char *set, const cpu_set_t *cpus)
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        const char *now;
+
+        if (set ? setenv("POCL_AFFINITY", set, 1) : unsetenv("POCL_AFFINITY"))
+            _exit(2);
+        if (sched_setaffinity(0, sizeof *cpus, cpus) < 0)
+            _exit(3);
+        cl_prepare_environment(NULL);
+        now = getenv("POCL_AFFINITY");
+        cl_release_environment();
+        _exit(now ? now[0] : 0);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void threads_keep_to_processors_that_are_allowed(void **state)
+{
+    cpu_set_t here, one;
+    const long n = sysconf(_SC_NPROCESSORS_CONF);
+    bool all = true;
+
+    assert_return_code(sched_getaffinity(0, sizeof here, &here), errno);
+    CPU_ZERO(&one);
+    for (int i = 0; i < CPU_SETSIZE; i++) {
+        if (CPU_ISSET(i, &here) && CPU_COUNT(&one) == 0)
+            CPU_SET(i, &one);
+        all = all && (i >= n || CPU_ISSET(i, &here));
+    }
+    assert_int_equal(affinity_after(NULL, &here), all ? '1' : 0);
+    assert_int_equal(affinity_after(NULL, &one), n == 1 && all ? '1' : 0);
+    assert_int_equal(affinity_after("0", &here), '0');
+}
+
 static int on_a_full_disk(void)
 {
     const char *now;
@@ -237,8 +278,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(only_whole_files_stay),  TEST(another_boot_is_a_reason), TEST(temporary_files_go_when_they_are_old),
-        TEST(a_process_has_one_mark), TEST(a_full_disk_is_not_used),
+        TEST(threads_keep_to_processors_that_are_allowed), TEST(only_whole_files_stay),  TEST(another_boot_is_a_reason),
+        TEST(temporary_files_go_when_they_are_old),        TEST(a_process_has_one_mark), TEST(a_full_disk_is_not_used),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
