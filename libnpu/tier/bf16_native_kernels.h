@@ -542,81 +542,109 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
  * x of some rows is kept transposed, planes[stride^2][c16][ld] (pixels equal modulo the stride), so that the tile of a
  * tap and 16 channels is 16 rows of a plane from the tap's shift on, read in place. gy stands in the same pixel order
  * with zeros where a row of a plane is longer than one of y. */
-/* Where pixel q of plane (py, px) stands in x for rows of y from oy on, channels from c on; -1: outside the picture. */
-static inline int64_t plane_pixel(const struct npu_bf16_wgrad *g, int64_t wp, int64_t z, int64_t oy, int64_t py,
-                                  int64_t px, int64_t q, int64_t c)
+/* at[q]: where pixel q of plane (py, px) stands in x for rows of y from oy on; -1: outside the picture. */
+static void find_plane(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, int64_t z, int64_t oy,
+                       int64_t py, int64_t px, int32_t *at)
 {
-    const int64_t iy = (oy + q / wp) * g->stride - g->pad_top + py, ix = q % wp * g->stride - g->pad_left + px;
-    const int64_t at = (z * g->h + iy) * g->w + ix;
+    int64_t iy = oy * g->stride - g->pad_top + py;
 
-    return iy < 0 || iy >= g->h || ix < 0 || ix >= g->w || at >= g->n_x ? -1 : at * g->cin + c;
+    for (int64_t q = 0; q < s->ld; iy += g->stride) {
+        const int64_t end = at_most(q + s->wp, s->ld), row = (z * g->h + iy) * g->w;
+        int64_t ix = px - g->pad_left;
+
+        for (; q < end; q++, ix += g->stride) {
+            const bool inside = iy >= 0 && iy < g->h && ix >= 0 && ix < g->w && row + ix < g->n_x;
+
+            at[q] = inside ? (int32_t)(row + ix) : -1;
+        }
+    }
 }
 
 static inline __attribute__((always_inline)) void load_planes(const struct npu_bf16_wgrad *g,
                                                               const struct npu_bf16_wgrad_sizes *s, const void *x,
                                                               int64_t z, int64_t oy, int64_t group, bf16 *planes,
-                                                              const bool wide)
+                                                              int32_t *at, const bool wide)
 {
-    for (int64_t plane = 0; plane < g->stride * g->stride; plane++)
+    for (int64_t plane = 0; plane < g->stride * g->stride; plane++) {
+        find_plane(g, s, z, oy, plane / g->stride, plane % g->stride, at);
         for (int64_t c = 0; c < s->c16; c += 16)
             for (int64_t q = 0; q < s->ld; q += 32) {
-                const int64_t py = plane / g->stride, px = plane % g->stride, n = at_most(16, g->cing - c);
+                const int64_t n = at_most(16, g->cing - c), from = group * g->cing + c;
                 dwords r[16];
 
-                for (int64_t i = 0; i < 16; i++)
-                    pair_some(x, plane_pixel(g, s->wp, z, oy, py, px, q + 2 * i, group * g->cing + c),
-                              plane_pixel(g, s->wp, z, oy, py, px, q + 2 * i + 1, group * g->cing + c), n, wide,
+                for (int64_t i = 0; i < 16; i++) {
+                    const int64_t lo = at[q + 2 * i], hi = at[q + 2 * i + 1];
+
+                    pair_some(x, lo < 0 ? -1 : lo * g->cin + from, hi < 0 ? -1 : hi * g->cin + from, n, wide,
                               (uint32_t *)&r[i]);
+                }
                 transpose(r);
                 for (int64_t i = 0; i < 16; i++)
                     memcpy(planes + (plane * s->c16 + c + i) * s->ld + q, &r[i], sizeof r[i]);
             }
+    }
 }
 
-/* `count` rows of gy from y on (rows of all pictures) as tiles [npad / 16][kl / 32] */
+/* at[k]: where the term k of `count` rows of gy from y on (rows of all pictures) stands; -1: nowhere. */
+static void find_gradient(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, int64_t y,
+                          int64_t count, int32_t *at)
+{
+    int64_t row = y * g->ow;
+
+    for (int64_t k = 0; k < s->kl; row += g->ow) {
+        const int64_t last = row < (y + count) * g->ow ? at_most(row + g->ow, g->n_y) : row,
+                      end = at_most(k + s->wp, s->kl);
+
+        for (int64_t pixel = row; k < end; k++, pixel++)
+            at[k] = pixel < last ? (int32_t)pixel : -1;
+    }
+}
+
+/* These rows as tiles [npad / 16][kl / 32]. */
 static inline __attribute__((always_inline)) void load_gradient(const struct npu_bf16_wgrad *g,
                                                                 const struct npu_bf16_wgrad_sizes *s, const void *gy,
-                                                                int64_t y, int64_t count, int64_t group, bf16 *tiles,
+                                                                int64_t group, bf16 *tiles, const int32_t *at,
                                                                 const bool wide)
 {
     for (int64_t o = 0; o < s->npad; o += 16)
         for (int64_t k = 0; k < s->kl; k += 2) {
-            int64_t pixel[2];
+            const int64_t from = group * g->coutg + o, lo = o < g->coutg ? at[k] : -1,
+                          hi = o < g->coutg ? at[k + 1] : -1;
 
-            for (int64_t i = 0; i < 2; i++) {
-                const int64_t r = (k + i) / s->wp, x = (k + i) % s->wp, at = (y + r) * g->ow + x;
-
-                pixel[i] =
-                    r < count && x < g->ow && at < g->n_y && o < g->coutg ? at * g->cout + group * g->coutg + o : -1;
-            }
-            pair_some(gy, pixel[0], pixel[1], clamp64(g->coutg - o, 0, 16), wide,
-                      (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
+            pair_some(gy, lo < 0 ? -1 : lo * g->cout + from, hi < 0 ? -1 : hi * g->cout + from,
+                      clamp64(g->coutg - o, 0, 16), wide, (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
         }
 }
 
 /* Rows of x from oy on as planes, `count` rows of gy from y on as tiles. */
 static void load_step(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const void *x,
-                      const void *gy, int64_t y, int64_t count, int64_t group, bf16 *planes, bf16 *tiles)
+                      const void *gy, int64_t y, int64_t count, int64_t group, bf16 *planes, bf16 *tiles, int32_t *at)
 {
-    if (g->types & NPU_BF16_WIDE) {
-        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, true);
-        load_gradient(g, s, gy, y, count, group, tiles, true);
-    } else {
-        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, false);
-        load_gradient(g, s, gy, y, count, group, tiles, false);
-    }
+    const bool wide = g->types & NPU_BF16_WIDE;
+
+    if (wide)
+        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, at, true);
+    else
+        load_planes(g, s, x, y / g->oh, y % g->oh, group, planes, at, false);
+    find_gradient(g, s, y, count, at);
+    if (wide)
+        load_gradient(g, s, gy, group, tiles, at, true);
+    else
+        load_gradient(g, s, gy, group, tiles, at, false);
 }
 
 static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const void *x,
-                        const void *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, bf16 *tiles, float *part)
+                        const void *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, float *part)
 {
+    bf16 *tiles = planes + g->stride * g->stride * s->c16 * s->ld;
+    int32_t *at = (int32_t *)(void *)(tiles + s->npad * s->kl);
     const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
     bool add = false;
 
     for (int64_t y = y0; y < y1;) {
         const int64_t oy = y % g->oh, count = at_most(at_most(g->rows, g->oh - oy), y1 - y);
 
-        load_step(g, s, x, gy, y, count, group, planes, tiles);
+        load_step(g, s, x, gy, y, count, group, planes, tiles, at);
         for (int64_t m = 0; m < s->m_tiles; m += 2) {
             const char *a[2];
 
@@ -658,8 +686,7 @@ static void wgrad_run(const struct npu_native_call *c, int part, int n_parts)
         const int64_t share = u % g.shares, group = u / g.shares;
 
         wgrad_share(&g, &s, c->p[0], c->p[1], share * per, at_most((share + 1) * per, (int64_t)g.n * g.oh), group,
-                    planes, planes + (size_t)(g.stride * g.stride * s.c16 * s.ld),
-                    (float *)c->p[2] + (size_t)u * s.part);
+                    planes, (float *)c->p[2] + (size_t)u * s.part);
     }
     unit_end();
 }
