@@ -294,7 +294,7 @@ npu_val npu_node_add(npu_graph *g, const struct npu_op *op, const npu_val *in, i
         return npu_graph_fail(g, -ENOMEM, "out of memory");
     n->op = op;
     n->exact = g->exact;
-    n->rounds = (g->flags & NPU_GRAPH_MIXED) && op == &npu_op_matmul;
+    n->rounds = g->flags & NPU_GRAPH_MIXED;
     n->n_in = n_in;
     n->n_out = 1;
     memset(n->alias, -1, sizeof n->alias);

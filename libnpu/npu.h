@@ -110,8 +110,8 @@ typedef int32_t npu_val;
 
 enum npu_graph_flags {
     NPU_GRAPH_TRAIN = 1, /* fused activations are built as separate nodes so that gradients exist */
-    /* Mixed precision: matmul may round its factors to bf16, also in gradients, where the device has a unit for it;
-     * sums and all else stay f32. Convolutions do not: f32's way by Winograd's tiles is as fast. */
+    /* Mixed precision: products and convolutions may round their factors to bf16, also in gradients, where the device
+     * has a unit for it; sums and all else stay f32. Convolutions that Winograd's tiles serve stay f32 too. */
     NPU_GRAPH_MIXED = 2,
 };
 

@@ -30,7 +30,8 @@ static const char usage[] =
     "  --resume FILE      go on from a checkpoint          --start FILE  take a checkpoint's weights alone\n"
     "  --stop-after N     leave after step N of the schedule\n"
     "  --curve FILE.svg   loss and figures as a picture\n"
-    "  --mixed            products in bf16 where the processor has a unit for it; sums and weights stay f32\n"
+    "  --mixed            products and convolutions in bf16 where the processor has a unit for it and that pays;\n"
+    "                     sums and weights stay f32\n"
     "  --explain FILE     how the graph runs, with the times of its nodes\n"
     "  --calibrate        gaze_vit: undo the shrinking of the output at the end, by its gain on training renders\n"
     "  --landmarks FILE   gaze_vit: learn with the points and pose that these weights find\n";

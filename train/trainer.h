@@ -20,7 +20,7 @@ struct trainer_settings {
     uint64_t seed;
     int threads;                       // of the loader
     uint32_t judge_every;              // steps; 0 = at the end only
-    bool mixed;                        // products may round their factors to bf16 (NPU_GRAPH_MIXED)
+    bool mixed;                        // products and convolutions may round their factors to bf16 (NPU_GRAPH_MIXED)
     bool calibrate;                    // adjust the deployed weights when the schedule is done (see struct task)
     double checkpoint_s;               // seconds between checkpoints
     const char *out;                   // deployed weights, written at each judgement

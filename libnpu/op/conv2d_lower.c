@@ -252,6 +252,22 @@ static void grad_w_dw(const struct npu_node *n, struct npu_lower *l, const struc
 }
 
 /* ---- bf16 units, where one serves ---- */
+/* NPU_BF16_WIDE if f32 factors may be rounded. They are not where Winograd's tiles serve: a quarter of the multiply-adds
+ * take less time in f32 than all of them in pairs. */
+static int32_t wide_if(const struct npu_node *n, const struct npu_conv2d_dims *d)
+{
+    const struct npu_avx2_conv g = {.n = (int32_t)d->n,
+                                    .cin = (int32_t)d->cin,
+                                    .oh = (int32_t)d->oh,
+                                    .ow = (int32_t)d->ow,
+                                    .cout = (int32_t)d->cout,
+                                    .kh = (int32_t)d->kh,
+                                    .kw = (int32_t)d->kw,
+                                    .stride = (int32_t)d->stride};
+
+    return n->rounds && !npu_avx2_suits_winograd(&g) ? NPU_BF16_WIDE : 0;
+}
+
 static int gather_bf16(const struct npu_node *n, struct npu_lower *l, const struct npu_conv2d_dims *d, bool grad_x)
 {
     struct npu_bf16_gather g = {.n = (int32_t)d->n,
@@ -262,7 +278,7 @@ static int gather_bf16(const struct npu_node *n, struct npu_lower *l, const stru
                                 .pad_left = (int32_t)d->pad_left,
                                 .groups = (int32_t)d->groups,
                                 .grad_x = grad_x,
-                                .types = n->rounds ? NPU_BF16_WIDE : 0};
+                                .types = wide_if(n, d)};
 
     if (!fits_int32(d) || depthwise(d) || d->cing * d->coutg == 0)
         return -EOPNOTSUPP;
@@ -298,7 +314,7 @@ static int grad_w_bf16(const struct npu_node *n, struct npu_lower *l, const stru
                                      .groups = (int32_t)d->groups,
                                      .n_x = (int32_t)(d->n * d->h * d->w),
                                      .n_y = (int32_t)(d->n * d->oh * d->ow),
-                                     .types = n->rounds ? NPU_BF16_WIDE : 0};
+                                     .types = wide_if(n, d)};
 
     if (!fits_int32(d) || depthwise(d) || d->n * d->oh * d->ow == 0)
         return -EOPNOTSUPP;

@@ -28,6 +28,7 @@ enum { NPU_AVX2_RES_AFTER = 256, NPU_AVX2_BF16_RESULT = 512 };
 size_t npu_avx2_conv_scratch(const struct npu_avx2_conv *g); /* bytes a unit */
 /* By Winograd's tiles of 4 x 4 results: mb is a number of tiles, row_units shares of all. */
 int64_t npu_avx2_winograd_tiles(const struct npu_avx2_conv *g);
+bool npu_avx2_suits_winograd(const struct npu_avx2_conv *g); /* is this convolution one for them? */
 /* Floats from one of the 36 matrices to the next: an odd number of lines, so that a place of all 36 does not fall into
  * few sets of the caches. */
 static inline int64_t npu_avx2_winograd_step(int64_t rows, int64_t columns)

@@ -25,7 +25,5 @@ int64_t npu_avx2_shares(const struct npu_lower *l, double work, double least);
 /* Are weights that change packed for few rows too? In training: it costs less than a plan that needs the driver. */
 bool npu_avx2_packs_any(const struct npu_lower *l);
 enum { NPU_AVX2_MANY_TILES = 32 }; /* worth transforming weights that change with each run */
-/* Is a 3 x 3 convolution one for Winograd's tiles? */
-bool npu_avx2_suits_winograd(const struct npu_avx2_conv *g);
 
 #endif

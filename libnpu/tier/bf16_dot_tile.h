@@ -109,6 +109,8 @@ static inline dot_terms dot_spread(const void *p)
 /* To nearest even; denormal numbers become zeros. */
 #define UNIT_ROUND32(from, to)                                                                                         \
     _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps((from) + 16), _mm512_loadu_ps(from)))
+#define UNIT_ROUND16(from, to)                                                                                         \
+    _mm256_storeu_si256((__m256i *)(void *)(to), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)))
 static inline __m512i dot_rounded(const float *p)
 {
     return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(p)));

@@ -23,6 +23,7 @@ struct npu_bf16_gather {
     int32_t act;               /* enum npu_act, + 256: the residual is added after it */
 };
 
+enum { NPU_BF16_MOST_ROWS = 96 }; /* of mb */
 enum { NPU_BF16_WIDE = 1 << 24 }; /* both factors are f32, to be rounded to bf16 */
 
 /* A weight gradient: dW[tap, c, o] = sum over pixels of x[pixel + tap, c] gy[pixel, o]. */

@@ -52,6 +52,16 @@ static inline void round32(const float *from, bf16 *to)
 #endif
 }
 
+static inline void round16(const float *from, bf16 *to)
+{
+#ifdef UNIT_ROUND16
+    UNIT_ROUND16(from, to);
+#else
+    for (int i = 0; i < 16; i++)
+        to[i] = to_bf16(from[i]);
+#endif
+}
+
 /* pair[i] = lo[i] | hi[i] << 16, rounded, for sixteen numbers each. */
 static inline void round_pairs16(const float *lo, const float *hi, uint32_t *pair)
 {
@@ -281,12 +291,13 @@ static inline __attribute__((always_inline)) void put_some(bf16 *to, const void 
         memcpy(to, (const bf16 *)src + at, sizeof(bf16) * (size_t)n);
         return;
     }
-    if (n == 32) {
+    if (n == 32)
         round32((const float *)src + at, to);
-        return;
-    }
-    for (int64_t i = 0; i < n; i++)
-        to[i] = to_bf16(((const float *)src)[at + i]);
+    else if (n == 16)
+        round16((const float *)src + at, to);
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = to_bf16(((const float *)src)[at + i]);
 }
 
 /* len terms from k on of a row in tiles [kpad / 32][16][32]: those of src from `at` on; src NULL: zeros. wide: src is
@@ -294,6 +305,9 @@ static inline __attribute__((always_inline)) void put_some(bf16 *to, const void 
 static inline __attribute__((always_inline)) void put(bf16 *row, int64_t k, const void *src, int64_t at, int64_t len,
                                                       const bool wide)
 {
+    if (src && k % 32 == 0)
+        for (bf16 *to = row + k / 32 * NPU_BF16_TILE; len >= 32; len -= 32, k += 32, at += 32, to += NPU_BF16_TILE)
+            put_some(to, src, at, 32, wide);
     while (len > 0) {
         bf16 *to = row + k / 32 * NPU_BF16_TILE + k % 32;
         const int64_t n = at_most(len, 32 - k % 32);
@@ -302,12 +316,20 @@ static inline __attribute__((always_inline)) void put(bf16 *row, int64_t k, cons
             memset(to, 0, sizeof(bf16) * (size_t)n);
         else if (n == 32)
             put_some(to, src, at, 32, wide);
+        else if (n == 16)
+            put_some(to, src, at, 16, wide);
         else
             put_some(to, src, at, n, wide);
         at += n;
         k += n;
         len -= n;
     }
+}
+
+/* Steps of 32 terms: phases of a gradient differ in their taps. */
+static inline int64_t steps_of(const struct npu_bf16_gather *g, const struct phase *p)
+{
+    return (p->taps_y * p->taps_x * g->depth + 31) / 32;
 }
 
 /* One result pixel's terms, of channels from `channel` on. */
@@ -333,7 +355,7 @@ static inline __attribute__((always_inline)) void put_terms(const struct npu_bf1
             put(row, k + to * g->depth, NULL, 0, (taps - to) * g->depth, wide);
             k += taps * g->depth;
         }
-    put(row, k, NULL, 0, g->kpad - k, wide);
+    put(row, k, NULL, 0, steps_of(g, p) * 32 - k, wide);
 }
 
 static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const void *src, int64_t channel,
@@ -446,26 +468,17 @@ static inline void finish_row(const struct npu_native_call *c, const struct npu_
         finish_columns(c, g, v, at, col, n, scale);
 }
 
-/* Where the results of pixel m of a phase stand, in pixels. */
-static inline int64_t pixel_at(const struct npu_bf16_gather *g, const struct phase *p, int64_t m)
-{
-    const int64_t z = m / p->w / p->h, y = m / p->w % p->h * p->dst_step + p->dst_y,
-                  x = m % p->w * p->dst_step + p->dst_x;
-
-    return (z * g->dst_h + y) * g->dst_w + x;
-}
-
 /* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
-static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, int64_t m,
+static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
                                     int64_t rows, int64_t col)
 {
     const int64_t size = (g->types & 255) == NPU_F32 ? 4 : 2;
 
     for (int64_t r = 0; r < rows; r++) {
-        const char *to = (const char *)c->p[4] + ((m + r) * g->dst_c + col) * size;
+        const char *to = (const char *)c->p[4] + (at[r] * g->dst_c + col) * size;
 
-        for (int64_t at = 0; at < BLOCK * size; at += 64)
-            __builtin_prefetch(to + at, 1);
+        for (int64_t i = 0; i < BLOCK * size; i += 64)
+            __builtin_prefetch(to + i, 1);
     }
 }
 
@@ -474,15 +487,16 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
                         int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
                         float scale)
 {
-    const int64_t steps = g->kpad / 32, blocks = g->npad / BLOCK, tile_row = steps * NPU_BF16_TILE;
+    const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
     const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
-    const bool in_order = p->dst_step == 1; /* pixels of the phase are those of the result */
     int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
+    int64_t at[NPU_BF16_MOST_ROWS]; /* results, in pixels */
     float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
     for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
         put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
                   rows + i / 16 * tile_row + i % 16 * 32);
+        at[i] = (z * g->dst_h + y * p->dst_step + p->dst_y) * g->dst_w + x * p->dst_step + p->dst_x;
         if (i >= mn - 1) /* the last one fills the block */
             continue;
         if (++x == p->w) {
@@ -499,15 +513,11 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
             const int64_t col = group * g->cn + b * BLOCK;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
 
-            if (in_order)
-                prefetch_results(c, g, m0 + i, at_most(BLOCK, mn - i), col);
+            prefetch_results(c, g, at + i, at_most(BLOCK, mn - i), col);
             unit_block((const char *)a, (const char *)(a + tile_row), ROW_BYTES, sizeof(bf16) * NPU_BF16_TILE, w,
                        w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK, false);
-            for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++) {
-                const int64_t m = m0 + i + r, at = in_order ? m : pixel_at(g, p, m);
-
-                finish_row(c, g, sums[r], at * g->dst_c + col, col, cols, scale);
-            }
+            for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++)
+                finish_row(c, g, sums[r], at[i + r] * g->dst_c + col, col, cols, scale);
         }
 }
 

@@ -40,12 +40,15 @@ static bool is_ok(const struct npu_lower *l, npu_val v)
     return v == NPU_NONE || is_f32(l, v) || is_bf16(l, v);
 }
 
-/* Is a block worth its padding and the packing of the weights? Tests want to see every shape. */
+/* Is a block worth its padding and the packing of the weights? f32 is rounded for each tap anew, and in pieces where
+ * channels are no whole steps, so more columns must share it. Tests want to see every shape. */
 static bool pays(const struct npu_bf16_kernels *a, const struct npu_bf16_gather *g, int64_t terms, bool packed_once)
 {
     const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w;
+    const int32_t least = !(g->types & NPU_BF16_WIDE) ? 12 : g->kh * g->kw > 1 && g->depth % 32 ? 48 : 24;
 
-    return a->need == 0 || (terms >= 24 && g->cn >= 12 && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
+    return a->need == 0 ||
+           (terms >= 24 && g->cn >= least && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
 }
 
 /* Result pixels of a phase at a time and shares of the columns. */
@@ -54,7 +57,7 @@ static void divide_work(const struct npu_bf16_kernels *a, struct npu_bf16_gather
     const int64_t phases = g->grad_x ? g->stride * g->stride : 1, times = phases * g->groups,
                   pixels = ((int64_t)g->n * g->dst_h * g->dst_w + phases - 1) / phases;
     const struct npu_divide d = {pixels, times, g->npad / 32, a->rows, 32, g->parts, 3.0, 0.6};
-    int64_t most = 96;
+    int64_t most = NPU_BF16_MOST_ROWS;
 
     while (most > 32 && (most * g->kpad * 2 > ROWS_BYTES || most - 32 >= pixels))
         most -= 32;
@@ -167,6 +170,8 @@ int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x
             continue;
         if ((!wide && (!is_bf16(l, x) || !is_bf16(l, gy))) || !is_ok(l, dw)) {
             npu_lower_refuse(l, a->tier, "operands are not bf16");
+        } else if (wide && a->need && (g.cing < 12 || g.coutg < 24)) {
+            npu_lower_refuse(l, a->tier, "too small for blocks");
         } else {
             wgrad_launches(l, a, &g, x, gy, dw);
             return 0;
