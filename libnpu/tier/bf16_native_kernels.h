@@ -570,6 +570,7 @@ static void find_plane(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgr
     }
 }
 
+/* Pixels outside, their channels inside: so memory is read in its order. */
 static inline __attribute__((always_inline)) void load_planes(const struct npu_bf16_wgrad *g,
                                                               const struct npu_bf16_wgrad_sizes *s, const void *x,
                                                               int64_t z, int64_t oy, int64_t group, bf16 *planes,
@@ -577,8 +578,8 @@ static inline __attribute__((always_inline)) void load_planes(const struct npu_b
 {
     for (int64_t plane = 0; plane < g->stride * g->stride; plane++) {
         find_plane(g, s, z, oy, plane / g->stride, plane % g->stride, at);
-        for (int64_t c = 0; c < s->c16; c += 16)
-            for (int64_t q = 0; q < s->ld; q += 32) {
+        for (int64_t q = 0; q < s->ld; q += 32)
+            for (int64_t c = 0; c < s->c16; c += 16) {
                 const int64_t n = at_most(16, g->cing - c), from = group * g->cing + c;
                 dwords r[16];
 
@@ -616,8 +617,8 @@ static inline __attribute__((always_inline)) void load_gradient(const struct npu
                                                                 int64_t group, bf16 *tiles, const int32_t *at,
                                                                 const bool wide)
 {
-    for (int64_t o = 0; o < s->npad; o += 16)
-        for (int64_t k = 0; k < s->kl; k += 2) {
+    for (int64_t k = 0; k < s->kl; k += 2)
+        for (int64_t o = 0; o < s->npad; o += 16) {
             const int64_t from = group * g->coutg + o, lo = o < g->coutg ? at[k] : -1,
                           hi = o < g->coutg ? at[k + 1] : -1;
 
