@@ -28,9 +28,12 @@ struct npu_bf16_wgrad_sizes npu_bf16_wgrad_sizes(const struct npu_bf16_wgrad *g)
         .wp = g->ow + more_x, .c16 = round_up(g->cing, 16), .npad = round_up(g->coutg, 32)};
 
     s.kl = round_up(g->rows * s.wp, 32);
-    s.ld = round_up(s.kl + more_y * s.wp + more_x, 32);
+    s.pixels = round_up(s.kl + more_y * s.wp + more_x, 32);
+    s.ld = (s.pixels / 32 | 1) * 32;
+    s.tile_ld = s.kl * 16 + 32;
     s.m_tiles = round_up((int64_t)g->kh * g->kw * (s.c16 / 16), 2);
-    s.scratch = (size_t)round_up(2 * (g->stride * g->stride * s.c16 * s.ld + s.npad * s.kl) + 4 * s.ld, 4096);
+    s.scratch =
+        (size_t)round_up(2 * (g->stride * g->stride * s.c16 * s.ld + s.npad / 16 * s.tile_ld) + 4 * s.pixels, 4096);
     s.part = (size_t)(s.m_tiles * 16 * s.npad);
     return s;
 }

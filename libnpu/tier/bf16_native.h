@@ -36,9 +36,11 @@ struct npu_bf16_wgrad {
 
 /* Sizes that both the lowering and the kernels need. */
 struct npu_bf16_wgrad_sizes {
-    int64_t wp;      /* columns of a row in local order: ow and what the taps reach beyond */
-    int64_t kl;      /* terms of a step: rows * wp up to a multiple of 32 */
-    int64_t ld;      /* pixels of a channel's row of a plane */
+    int64_t wp;     /* columns of a row in local order: ow and what the taps reach beyond */
+    int64_t kl;     /* terms of a step: rows * wp up to a multiple of 32 */
+    int64_t pixels; /* of a channel's row of a plane */
+    int64_t ld; /* from one such row to the next, and columns of tiles of the other factor: odd numbers of lines, so */
+    int64_t tile_ld; /* that they do not fall into few sets of the caches */
     int64_t c16;     /* channels of a group up to a multiple of 16 */
     int64_t m_tiles; /* tiles of (tap, channel) rows, up to an even number */
     int64_t npad;    /* coutg up to a multiple of 32 */

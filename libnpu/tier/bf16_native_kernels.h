@@ -558,8 +558,8 @@ static void find_plane(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgr
 {
     int64_t iy = oy * g->stride - g->pad_top + py;
 
-    for (int64_t q = 0; q < s->ld; iy += g->stride) {
-        const int64_t end = at_most(q + s->wp, s->ld), row = (z * g->h + iy) * g->w;
+    for (int64_t q = 0; q < s->pixels; iy += g->stride) {
+        const int64_t end = at_most(q + s->wp, s->pixels), row = (z * g->h + iy) * g->w;
         int64_t ix = px - g->pad_left;
 
         for (; q < end; q++, ix += g->stride) {
@@ -578,7 +578,7 @@ static inline __attribute__((always_inline)) void load_planes(const struct npu_b
 {
     for (int64_t plane = 0; plane < g->stride * g->stride; plane++) {
         find_plane(g, s, z, oy, plane / g->stride, plane % g->stride, at);
-        for (int64_t q = 0; q < s->ld; q += 32)
+        for (int64_t q = 0; q < s->pixels; q += 32)
             for (int64_t c = 0; c < s->c16; c += 16) {
                 const int64_t n = at_most(16, g->cing - c), from = group * g->cing + c;
                 dwords r[16];
@@ -623,7 +623,7 @@ static inline __attribute__((always_inline)) void load_gradient(const struct npu
                           hi = o < g->coutg ? at[k + 1] : -1;
 
             pair_some(gy, lo < 0 ? -1 : lo * g->cout + from, hi < 0 ? -1 : hi * g->cout + from,
-                      clamp64(g->coutg - o, 0, 16), wide, (uint32_t *)(void *)(tiles + o * s->kl + k * 16));
+                      clamp64(g->coutg - o, 0, 16), wide, (uint32_t *)(void *)(tiles + o / 16 * s->tile_ld + k * 16));
         }
 }
 
@@ -648,7 +648,7 @@ static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wg
                         const void *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, float *part)
 {
     bf16 *tiles = planes + g->stride * g->stride * s->c16 * s->ld;
-    int32_t *at = (int32_t *)(void *)(tiles + s->npad * s->kl);
+    int32_t *at = (int32_t *)(void *)(tiles + s->npad / 16 * s->tile_ld);
     const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
     bool add = false;
 
@@ -667,9 +667,9 @@ static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wg
                                       kx / g->stride);
             }
             for (int64_t o = 0; o < s->npad; o += BLOCK)
-                unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o * s->kl,
-                           tiles + (o + 16) * s->kl, s->kl / 32, BLOCK, part + m * 16 * s->npad + o, (size_t)s->npad,
-                           add);
+                unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o / 16 * s->tile_ld,
+                           tiles + (o / 16 + 1) * s->tile_ld, s->kl / 32, BLOCK, part + m * 16 * s->npad + o,
+                           (size_t)s->npad, add);
         }
         add = true;
         y += count;
