@@ -468,6 +468,47 @@ static inline void finish_row(const struct npu_native_call *c, const struct npu_
         finish_columns(c, g, v, at, col, n, scale);
 }
 
+/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias is added to the sums. */
+static inline __attribute__((always_inline)) void finish_sums(const struct npu_native_call *c,
+                                                              const struct npu_bf16_gather *g,
+                                                              const float (*sums)[BLOCK], int64_t rows,
+                                                              const int64_t *at, int64_t col, const bool f32)
+{
+    float bias[BLOCK] = {0};
+
+    if (c->p[2])
+        add_values(bias, c->p[2], g->types >> 8 & 255, col, BLOCK);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t to = at[r] * g->dst_c + col;
+        float v[BLOCK];
+        bf16 half[BLOCK];
+
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = sums[r][i] + bias[i];
+        if (f32) {
+            memcpy((float *)c->p[4] + to, v, sizeof v);
+        } else {
+            round32(v, half);
+            memcpy((bf16 *)c->p[4] + to, half, sizeof half);
+        }
+    }
+}
+
+/* The same with all that may follow, and for fewer columns. */
+static void finish_block(const struct npu_native_call *c, const struct npu_bf16_gather *g, float (*sums)[BLOCK],
+                         int64_t rows, const int64_t *at, int64_t col, int cols, float scale)
+{
+    const bool f32 = (g->types & 255) == NPU_F32;
+
+    if (cols < BLOCK || c->p[3] || (g->act & 255) != NPU_ACT_NONE || scale != 1.0f)
+        for (int64_t r = 0; r < rows; r++)
+            finish_row(c, g, sums[r], at[r] * g->dst_c + col, col, cols, scale);
+    else if (f32)
+        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, true);
+    else
+        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, false);
+}
+
 /* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
 static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
                                     int64_t rows, int64_t col)
@@ -482,22 +523,27 @@ static inline void prefetch_results(const struct npu_native_call *c, const struc
     }
 }
 
-/* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
-static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
-                        int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
-                        float scale)
+/* Is a row of terms a piece of the source as it stands there? */
+static inline bool in_place(const struct npu_bf16_gather *g)
 {
-    const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
-    const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
+    return !(g->types & NPU_BF16_WIDE) && g->kh == 1 && g->kw == 1 && g->stride == 1 && g->pad_top == 0 &&
+           g->pad_left == 0 && g->depth % 32 == 0 && !g->grad_x && g->dst_h == g->src_h && g->dst_w == g->src_w;
+}
+
+/* The terms of result pixels m0 + i to rows, from i = first on, the last one's until the block is full; at[i]: where
+ * the results of each stand, in pixels. */
+static void gather_rows(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
+                        int64_t group, int64_t m0, int64_t mn, int64_t first, bf16 *rows, int64_t *at)
+{
+    const int64_t tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
     int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
-    int64_t at[NPU_BF16_MOST_ROWS]; /* results, in pixels */
-    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
     for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
-        put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
-                  rows + i / 16 * tile_row + i % 16 * 32);
+        if (i >= first)
+            put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
+                      rows + i / 16 * tile_row + i % 16 * 32);
         at[i] = (z * g->dst_h + y * p->dst_step + p->dst_y) * g->dst_w + x * p->dst_step + p->dst_x;
-        if (i >= mn - 1) /* the last one fills the block */
+        if (i >= mn - 1)
             continue;
         if (++x == p->w) {
             x = 0;
@@ -507,17 +553,34 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
             }
         }
     }
+}
+
+/* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
+static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
+                        int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
+                        float scale)
+{
+    const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
+    const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
+    const int64_t placed = in_place(g) ? mn / BLOCK * BLOCK : 0;
+    const bf16 *source = (const bf16 *)c->p[0] + m0 * g->src_c + group * g->depth;
+    int64_t at[NPU_BF16_MOST_ROWS];
+    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
+
+    gather_rows(c, g, p, group, m0, mn, placed, rows, at);
     for (int64_t b = b0; b < b1; b++)
         for (int64_t i = 0; i < mn; i += BLOCK) {
-            const bf16 *a = rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
+            const bool here = i < placed;
+            const int64_t a_ld = here ? g->src_c : 32, a_step = here ? 32 : NPU_BF16_TILE;
+            const bf16 *a = here ? source + i * g->src_c : rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
             const int64_t col = group * g->cn + b * BLOCK;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
 
             prefetch_results(c, g, at + i, at_most(BLOCK, mn - i), col);
-            unit_block((const char *)a, (const char *)(a + tile_row), ROW_BYTES, sizeof(bf16) * NPU_BF16_TILE, w,
-                       w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK, false);
-            for (int64_t r = 0; r < at_most(BLOCK, mn - i); r++)
-                finish_row(c, g, sums[r], at[i + r] * g->dst_c + col, col, cols, scale);
+            unit_block((const char *)a, (const char *)(a + (here ? 16 * a_ld : tile_row)), sizeof(bf16) * (size_t)a_ld,
+                       sizeof(bf16) * (size_t)a_step, w, w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK,
+                       false);
+            finish_block(c, g, sums, at_most(BLOCK, mn - i), at + i, col, cols, scale);
         }
 }
 
