@@ -307,6 +307,7 @@ int npu_bf16_self_test(const struct npu_bf16_kernels *k)
 {
     static const struct shape shapes[] = {
         {.n = 1, .h = 1, .w = 37, .cing = 45, .coutg = 70, .groups = 1, .kh = 1, .kw = 1, .stride = 1},
+        {.n = 1, .h = 1, .w = 43, .cing = 32, .coutg = 36, .groups = 2, .kh = 1, .kw = 1, .stride = 1},
         {.n = 2, .h = 9, .w = 7, .cing = 19, .coutg = 33, .groups = 1, .kh = 3, .kw = 3, .stride = 1, .pad = 1},
         {.n = 1, .h = 11, .w = 10, .cing = 3, .coutg = 5, .groups = 2, .kh = 5, .kw = 4, .stride = 2, .pad = 2},
         {.n = 1, .h = 8, .w = 8, .cing = 35, .coutg = 1, .groups = 1, .kh = 2, .kw = 2, .stride = 3},
