@@ -1,0 +1,467 @@
+/* bf16_gather.h - the gather product of the bf16 tiers: rows of terms are gathered from the source, 32 result pixels and
+ * 32 columns are a block (bf16_native_kernels.h).
+ */
+#ifndef NPU_TIER_BF16_GATHER_H
+#define NPU_TIER_BF16_GATHER_H
+
+#include "libnpu/tier/bf16_convert.h"
+
+/* ---- geometry of a phase (kernels/conv2d.cl has the formulas' explanation) ---- */
+struct phase {
+    int64_t h, w, step, off_y, off_x, taps_y, taps_x, dst_step, dst_y, dst_x;
+    int64_t w_base, w_y, w_x, w_d, w_n;
+};
+
+static struct phase phase_of(const struct npu_bf16_gather *g, int64_t phase, int64_t group)
+{
+    const int64_t s = g->stride, cn = g->cn, src_c = g->src_c, py = phase / s, px = phase % s;
+    struct phase p = {.h = g->dst_h,
+                      .w = g->dst_w,
+                      .step = s,
+                      .off_y = -g->pad_top,
+                      .off_x = -g->pad_left,
+                      .taps_y = g->kh,
+                      .taps_x = g->kw,
+                      .dst_step = 1};
+
+    p.w_d = g->w_d ? g->w_d : g->dst_c;
+    p.w_n = g->w_n ? g->w_n : 1;
+    p.w_x = g->depth * p.w_d;
+    p.w_y = g->kw * p.w_x;
+    p.w_base = group * cn;
+    if (g->grad_x) {
+        const int64_t ky = (py + g->pad_top) % s, kx = (px + g->pad_left) % s;
+
+        p.dst_step = s;
+        p.dst_y = py;
+        p.dst_x = px;
+        p.h = (g->dst_h - py + s - 1) / s;
+        p.w = (g->dst_w - px + s - 1) / s;
+        p.step = 1;
+        p.taps_y = at_least(0, (g->kh - ky + s - 1) / s);
+        p.taps_x = at_least(0, (g->kw - kx + s - 1) / s);
+        p.off_y = (py + g->pad_top - ky) / s - (p.taps_y - 1);
+        p.off_x = (px + g->pad_left - kx) / s - (p.taps_x - 1);
+        p.w_d = 1;
+        p.w_n = src_c;
+        p.w_x = -s * cn * src_c;
+        p.w_y = -s * g->kw * cn * src_c;
+        p.w_base = ((ky + s * (p.taps_y - 1)) * g->kw + kx + s * (p.taps_x - 1)) * cn * src_c + group * g->depth;
+    }
+    return p;
+}
+
+/* ---- weights ---- */
+/* Where the term k of a phase stands in the weights, column n0. */
+struct term {
+    int64_t first, d, x, y;
+};
+
+static inline int64_t term_at(const struct phase *p, const struct term *t)
+{
+    return t->first + t->y * p->w_y + t->x * p->w_x + t->d * p->w_d;
+}
+
+static inline void term_next(const struct npu_bf16_gather *g, const struct phase *p, struct term *t, int64_t n)
+{
+    t->d += n;
+    if (t->d == g->depth) {
+        t->d = 0;
+        if (++t->x == p->taps_x) {
+            t->x = 0;
+            t->y++;
+        }
+    }
+}
+
+/* Two terms of `cols` columns as a row of pairs; hi < 0: zeros. */
+static inline void pack_pair(const bf16 *w, int64_t lo, int64_t hi, int64_t step, int64_t cols, uint32_t *row)
+{
+    if (step == 1) {
+        pair_up(w + lo, hi < 0 ? no_pixel : w + hi, cols, row);
+        return;
+    }
+    for (int64_t j = 0; j < cols; j++)
+        row[j] = (uint32_t)w[lo + j * step] | (uint32_t)(hi < 0 ? 0 : w[hi + j * step]) << 16;
+}
+
+static inline void pack_wide_pair(const float *w, int64_t lo, int64_t hi, int64_t step, int64_t cols, uint32_t *row)
+{
+    if (step == 1) {
+        pair_some(w, lo, hi, cols, true, row);
+        return;
+    }
+    for (int64_t j = 0; j < cols; j++)
+        row[j] = (uint32_t)to_bf16(w[lo + j * step]) | (uint32_t)(hi < 0 ? 0 : to_bf16(w[hi + j * step])) << 16;
+}
+
+/* Weights to [phase][group][npad / 16][kpad / 32] tiles; a unit of work is a column of tiles. */
+static void pack_columns(const struct npu_bf16_gather *g, const struct phase *p, const void *w, int64_t n0, bf16 *to)
+{
+    const int64_t cols = clamp64(g->cn - n0, 0, 16), terms = p->taps_y * p->taps_x * g->depth;
+    const bool wide = g->types & NPU_BF16_WIDE;
+    struct term t = {.first = p->w_base + n0 * p->w_n};
+
+    memset(to, 0, sizeof(bf16) * (size_t)g->kpad * 16);
+    for (int64_t k = 0; k < terms && cols > 0;) {
+        uint32_t *row = (uint32_t *)(void *)(to + k * 16);
+        const int64_t lo = term_at(p, &t);
+        int64_t hi = -1;
+
+        if (p->w_d == 1 && cols == 16 && k % 32 == 0 && t.d + 32 <= g->depth) { /* 32 terms side by side */
+            dwords r[16];
+
+            for (int64_t j = 0; j < 16; j++)
+                if (wide)
+                    round32((const float *)w + lo + j * p->w_n, (bf16 *)(void *)&r[j]);
+                else
+                    memcpy(&r[j], (const bf16 *)w + lo + j * p->w_n, sizeof r[j]);
+            transpose(r);
+            memcpy(row, r, sizeof r);
+            term_next(g, p, &t, 32);
+            k += 32;
+            continue;
+        }
+        term_next(g, p, &t, 1);
+        if (k + 1 < terms) {
+            hi = term_at(p, &t);
+            term_next(g, p, &t, 1);
+        }
+        if (wide)
+            pack_wide_pair(w, lo, hi, p->w_n, cols, row);
+        else
+            pack_pair(w, lo, hi, p->w_n, cols, row);
+        k += 2;
+    }
+}
+
+static void gather_pack(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_bf16_gather g = {0};
+    int64_t panels, units;
+
+    read_fields(c, 2, &g.n, sizeof g);
+    panels = g.npad / 16;
+    units = (g.grad_x ? g.stride * g.stride : 1) * g.groups * panels;
+    for (int64_t u = part; u < units; u += n_parts) {
+        const struct phase p = phase_of(&g, u / panels / g.groups, u / panels % g.groups);
+
+        pack_columns(&g, &p, c->p[0], u % panels * 16, (bf16 *)c->p[1] + u * g.kpad * 16);
+    }
+}
+
+/* 32 terms, or fewer. */
+static inline __attribute__((always_inline)) void put_some(bf16 *to, const void *src, int64_t at, const int64_t n,
+                                                           const bool wide)
+{
+    if (!wide) {
+        memcpy(to, (const bf16 *)src + at, sizeof(bf16) * (size_t)n);
+        return;
+    }
+    if (n == 32)
+        round32((const float *)src + at, to);
+    else if (n == 16)
+        round16((const float *)src + at, to);
+    else
+        for (int64_t i = 0; i < n; i++)
+            to[i] = to_bf16(((const float *)src)[at + i]);
+}
+
+/* len terms from k on of a row in tiles [kpad / 32][16][32]: those of src from `at` on; src NULL: zeros. wide: src is
+ * f32. */
+static inline __attribute__((always_inline)) void put(bf16 *row, int64_t k, const void *src, int64_t at, int64_t len,
+                                                      const bool wide)
+{
+    if (src && k % 32 == 0)
+        for (bf16 *to = row + k / 32 * NPU_BF16_TILE; len >= 32; len -= 32, k += 32, at += 32, to += NPU_BF16_TILE)
+            put_some(to, src, at, 32, wide);
+    while (len > 0) {
+        bf16 *to = row + k / 32 * NPU_BF16_TILE + k % 32;
+        const int64_t n = at_most(len, 32 - k % 32);
+
+        if (!src)
+            memset(to, 0, sizeof(bf16) * (size_t)n);
+        else if (n == 32)
+            put_some(to, src, at, 32, wide);
+        else if (n == 16)
+            put_some(to, src, at, 16, wide);
+        else
+            put_some(to, src, at, n, wide);
+        at += n;
+        k += n;
+        len -= n;
+    }
+}
+
+/* Steps of 32 terms: phases of a gradient differ in their taps. */
+static inline int64_t steps_of(const struct npu_bf16_gather *g, const struct phase *p)
+{
+    return (p->taps_y * p->taps_x * g->depth + 31) / 32;
+}
+
+/* One result pixel's terms, of channels from `channel` on. */
+static inline __attribute__((always_inline)) void put_terms(const struct npu_bf16_gather *g, const struct phase *p,
+                                                            const void *src, int64_t channel, int64_t z, int64_t sy,
+                                                            int64_t sx, bf16 *row, const bool wide)
+{
+    const bool whole = g->depth == g->src_c; /* taps of a row are one run */
+    const int64_t taps = whole ? p->taps_x : 1;
+    int64_t k = 0;
+
+    for (int64_t ky = 0; ky < p->taps_y; ky++)
+        for (int64_t kx = 0; kx < p->taps_x; kx += taps) {
+            const bool in = sy + ky >= 0 && sy + ky < g->src_h;
+            const int64_t x = sx + kx, to = in ? clamp64(g->src_w - x, 0, taps) : 0,
+                          from = at_most(to, clamp64(-x, 0, taps));
+
+            put(row, k, NULL, 0, from * g->depth, wide);
+            if (to > from)
+                put(row, k + from * g->depth, src,
+                    ((z * g->src_h + sy + ky) * g->src_w + x + from) * g->src_c + channel, (to - from) * g->depth,
+                    wide);
+            put(row, k + to * g->depth, NULL, 0, (taps - to) * g->depth, wide);
+            k += taps * g->depth;
+        }
+    put(row, k, NULL, 0, steps_of(g, p) * 32 - k, wide);
+}
+
+static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const void *src, int64_t channel,
+                      int64_t z, int64_t sy, int64_t sx, bf16 *row)
+{
+    if (g->types & NPU_BF16_WIDE)
+        put_terms(g, p, src, channel, z, sy, sx, row, true);
+    else
+        put_terms(g, p, src, channel, z, sy, sx, row, false);
+}
+
+/* e^x, the same polynomial as kernels/tile.clh; written so that compilers make vectors of it */
+static inline float exp_fast(float x)
+{
+    const float magic = 12582912.0f;
+    float t, n, p;
+    int32_t ti, pi, mi;
+
+    x = x < -87.3f ? -87.3f : x;
+    x = x > 88.0f ? 88.0f : x;
+    t = x * 1.44269504f + magic;
+    n = t - magic;
+    x = x - n * 0.693359375f;
+    x = x + n * 2.12194440e-4f;
+    p = x * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * x + 8.3334519073e-3f;
+    p = p * x + 4.1665795894e-2f;
+    p = p * x + 1.6666665459e-1f;
+    p = p * x + 5.0000001201e-1f;
+    p = p * (x * x) + x + 1.0f;
+    memcpy(&ti, &t, 4);
+    memcpy(&mi, &magic, 4);
+    memcpy(&pi, &p, 4);
+    pi = (int32_t)((uint32_t)pi + ((uint32_t)(ti - mi) << 23));
+    memcpy(&p, &pi, 4);
+    return p;
+}
+
+static inline void act_row(float *v, int act)
+{
+    switch (act) {
+    case NPU_ACT_RELU:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] > 0.0f ? v[i] : 0.0f;
+        break;
+    case NPU_ACT_RELU6:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] > 6.0f ? 6.0f : v[i] > 0.0f ? v[i] : 0.0f;
+        break;
+    case NPU_ACT_GELU:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = v[i] / (1.0f + exp_fast(-1.5957691216f * v[i] * (1.0f + 0.044715f * v[i] * v[i])));
+        break;
+    case NPU_ACT_SIGMOID:
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = 1.0f / (1.0f + exp_fast(-v[i]));
+        break;
+    default:
+        break;
+    }
+}
+
+/* n results of a row, at element `at`. Compiled for n = BLOCK apart, which makes vectors of all of it. */
+static inline __attribute__((always_inline)) void finish_columns(const struct npu_native_call *c,
+                                                                 const struct npu_bf16_gather *g, float *v, int64_t at,
+                                                                 int64_t col, const int n, float scale)
+{
+    const bool after = g->act & 256;
+    const int res = g->types >> 16 & 255;
+    bf16 half[BLOCK];
+
+    if (scale != 1.0f)
+        for (int i = 0; i < BLOCK; i++)
+            v[i] *= scale;
+    if (c->p[2])
+        add_values(v, c->p[2], g->types >> 8 & 255, col, n);
+    if (c->p[3] && !after)
+        add_values(v, c->p[3], res, at, n);
+    act_row(v, g->act & 255);
+    if (c->p[3] && after)
+        add_values(v, c->p[3], res, at, n);
+    if ((g->types & 255) == NPU_F32) {
+        memcpy((float *)c->p[4] + at, v, sizeof(float) * (size_t)n);
+        return;
+    }
+    round32(v, half);
+    memcpy((bf16 *)c->p[4] + at, half, sizeof(bf16) * (size_t)n);
+}
+
+static inline void finish_row(const struct npu_native_call *c, const struct npu_bf16_gather *g, float *v, int64_t at,
+                              int64_t col, int n, float scale)
+{
+    if (n == BLOCK)
+        finish_columns(c, g, v, at, col, BLOCK, scale);
+    else
+        finish_columns(c, g, v, at, col, n, scale);
+}
+
+/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias is added to the sums. */
+static inline __attribute__((always_inline)) void finish_sums(const struct npu_native_call *c,
+                                                              const struct npu_bf16_gather *g,
+                                                              const float (*sums)[BLOCK], int64_t rows,
+                                                              const int64_t *at, int64_t col, const bool f32)
+{
+    float bias[BLOCK] = {0};
+
+    if (c->p[2])
+        add_values(bias, c->p[2], g->types >> 8 & 255, col, BLOCK);
+    for (int64_t r = 0; r < rows; r++) {
+        const int64_t to = at[r] * g->dst_c + col;
+        float v[BLOCK];
+        bf16 half[BLOCK];
+
+        for (int i = 0; i < BLOCK; i++)
+            v[i] = sums[r][i] + bias[i];
+        if (f32) {
+            memcpy((float *)c->p[4] + to, v, sizeof v);
+        } else {
+            round32(v, half);
+            memcpy((bf16 *)c->p[4] + to, half, sizeof half);
+        }
+    }
+}
+
+/* The same with all that may follow, and for fewer columns. */
+static void finish_block(const struct npu_native_call *c, const struct npu_bf16_gather *g, float (*sums)[BLOCK],
+                         int64_t rows, const int64_t *at, int64_t col, int cols, float scale)
+{
+    const bool f32 = (g->types & 255) == NPU_F32;
+
+    if (cols < BLOCK || c->p[3] || (g->act & 255) != NPU_ACT_NONE || scale != 1.0f)
+        for (int64_t r = 0; r < rows; r++)
+            finish_row(c, g, sums[r], at[r] * g->dst_c + col, col, cols, scale);
+    else if (f32)
+        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, true);
+    else
+        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, false);
+}
+
+/* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
+static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
+                                    int64_t rows, int64_t col)
+{
+    const int64_t size = (g->types & 255) == NPU_F32 ? 4 : 2;
+
+    for (int64_t r = 0; r < rows; r++) {
+        const char *to = (const char *)c->p[4] + (at[r] * g->dst_c + col) * size;
+
+        for (int64_t i = 0; i < BLOCK * size; i += 64)
+            __builtin_prefetch(to + i, 1);
+    }
+}
+
+/* Is a row of terms a piece of the source as it stands there? */
+static inline bool in_place(const struct npu_bf16_gather *g)
+{
+    return !(g->types & NPU_BF16_WIDE) && g->kh == 1 && g->kw == 1 && g->stride == 1 && g->pad_top == 0 &&
+           g->pad_left == 0 && g->depth % 32 == 0 && !g->grad_x && g->dst_h == g->src_h && g->dst_w == g->src_w;
+}
+
+/* The terms of result pixels m0 + i to rows, from i = first on, the last one's until the block is full; at[i]: where
+ * the results of each stand, in pixels. */
+static void gather_rows(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
+                        int64_t group, int64_t m0, int64_t mn, int64_t first, bf16 *rows, int64_t *at)
+{
+    const int64_t tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
+    int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
+
+    for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
+        if (i >= first)
+            put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
+                      rows + i / 16 * tile_row + i % 16 * 32);
+        at[i] = (z * g->dst_h + y * p->dst_step + p->dst_y) * g->dst_w + x * p->dst_step + p->dst_x;
+        if (i >= mn - 1)
+            continue;
+        if (++x == p->w) {
+            x = 0;
+            if (++y == p->h) {
+                y = 0;
+                z++;
+            }
+        }
+    }
+}
+
+/* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
+static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
+                        int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
+                        float scale)
+{
+    const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
+    const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;
+    const int64_t placed = in_place(g) ? mn / BLOCK * BLOCK : 0;
+    const bf16 *source = (const bf16 *)c->p[0] + m0 * g->src_c + group * g->depth;
+    int64_t at[NPU_BF16_MOST_ROWS];
+    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
+
+    gather_rows(c, g, p, group, m0, mn, placed, rows, at);
+    for (int64_t b = b0; b < b1; b++)
+        for (int64_t i = 0; i < mn; i += BLOCK) {
+            const bool here = i < placed;
+            const int64_t a_ld = here ? g->src_c : 32, a_step = here ? 32 : NPU_BF16_TILE;
+            const bf16 *a = here ? source + i * g->src_c : rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
+            const int64_t col = group * g->cn + b * BLOCK;
+            const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
+
+            prefetch_results(c, g, at + i, at_most(BLOCK, mn - i), col);
+            unit_block((const char *)a, (const char *)(a + (here ? 16 * a_ld : tile_row)), sizeof(bf16) * (size_t)a_ld,
+                       sizeof(bf16) * (size_t)a_step, w, w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK,
+                       false);
+            finish_block(c, g, sums, at_most(BLOCK, mn - i), at + i, col, cols, scale);
+        }
+}
+
+static void gather_run(const struct npu_native_call *c, int part, int n_parts)
+{
+    struct npu_bf16_gather g = {0};
+    int64_t unit = 0;
+    bf16 *rows;
+
+    read_fields(c, 6, &g.n, sizeof g);
+    n_parts = (int)at_most(n_parts, g.parts);
+    if (part >= n_parts)
+        return;
+    rows = (bf16 *)((char *)c->p[5] + (size_t)part * npu_bf16_gather_scratch(&g));
+    unit_begin();
+    for (int64_t ph = 0; ph < (g.grad_x ? g.stride * g.stride : 1); ph++)
+        for (int64_t group = 0; group < g.groups; group++) {
+            const struct phase p = phase_of(&g, ph, group);
+            const bf16 *packed = (const bf16 *)c->p[1] + (ph * g.groups + group) * g.npad * g.kpad;
+            const int64_t total = g.n * p.h * p.w;
+
+            for (int64_t m = 0; m < total; m += g.mb)
+                for (int64_t s = 0; s < g.slices; s++)
+                    if (unit++ % n_parts == part)
+                        gather_unit(c, &g, &p, group, packed, m, at_most(g.mb, total - m), s, rows,
+                                    c->arg[6 + sizeof g / 4].f);
+        }
+    unit_end();
+}
+
+#endif
