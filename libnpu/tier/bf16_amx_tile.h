@@ -1,4 +1,5 @@
 /* bf16_amx_tile.h - blocks of sums by TDPBF16PS: 2 x 2 tiles make 32 x 32 sums from 32 terms a step (amx_tile.h). */
+#include "libnpu/tier/ahead.h"
 #include "libnpu/tier/amx_tile.h"
 #include "libnpu/tier/bf16_native.h"
 
@@ -7,10 +8,13 @@
 #define unit_end()   amx_release()
 
 /* c[32][32] (ldc floats a row) = or, if `add`, += a b over n steps of 32 terms. a0, a1: 16 rows each, a_ld bytes apart,
- * a_step bytes a step; b0, b1: packed tiles of 16 columns. Of the results only `rows` are wanted. */
+ * a_step bytes a step; b0, b1: packed tiles of 16 columns. Of the results only `rows` are wanted; `ahead` has as many.
+ */
 static inline void unit_block(const char *a0, const char *a1, size_t a_ld, size_t a_step, const uint16_t *b0,
-                              const uint16_t *b1, int64_t n, int64_t rows, float *c, size_t ldc, bool add)
+                              const uint16_t *b1, int64_t n, int64_t rows, float *c, size_t ldc, bool add,
+                              const struct ahead *ahead)
 {
+    fetch_rows(ahead, 0, rows);
     if (add) {
         amx_load(0, c, ldc * 4);
         amx_load(1, c + 16, ldc * 4);

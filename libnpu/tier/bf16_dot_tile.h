@@ -10,6 +10,7 @@
 #ifndef NPU_TIER_BF16_DOT_TILE_H
 #define NPU_TIER_BF16_DOT_TILE_H
 
+#include "libnpu/tier/ahead.h"
 #include "libnpu/tier/bf16_native.h"
 
 enum { DOT_LANES = 16, DOT_PAIRS = 16, DOT_ROWS = 8 };
@@ -182,13 +183,16 @@ static __attribute__((noinline)) int dot_rows(const char *a, size_t a_ld, size_t
 }
 
 /* c[32][32] (ldc floats a row) = or, if `add`, += a b over n steps of 32 terms. a0, a1: 16 rows each, a_ld bytes apart,
- * a_step bytes a step; b0, b1: packed tiles of 16 columns. Of the results only `rows` are wanted. */
+ * a_step bytes a step; b0, b1: packed tiles of 16 columns. Of the results only `rows` are wanted; `ahead` has as many.
+ */
 static inline void unit_block(const char *a0, const char *a1, size_t a_ld, size_t a_step, const uint16_t *b0,
-                              const uint16_t *b1, int64_t n, int64_t rows, float *c, size_t ldc, bool add)
+                              const uint16_t *b1, int64_t n, int64_t rows, float *c, size_t ldc, bool add,
+                              const struct ahead *ahead)
 {
     for (int64_t i = 0; i < rows;) {
         const char *a = i < 16 ? a0 + (size_t)i * a_ld : a1 + (size_t)(i - 16) * a_ld;
 
+        fetch_rows(ahead, i, i + DOT_ROWS < rows ? i + DOT_ROWS : rows);
         i += dot_rows(a, a_ld, a_step, b0, b1, n, rows - i, c + (size_t)i * ldc, ldc, add);
     }
 }

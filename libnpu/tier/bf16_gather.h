@@ -363,17 +363,14 @@ static void finish_block(const struct npu_native_call *c, const struct npu_bf16_
 }
 
 /* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
-static inline void prefetch_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
-                                    int64_t rows, int64_t col)
+static inline void results_ahead(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
+                                 int64_t rows, int64_t col, struct ahead *ret_ahead)
 {
     const int64_t size = (g->types & 255) == NPU_F32 ? 4 : 2;
 
-    for (int64_t r = 0; r < rows; r++) {
-        const char *to = (const char *)c->p[4] + (at[r] * g->dst_c + col) * size;
-
-        for (int64_t i = 0; i < BLOCK * size; i += 64)
-            __builtin_prefetch(to + i, 1);
-    }
+    ret_ahead->bytes = BLOCK * size;
+    for (int64_t r = 0; r < rows; r++)
+        ret_ahead->row[r] = (const char *)c->p[4] + (at[r] * g->dst_c + col) * size;
 }
 
 /* Is a row of terms a piece of the source as it stands there? */
@@ -428,11 +425,12 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
             const bf16 *a = here ? source + i * g->src_c : rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
             const int64_t col = group * g->cn + b * BLOCK;
             const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
+            struct ahead ahead;
 
-            prefetch_results(c, g, at + i, at_most(BLOCK, mn - i), col);
+            results_ahead(c, g, at + i, at_most(BLOCK, mn - i), col, &ahead);
             unit_block((const char *)a, (const char *)(a + (here ? 16 * a_ld : tile_row)), sizeof(bf16) * (size_t)a_ld,
                        sizeof(bf16) * (size_t)a_step, w, w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK,
-                       false);
+                       false, &ahead);
             finish_block(c, g, sums, at_most(BLOCK, mn - i), at + i, col, cols, scale);
         }
 }

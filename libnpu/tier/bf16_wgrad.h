@@ -101,37 +101,75 @@ static void load_step(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgra
         load_gradient(g, s, gy, group, tiles, at, false);
 }
 
+/* Rows of gy of the step that begins with row y, of one picture. */
+static int64_t rows_of(const struct npu_bf16_wgrad *g, int64_t y, int64_t y1)
+{
+    return at_most(at_most(g->rows, g->oh - y % g->oh), y1 - y);
+}
+
+/* Where the pixels of rows y on of gy (`count` of them, in one picture) begin and end in x, in bytes. */
+static void source_of(const struct npu_bf16_wgrad *g, int64_t y, int64_t count, int64_t *ret_from, int64_t *ret_end)
+{
+    const int64_t first = y % g->oh * g->stride - g->pad_top, last = first + (count - 1) * g->stride + g->kh;
+    const int64_t row = y / g->oh * g->h, line = (int64_t)g->cin * (g->types & NPU_BF16_WIDE ? 4 : 2);
+
+    *ret_from = at_most((row + clamp64(first, 0, g->h)) * g->w, g->n_x) * line;
+    *ret_end = at_most((row + clamp64(last, 0, g->h)) * g->w, g->n_x) * line;
+}
+
+/* Share i of `times` of the bytes from .. end - 1 of x. */
+static void source_ahead(const void *x, int64_t from, int64_t end, int64_t i, int64_t times, struct ahead *ret_ahead)
+{
+    const int64_t rows = times * AHEAD_ROWS, lines = (end - from + AHEAD_LINE - 1) / AHEAD_LINE;
+    const int64_t bytes = (lines + rows - 1) / rows * AHEAD_LINE, first = from + i * AHEAD_ROWS * bytes;
+
+    ret_ahead->bytes = first < end ? bytes : 0;
+    for (int64_t r = 0; r < AHEAD_ROWS; r++)
+        ret_ahead->row[r] = (const char *)x + at_most(first + r * bytes, end);
+}
+
+/* The sums of a step; meanwhile bytes from .. end - 1 of x come into the cache, for the next. */
+static void add_step(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const bf16 *planes,
+                     const bf16 *tiles, float *part, bool add, const void *x, int64_t from, int64_t end)
+{
+    const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c, columns = s->npad / BLOCK;
+    struct ahead ahead;
+
+    for (int64_t m = 0; m < s->m_tiles; m += 2) {
+        const char *a[2];
+
+        for (int64_t i = 0; i < 2; i++) {
+            const int64_t t = at_most(m + i, taps - 1), ky = t / blocks_c / g->kw, kx = t / blocks_c % g->kw;
+            const int64_t plane = ky % g->stride * g->stride + kx % g->stride;
+
+            a[i] = (const char *)(planes + (plane * s->c16 + t % blocks_c * 16) * s->ld + ky / g->stride * s->wp +
+                                  kx / g->stride);
+        }
+        for (int64_t o = 0; o < columns; o++) {
+            source_ahead(x, from, end, m / 2 * columns + o, s->m_tiles / 2 * columns, &ahead);
+            unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o * 2 * s->tile_ld,
+                       tiles + (o * 2 + 1) * s->tile_ld, s->kl / 32, BLOCK, part + m * 16 * s->npad + o * BLOCK,
+                       (size_t)s->npad, add, &ahead);
+        }
+    }
+}
+
 static void wgrad_share(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad_sizes *s, const void *x,
                         const void *gy, int64_t y0, int64_t y1, int64_t group, bf16 *planes, float *part)
 {
     bf16 *tiles = planes + g->stride * g->stride * s->c16 * s->ld;
     int32_t *at = (int32_t *)(void *)(tiles + s->npad / 16 * s->tile_ld);
-    const int64_t blocks_c = s->c16 / 16, taps = (int64_t)g->kh * g->kw * blocks_c;
-    bool add = false;
 
-    for (int64_t y = y0; y < y1;) {
-        const int64_t oy = y % g->oh, count = at_most(at_most(g->rows, g->oh - oy), y1 - y);
+    for (int64_t y = y0, next; y < y1; y = next) {
+        int64_t from = 0, end = 0;
 
-        load_step(g, s, x, gy, y, count, group, planes, tiles, at);
-        for (int64_t m = 0; m < s->m_tiles; m += 2) {
-            const char *a[2];
-
-            for (int64_t i = 0; i < 2; i++) {
-                const int64_t t = at_most(m + i, taps - 1), ky = t / blocks_c / g->kw, kx = t / blocks_c % g->kw;
-                const int64_t plane = ky % g->stride * g->stride + kx % g->stride;
-
-                a[i] = (const char *)(planes + (plane * s->c16 + t % blocks_c * 16) * s->ld + ky / g->stride * s->wp +
-                                      kx / g->stride);
-            }
-            for (int64_t o = 0; o < s->npad; o += BLOCK)
-                unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o / 16 * s->tile_ld,
-                           tiles + (o / 16 + 1) * s->tile_ld, s->kl / 32, BLOCK, part + m * 16 * s->npad + o,
-                           (size_t)s->npad, add);
-        }
-        add = true;
-        y += count;
+        next = y + rows_of(g, y, y1);
+        if (next < y1 && g->groups == 1)
+            source_of(g, next, rows_of(g, next, y1), &from, &end);
+        load_step(g, s, x, gy, y, next - y, group, planes, tiles, at);
+        add_step(g, s, planes, tiles, part, y > y0, x, from, end);
     }
-    if (!add)
+    if (y0 >= y1)
         memset(part, 0, sizeof(float) * s->part);
 }
 
