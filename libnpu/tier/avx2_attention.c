@@ -3,6 +3,7 @@
 #include "libnpu/tier/avx2.h"
 
 #ifdef __AVX2__
+#include "libnpu/tier/ahead.h"
 #include "libnpu/tier/avx2_kernels.h"
 #include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
@@ -13,6 +14,7 @@ struct head {
     int64_t n, dh, d, key_panels, value_panels;
     float scale;
     const float *q, *k, *v; /* rows of 3 d */
+    float *out;             /* rows of d */
     float *keys;            /* [key_panels][dh][16] */
     float *values;          /* [value_panels][16 key_panels][16] */
     float *scores;          /* [key_panels][6][16] */
@@ -79,14 +81,18 @@ static void softmax_rows(const struct head *h, int64_t rows, float *ret_norm)
     }
 }
 
-static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
+/* Queries m .. m + rows - 1, those of `next` come into the cache. */
+static void queries(const struct head *h, int64_t m, int64_t rows, const struct head *next)
 {
+    const int64_t stride = 3 * h->d;
     const float *q[ROWS];
     float norm[ROWS];
     _Alignas(32) float acc[BLOCK];
 
+    fetch_floats(next->q + m * stride, stride, rows, h->dh);
+    fetch_floats(next->k + m * stride, stride, rows, h->dh);
     for (int64_t i = 0; i < rows; i++)
-        q[i] = h->q + (m + i) * 3 * h->d;
+        q[i] = h->q + (m + i) * stride;
     for (int64_t p = 0; p < h->key_panels; p++) {
         const struct tile_job j = {.row = q,
                                    .ld = ROWS,
@@ -97,6 +103,8 @@ static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
 
         tile_for(rows, PANEL)(&j);
     }
+    fetch_floats(next->v + m * stride, stride, rows, h->dh);
+    fetch_floats(next->out + m * h->d, h->d, rows, h->dh);
     softmax_rows(h, rows, norm);
     for (int64_t p = 0; p < h->value_panels; p++) {
         const int64_t columns = at_most(PANEL, h->dh - p * PANEL);
@@ -110,41 +118,51 @@ static void queries(const struct head *h, int64_t m, int64_t rows, float *out)
         tile_for(rows, columns)(&j);
         for (int64_t i = 0; i < rows; i++)
             for (int64_t e = 0; e * 8 < columns; e++)
-                store_some(out + (m + i) * h->d + p * PANEL + e * 8, columns - e * 8,
+                store_some(h->out + (m + i) * h->d + p * PANEL + e * 8, columns - e * 8,
                            _mm256_mul_ps(_mm256_load_ps(acc + i * PANEL + e * 8), _mm256_set1_ps(norm[i])));
     }
+}
+
+static struct head head_of(const struct npu_native_call *c, const struct npu_avx2_attention *a, int64_t unit, int part)
+{
+    const int64_t head = unit / a->query_units % a->heads, z = unit / a->query_units / a->heads;
+    const int64_t d = (int64_t)a->heads * a->dh;
+    const float *x = (const float *)c->p[0] + z * a->n * 3 * d + head * a->dh;
+    struct head h = {.n = a->n,
+                     .dh = a->dh,
+                     .d = d,
+                     .key_panels = (a->n + PANEL - 1) / PANEL,
+                     .value_panels = (a->dh + PANEL - 1) / PANEL,
+                     .scale = c->arg[3 + sizeof *a / sizeof(int32_t)].f,
+                     .q = x,
+                     .k = x + d,
+                     .v = x + 2 * d,
+                     .out = (float *)c->p[1] + z * a->n * d + head * a->dh,
+                     .keys = (float *)(void *)((char *)c->p[2] + (size_t)part * npu_avx2_attention_scratch(a))};
+
+    h.values = h.keys + h.key_panels * PANEL * h.dh;
+    h.scores = h.values + h.key_panels * PANEL * h.value_panels * PANEL;
+    h.row = (const float **)(void *)(h.scores + h.key_panels * BLOCK);
+    return h;
 }
 
 void npu_avx2_attention_run(const struct npu_native_call *c, int part, int n_parts)
 {
     struct npu_avx2_attention a = {0};
+    int64_t units;
 
     npu_avx2_fields(c, 3, &a.batch, sizeof a);
-    for (int64_t u = part; u < (int64_t)a.batch * a.heads * a.query_units; u += n_parts) {
-        const int64_t share = u % a.query_units, head = u / a.query_units % a.heads, z = u / a.query_units / a.heads;
-        const int64_t tiles = (a.n + ROWS - 1) / ROWS, end = at_most(a.n, tiles * (share + 1) / a.query_units * ROWS);
-        const int64_t d = (int64_t)a.heads * a.dh;
-        float *scratch = (float *)(void *)((char *)c->p[2] + (size_t)part * npu_avx2_attention_scratch(&a));
-        const float *x = (const float *)c->p[0] + z * a.n * 3 * d + head * a.dh;
-        struct head h = {.n = a.n,
-                         .dh = a.dh,
-                         .d = d,
-                         .key_panels = (a.n + PANEL - 1) / PANEL,
-                         .value_panels = (a.dh + PANEL - 1) / PANEL,
-                         .scale = c->arg[3 + sizeof a / sizeof(int32_t)].f,
-                         .q = x,
-                         .k = x + d,
-                         .v = x + 2 * d,
-                         .keys = scratch};
+    units = (int64_t)a.batch * a.heads * a.query_units;
+    for (int64_t u = part; u < units; u += n_parts) {
+        const int64_t share = u % a.query_units, tiles = (a.n + ROWS - 1) / ROWS,
+                      end = at_most(a.n, tiles * (share + 1) / a.query_units * ROWS);
+        const struct head h = head_of(c, &a, u, part), next = head_of(c, &a, at_most(u + n_parts, units - 1), part);
 
-        h.values = h.keys + h.key_panels * PANEL * h.dh;
-        h.scores = h.values + h.key_panels * PANEL * h.value_panels * PANEL;
-        h.row = (const float **)(void *)(h.scores + h.key_panels * BLOCK);
         for (int64_t i = 0; i < h.key_panels * ROWS; i++)
             h.row[i] = h.scores + i * PANEL;
         pack(&h);
         for (int64_t m = tiles * share / a.query_units * ROWS; m < end; m += ROWS)
-            queries(&h, m, at_most(ROWS, end - m), (float *)c->p[1] + z * a.n * d + head * a.dh);
+            queries(&h, m, at_most(ROWS, end - m), &next);
     }
 }
 #endif

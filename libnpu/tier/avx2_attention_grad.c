@@ -7,6 +7,7 @@
 #include "libnpu/tier/avx2.h"
 
 #ifdef __AVX2__
+#include "libnpu/tier/ahead.h"
 #include "libnpu/tier/avx2_kernels.h"
 #include "libnpu/tier/avx2_pack.h"
 #include "libnpu/tier/avx2_tile.h"
@@ -177,7 +178,26 @@ static void add_keys(const struct head *h, const float *weights, const float *x,
     }
 }
 
-static void run_head(struct head *h)
+/* Queries m .. m + rows - 1, those of `next` come into the cache. */
+static void run_queries(const struct head *h, int64_t m, int64_t rows, float *p, float *g, const struct head *next)
+{
+    const int64_t stride = 3 * h->d;
+
+    fetch_floats(next->q + m * stride, stride, rows, h->dh);
+    fetch_floats(next->k + m * stride, stride, rows, h->dh);
+    multiply(h->q + m * stride, stride, rows, h->dh, h->keys, h->np, p, h->np);
+    fetch_floats(next->v + m * stride, stride, rows, h->dh);
+    fetch_floats(next->gy + m * h->d, h->d, rows, h->dh);
+    multiply(h->gy + m * h->d, h->d, rows, h->dh, h->values, h->np, g, h->np);
+    fetch_floats(next->gx + m * stride, stride, rows, h->dh);
+    fetch_floats(next->gx + h->d + m * stride, stride, rows, h->dh);
+    end_rows(h, p, g, rows);
+    softmax_rows(h, p, g, rows);
+    fetch_floats(next->gx + 2 * h->d + m * stride, stride, rows, h->dh);
+    multiply(g, h->np, rows, h->n, h->rows, h->dh, h->gx + m * stride, stride);
+}
+
+static void run_head(const struct head *h, const struct head *next)
 {
     const int64_t stride = 3 * h->d;
 
@@ -188,19 +208,39 @@ static void run_head(struct head *h)
     for (int64_t m = 0; m < h->n; m += BLOCK) {
         const int64_t count = at_most(BLOCK, h->n - m);
 
-        for (int64_t i = 0; i < count; i += ROWS) {
-            const int64_t rows = at_most(ROWS, count - i);
-            float *p = h->p + i * h->np, *g = h->g + i * h->np;
-
-            multiply(h->q + (m + i) * stride, stride, rows, h->dh, h->keys, h->np, p, h->np);
-            multiply(h->gy + (m + i) * h->d, h->d, rows, h->dh, h->values, h->np, g, h->np);
-            end_rows(h, p, g, rows);
-            softmax_rows(h, p, g, rows);
-            multiply(g, h->np, rows, h->n, h->rows, h->dh, h->gx + (m + i) * stride, stride);
-        }
+        for (int64_t i = 0; i < count; i += ROWS)
+            run_queries(h, m + i, at_most(ROWS, count - i), h->p + i * h->np, h->g + i * h->np, next);
         add_keys(h, h->g, h->q, stride, (struct span){m, count}, h->gk, h->gx + h->d);
         add_keys(h, h->p, h->gy, h->d, (struct span){m, count}, h->gv, h->gx + 2 * h->d);
     }
+}
+
+static struct head head_of(const struct npu_native_call *c, const struct npu_avx2_attention *a, int64_t unit, int part)
+{
+    const int64_t d = (int64_t)a->heads * a->dh, z = unit / a->heads, at = unit % a->heads * a->dh;
+    const int64_t np = (a->n + PANEL - 1) / PANEL * PANEL, dp = (a->dh + PANEL - 1) / PANEL * PANEL;
+    const int64_t sums = dp / PANEL * ((a->n + ROWS - 1) / ROWS) * TILE_FLOATS;
+    const float *x = (const float *)c->p[0] + z * a->n * 3 * d + at;
+    struct head h = {.n = a->n,
+                     .dh = a->dh,
+                     .d = d,
+                     .np = np,
+                     .scale = c->arg[4 + sizeof *a / sizeof(int32_t)].f,
+                     .q = x,
+                     .k = x + d,
+                     .v = x + 2 * d,
+                     .gy = (const float *)c->p[1] + z * a->n * d + at,
+                     .gx = (float *)c->p[2] + z * a->n * 3 * d + at,
+                     .keys = (float *)(void *)((char *)c->p[3] + (size_t)part * npu_avx2_attention_grad_scratch(a))};
+
+    h.values = h.keys + np * h.dh;
+    h.rows = h.values + np * h.dh;
+    h.p = h.rows + np * dp;
+    h.g = h.p + BLOCK * np;
+    h.gk = h.g + BLOCK * np;
+    h.gv = h.gk + sums;
+    h.b = h.gv + sums;
+    return h;
 }
 
 void npu_avx2_attention_grad(const struct npu_native_call *c, int part, int n_parts)
@@ -211,31 +251,9 @@ void npu_avx2_attention_grad(const struct npu_native_call *c, int part, int n_pa
     npu_avx2_fields(c, 4, &a.batch, sizeof a);
     all = (int64_t)a.batch * a.heads;
     for (int64_t u = part; u < all; u += n_parts) {
-        const int64_t d = (int64_t)a.heads * a.dh, z = u / a.heads, at = u % a.heads * a.dh;
-        const int64_t np = (a.n + PANEL - 1) / PANEL * PANEL, dp = (a.dh + PANEL - 1) / PANEL * PANEL;
-        const int64_t sums = dp / PANEL * ((a.n + ROWS - 1) / ROWS) * TILE_FLOATS;
-        const float *x = (const float *)c->p[0] + z * a.n * 3 * d + at;
-        struct head h = {.n = a.n,
-                         .dh = a.dh,
-                         .d = d,
-                         .np = np,
-                         .scale = c->arg[4 + sizeof a / sizeof(int32_t)].f,
-                         .q = x,
-                         .k = x + d,
-                         .v = x + 2 * d,
-                         .gy = (const float *)c->p[1] + z * a.n * d + at,
-                         .gx = (float *)c->p[2] + z * a.n * 3 * d + at,
-                         .keys =
-                             (float *)(void *)((char *)c->p[3] + (size_t)part * npu_avx2_attention_grad_scratch(&a))};
+        const struct head h = head_of(c, &a, u, part), next = head_of(c, &a, at_most(u + n_parts, all - 1), part);
 
-        h.values = h.keys + np * h.dh;
-        h.rows = h.values + np * h.dh;
-        h.p = h.rows + np * dp;
-        h.g = h.p + BLOCK * np;
-        h.gk = h.g + BLOCK * np;
-        h.gv = h.gk + sums;
-        h.b = h.gv + sums;
-        run_head(&h);
+        run_head(&h, &next);
     }
 }
 #endif

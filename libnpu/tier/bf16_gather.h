@@ -225,13 +225,69 @@ static inline __attribute__((always_inline)) void put_terms(const struct npu_bf1
     put(row, k, NULL, 0, steps_of(g, p) * 32 - k, wide);
 }
 
-static void put_pixel(const struct npu_bf16_gather *g, const struct phase *p, const void *src, int64_t channel,
-                      int64_t z, int64_t sy, int64_t sx, bf16 *row)
+/* A pixel's terms where all its taps are inside the picture: pieces of the source, those of one tile's row each. */
+struct piece {
+    int64_t from;  /* elements behind the first tap's */
+    int32_t to, n; /* element of the row; 32, 16 or fewer */
+};
+enum { MOST_PIECES = 256 };
+struct pieces {
+    int64_t terms;
+    int n; /* -1: too many for this list, whose use is with short ones */
+    struct piece piece[MOST_PIECES];
+};
+
+static void add_run(struct pieces *s, int64_t from, int64_t len)
 {
-    if (g->types & NPU_BF16_WIDE)
-        put_terms(g, p, src, channel, z, sy, sx, row, true);
+    for (int64_t n; len > 0; len -= n, from += n, s->terms += n) {
+        const int64_t left = 32 - s->terms % 32;
+
+        n = left == 32 && len >= 32 ? 32 : left >= 16 && len >= 16 ? 16 : at_most(left, at_most(len, 15));
+        if (s->n == MOST_PIECES)
+            s->n = -1;
+        if (s->n >= 0)
+            s->piece[s->n++] = (struct piece){
+                from, (int32_t)(s->terms / 32 * NPU_BF16_TILE + s->terms % 32), (int32_t)n};
+    }
+}
+
+static void find_pieces(const struct npu_bf16_gather *g, const struct phase *p, struct pieces *ret)
+{
+    const bool whole = g->depth == g->src_c; /* taps of a row are one run */
+    const int64_t taps = whole ? p->taps_x : 1;
+
+    ret->n = 0;
+    ret->terms = 0;
+    for (int64_t ky = 0; ky < p->taps_y; ky++)
+        for (int64_t kx = 0; kx < p->taps_x; kx += taps)
+            add_run(ret, (ky * g->src_w + kx) * g->src_c, taps * g->depth);
+}
+
+static inline __attribute__((always_inline)) void put_pieces(const struct pieces *s, int64_t steps, const void *src,
+                                                             int64_t at, bf16 *row, const bool wide)
+{
+    for (int i = 0; i < s->n; i++) {
+        const struct piece *p = &s->piece[i];
+
+        if (p->n == 32)
+            put_some(row + p->to, src, at + p->from, 32, wide);
+        else if (p->n == 16)
+            put_some(row + p->to, src, at + p->from, 16, wide);
+        else
+            put_some(row + p->to, src, at + p->from, p->n, wide);
+    }
+    put(row, s->terms, NULL, 0, steps * 32 - s->terms, wide);
+}
+
+static inline __attribute__((always_inline)) void put_pixel(const struct npu_bf16_gather *g, const struct phase *p,
+                                                            const struct pieces *s, const void *src, int64_t channel,
+                                                            int64_t z, int64_t sy, int64_t sx, bf16 *row,
+                                                            const bool wide)
+{
+    if (s->n >= 0 && sy >= 0 && sy + p->taps_y <= g->src_h && sx >= 0 && sx + p->taps_x <= g->src_w)
+        put_pieces(s, steps_of(g, p), src, ((z * g->src_h + sy) * g->src_w + sx) * g->src_c + channel, row, wide);
     else
-        put_terms(g, p, src, channel, z, sy, sx, row, false);
+        put_terms(g, p, src, channel, z, sy, sx, row, wide);
 }
 
 /* e^x, the same polynomial as kernels/tile.clh; written so that compilers make vectors of it */
@@ -321,11 +377,13 @@ static inline void finish_row(const struct npu_native_call *c, const struct npu_
         finish_columns(c, g, v, at, col, n, scale);
 }
 
-/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias is added to the sums. */
+/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias and perhaps a residual of the results' type
+ * is added to the sums. */
 static inline __attribute__((always_inline)) void finish_sums(const struct npu_native_call *c,
                                                               const struct npu_bf16_gather *g,
                                                               const float (*sums)[BLOCK], int64_t rows,
-                                                              const int64_t *at, int64_t col, const bool f32)
+                                                              const int64_t *at, int64_t col, const bool f32,
+                                                              const bool residual)
 {
     float bias[BLOCK] = {0};
 
@@ -333,16 +391,25 @@ static inline __attribute__((always_inline)) void finish_sums(const struct npu_n
         add_values(bias, c->p[2], g->types >> 8 & 255, col, BLOCK);
     for (int64_t r = 0; r < rows; r++) {
         const int64_t to = at[r] * g->dst_c + col;
-        float v[BLOCK];
-        bf16 half[BLOCK];
 
-        for (int i = 0; i < BLOCK; i++)
-            v[i] = sums[r][i] + bias[i];
         if (f32) {
-            memcpy((float *)c->p[4] + to, v, sizeof v);
+            const float *more = residual ? (const float *)c->p[3] + to : NULL;
+            float *y = (float *)c->p[4] + to;
+
+#pragma GCC ivdep
+            for (int i = 0; i < BLOCK; i++) {
+                const float v = sums[r][i] + bias[i];
+
+                y[i] = residual ? v + more[i] : v;
+            }
         } else {
-            round32(v, half);
-            memcpy((bf16 *)c->p[4] + to, half, sizeof half);
+            float v[BLOCK];
+
+            for (int i = 0; i < BLOCK; i++)
+                v[i] = sums[r][i] + bias[i];
+            if (residual)
+                add_values(v, c->p[3], NPU_BF16, to, BLOCK);
+            round32(v, (bf16 *)c->p[4] + to);
         }
     }
 }
@@ -351,15 +418,20 @@ static inline __attribute__((always_inline)) void finish_sums(const struct npu_n
 static void finish_block(const struct npu_native_call *c, const struct npu_bf16_gather *g, float (*sums)[BLOCK],
                          int64_t rows, const int64_t *at, int64_t col, int cols, float scale)
 {
-    const bool f32 = (g->types & 255) == NPU_F32;
+    const float(*from)[BLOCK] = (const float(*)[BLOCK])sums;
+    const int type = g->types & 255;
 
-    if (cols < BLOCK || c->p[3] || (g->act & 255) != NPU_ACT_NONE || scale != 1.0f)
+    if (cols < BLOCK || (c->p[3] && (g->types >> 16 & 255) != type) || (g->act & 255) != NPU_ACT_NONE || scale != 1.0f)
         for (int64_t r = 0; r < rows; r++)
             finish_row(c, g, sums[r], at[r] * g->dst_c + col, col, cols, scale);
-    else if (f32)
-        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, true);
+    else if (type == NPU_F32 && c->p[3])
+        finish_sums(c, g, from, rows, at, col, true, true);
+    else if (type == NPU_F32)
+        finish_sums(c, g, from, rows, at, col, true, false);
+    else if (c->p[3])
+        finish_sums(c, g, from, rows, at, col, false, true);
     else
-        finish_sums(c, g, (const float(*)[BLOCK])sums, rows, at, col, false);
+        finish_sums(c, g, from, rows, at, col, false, false);
 }
 
 /* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
@@ -383,15 +455,20 @@ static inline bool in_place(const struct npu_bf16_gather *g)
 /* The terms of result pixels m0 + i to rows, from i = first on, the last one's until the block is full; at[i]: where
  * the results of each stand, in pixels. */
 static void gather_rows(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
-                        int64_t group, int64_t m0, int64_t mn, int64_t first, bf16 *rows, int64_t *at)
+                        const struct pieces *s, int64_t group, int64_t m0, int64_t mn, int64_t first, bf16 *rows,
+                        int64_t *at)
 {
-    const int64_t tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
+    const int64_t tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE, channel = group * g->depth;
     int64_t z = m0 / p->w / p->h, y = m0 / p->w % p->h, x = m0 % p->w;
 
     for (int64_t i = 0; i < (mn + BLOCK - 1) / BLOCK * BLOCK; i++) {
-        if (i >= first)
-            put_pixel(g, p, c->p[0], group * g->depth, z, y * p->step + p->off_y, x * p->step + p->off_x,
-                      rows + i / 16 * tile_row + i % 16 * 32);
+        const int64_t sy = y * p->step + p->off_y, sx = x * p->step + p->off_x;
+        bf16 *row = rows + i / 16 * tile_row + i % 16 * 32;
+
+        if (i >= first && (g->types & NPU_BF16_WIDE))
+            put_pixel(g, p, s, c->p[0], channel, z, sy, sx, row, true);
+        else if (i >= first)
+            put_pixel(g, p, s, c->p[0], channel, z, sy, sx, row, false);
         at[i] = (z * g->dst_h + y * p->dst_step + p->dst_y) * g->dst_w + x * p->dst_step + p->dst_x;
         if (i >= mn - 1)
             continue;
@@ -407,7 +484,7 @@ static void gather_rows(const struct npu_native_call *c, const struct npu_bf16_g
 
 /* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
 static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
-                        int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
+                        const struct pieces *s, int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
                         float scale)
 {
     const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
@@ -417,7 +494,7 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
     int64_t at[NPU_BF16_MOST_ROWS];
     float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
-    gather_rows(c, g, p, group, m0, mn, placed, rows, at);
+    gather_rows(c, g, p, s, group, m0, mn, placed, rows, at);
     for (int64_t b = b0; b < b1; b++)
         for (int64_t i = 0; i < mn; i += BLOCK) {
             const bool here = i < placed;
@@ -452,11 +529,13 @@ static void gather_run(const struct npu_native_call *c, int part, int n_parts)
             const struct phase p = phase_of(&g, ph, group);
             const bf16 *packed = (const bf16 *)c->p[1] + (ph * g.groups + group) * g.npad * g.kpad;
             const int64_t total = g.n * p.h * p.w;
+            struct pieces pieces;
 
+            find_pieces(&g, &p, &pieces);
             for (int64_t m = 0; m < total; m += g.mb)
                 for (int64_t s = 0; s < g.slices; s++)
                     if (unit++ % n_parts == part)
-                        gather_unit(c, &g, &p, group, packed, m, at_most(g.mb, total - m), s, rows,
+                        gather_unit(c, &g, &p, &pieces, group, packed, m, at_most(g.mb, total - m), s, rows,
                                     c->arg[6 + sizeof g / 4].f);
         }
     unit_end();

@@ -45,7 +45,7 @@ static bool is_ok(const struct npu_lower *l, npu_val v)
 static bool pays(const struct npu_bf16_kernels *a, const struct npu_bf16_gather *g, int64_t terms, bool packed_once)
 {
     const int64_t pixels = (int64_t)g->n * g->dst_h * g->dst_w;
-    const int32_t least = !(g->types & NPU_BF16_WIDE) ? 12 : g->kh * g->kw > 1 && g->depth % 32 ? 48 : 24;
+    const int32_t least = !(g->types & NPU_BF16_WIDE) ? 12 : g->kh * g->kw > 1 && g->depth % 32 ? 32 : 24;
 
     return a->need == 0 ||
            (terms >= 24 && g->cn >= least && pixels >= (packed_once ? a->rows / 4 : (int64_t)a->rows * 2));
