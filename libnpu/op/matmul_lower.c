@@ -223,7 +223,7 @@ static int lower_bf16(const struct npu_node *n, struct npu_lower *l, const struc
                                      in[NPU_MATMUL_RESIDUAL], n->out[0], at->scale);
     }
     if (plain(n) && !at->trans_b) {
-        const int32_t w = d->k < 512 ? (int32_t)d->k : 512, h = (int32_t)npu_mat_ceil(d->k, w);
+        const int32_t w = d->k < 32 ? (int32_t)d->k : 32, h = (int32_t)npu_mat_ceil(d->k, w); /* terms in rows of 32 */
         const struct npu_bf16_wgrad g = {.n = 1,
                                          .h = h,
                                          .w = w,

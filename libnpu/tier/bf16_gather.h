@@ -1,5 +1,5 @@
-/* bf16_gather.h - the gather product of the bf16 tiers: rows of terms are gathered from the source, 32 result pixels and
- * 32 columns are a block (bf16_native_kernels.h).
+/* bf16_gather.h - the gather product of the bf16 tiers: rows of terms are gathered from the source, 32 result pixels
+ * and 32 columns are a block (bf16_native_kernels.h).
  */
 #ifndef NPU_TIER_BF16_GATHER_H
 #define NPU_TIER_BF16_GATHER_H
@@ -246,8 +246,8 @@ static void add_run(struct pieces *s, int64_t from, int64_t len)
         if (s->n == MOST_PIECES)
             s->n = -1;
         if (s->n >= 0)
-            s->piece[s->n++] = (struct piece){
-                from, (int32_t)(s->terms / 32 * NPU_BF16_TILE + s->terms % 32), (int32_t)n};
+            s->piece[s->n++] =
+                (struct piece){from, (int32_t)(s->terms / 32 * NPU_BF16_TILE + s->terms % 32), (int32_t)n};
     }
 }
 
@@ -377,13 +377,11 @@ static inline void finish_row(const struct npu_native_call *c, const struct npu_
         finish_columns(c, g, v, at, col, n, scale);
 }
 
-/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias and perhaps a residual of the results' type
- * is added to the sums. */
-static inline __attribute__((always_inline)) void finish_sums(const struct npu_native_call *c,
-                                                              const struct npu_bf16_gather *g,
-                                                              const float (*sums)[BLOCK], int64_t rows,
-                                                              const int64_t *at, int64_t col, const bool f32,
-                                                              const bool residual)
+/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias and perhaps a residual of the results'
+ * type is added to the sums. */
+static inline __attribute__((always_inline)) void
+finish_sums(const struct npu_native_call *c, const struct npu_bf16_gather *g, const float (*sums)[BLOCK], int64_t rows,
+            const int64_t *at, int64_t col, const bool f32, const bool residual)
 {
     float bias[BLOCK] = {0};
 
@@ -484,8 +482,8 @@ static void gather_rows(const struct npu_native_call *c, const struct npu_bf16_g
 
 /* Result pixels m0 .. m0 + mn - 1, columns of slice `slice` of one phase and group. */
 static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct phase *p,
-                        const struct pieces *s, int64_t group, const bf16 *packed, int64_t m0, int64_t mn, int64_t slice, bf16 *rows,
-                        float scale)
+                        const struct pieces *s, int64_t group, const bf16 *packed, int64_t m0, int64_t mn,
+                        int64_t slice, bf16 *rows, float scale)
 {
     const int64_t steps = steps_of(g, p), blocks = g->npad / BLOCK, tile_row = (int64_t)g->kpad / 32 * NPU_BF16_TILE;
     const int64_t b0 = blocks * slice / g->slices, b1 = blocks * (slice + 1) / g->slices;

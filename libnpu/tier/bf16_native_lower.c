@@ -10,6 +10,11 @@ static int64_t round_up(int64_t v, int64_t to)
     return (v + to - 1) / to * to;
 }
 
+static int64_t clamp_rows(int64_t v, int64_t lo, int64_t hi)
+{
+    return v < lo ? lo : v > hi ? hi : v;
+}
+
 static void push_fields(struct npu_launch *k, const int32_t *v, size_t size)
 {
     for (size_t i = 0; i < size / sizeof *v; i++)
@@ -151,20 +156,27 @@ static void wgrad_launches(struct npu_lower *l, const struct npu_bf16_kernels *a
     push_fields(k, &g->n, sizeof *g);
 }
 
+/* Shares of all rows and, in a share, steps of about STEP_PIXELS: as even as can be, since all take as long as the
+ * largest. */
+static void divide_rows(struct npu_bf16_wgrad *g)
+{
+    const int64_t all = (int64_t)g->n * g->oh, most = clamp_rows((STEP_PIXELS + g->ow - 1) / g->ow, 1, g->oh);
+    int64_t span, steps;
+
+    g->shares = (int32_t)clamp_rows((g->parts + g->groups - 1) / g->groups, 1, (all + most - 1) / most);
+    span = clamp_rows((all + g->shares - 1) / g->shares, 1, g->oh);
+    steps = (span + most - 1) / most;
+    g->rows = (int32_t)((span + steps - 1) / steps);
+}
+
 int npu_bf16_lower_wgrad(struct npu_lower *l, struct npu_bf16_wgrad g, npu_val x, npu_val gy, npu_val dw)
 {
     const bool wide = (g.types & NPU_BF16_WIDE) && is_f32(l, x) && is_f32(l, gy);
-    const int64_t rows = (int64_t)g.n * g.oh;
     const struct npu_bf16_kernels *a;
 
     g.parts = npu_lower_traits(l)->compute_units;
     g.types = (int32_t)npu_lower_type(l, dw).dtype | (wide ? NPU_BF16_WIDE : 0);
-    g.rows = (int32_t)((STEP_PIXELS + g.ow - 1) / g.ow);
-    if (g.rows > g.oh)
-        g.rows = g.oh;
-    g.shares = (g.parts + g.groups - 1) / g.groups;
-    if ((rows + g.rows - 1) / g.rows < g.shares)
-        g.shares = (int32_t)((rows + g.rows - 1) / g.rows);
+    divide_rows(&g);
     for (int i = 0; (a = npu_bf16_kernels(i)); i++) {
         if (!npu_lower_tier(l, a->tier) || !npu_bf16_usable(a, npu_lower_traits(l)))
             continue;

@@ -148,8 +148,8 @@ static void add_step(const struct npu_bf16_wgrad *g, const struct npu_bf16_wgrad
         for (int64_t o = 0; o < columns; o++) {
             source_ahead(x, from, end, m / 2 * columns + o, s->m_tiles / 2 * columns, &ahead);
             unit_block(a[0], a[1], sizeof(bf16) * (size_t)s->ld, ROW_BYTES, tiles + o * 2 * s->tile_ld,
-                       tiles + (o * 2 + 1) * s->tile_ld, s->kl / 32, BLOCK, part + m * 16 * s->npad + o * BLOCK,
-                       (size_t)s->npad, add, &ahead);
+                       tiles + (o * 2 + 1) * s->tile_ld, s->kl / 32, at_most(BLOCK, (taps - m) * 16),
+                       part + m * 16 * s->npad + o * BLOCK, (size_t)s->npad, add, &ahead);
         }
     }
 }
