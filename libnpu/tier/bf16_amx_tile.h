@@ -1,7 +1,6 @@
 /* bf16_amx_tile.h - blocks of sums by TDPBF16PS: 2 x 2 tiles make 32 x 32 sums from 32 terms a step (amx_tile.h). */
-#include "libnpu/tier/ahead.h"
 #include "libnpu/tier/amx_tile.h"
-#include "libnpu/tier/bf16_native.h"
+#include "libnpu/tier/bf16_results.h"
 
 #define UNIT_ROWS    32
 #define unit_begin() amx_config()
@@ -40,4 +39,17 @@ static inline void unit_block(const char *a0, const char *a1, size_t a_ld, size_
     amx_store(1, c + 16, ldc * 4);
     amx_store(2, c + 16 * ldc, ldc * 4);
     amx_store(3, c + 16 * ldc + 16, ldc * 4);
+}
+
+/* The same to results. Rows of `to` beyond `rows` may be written to. */
+static inline void unit_results(const char *a0, const char *a1, size_t a_ld, size_t a_step, const uint16_t *b0,
+                                const uint16_t *b1, int64_t n, int64_t rows, const struct bf16_results *to)
+{
+    const struct ahead none = {.bytes = 0};
+    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
+
+    fetch_results(to, 0, rows);
+    unit_block(a0, a1, a_ld, a_step, b0, b1, n, rows, sums[0], BLOCK, false, &none);
+    for (int64_t r = 0; r < rows; r++)
+        results_row(to, r, sums[r]);
 }

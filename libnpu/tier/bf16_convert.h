@@ -1,5 +1,5 @@
-/* bf16_convert.h - rounding to bf16, pairs of terms and transposes, as the bf16 tiers' kernels need them. A unit's tile
- * header, included before, may have instructions for rounding.
+/* bf16_convert.h - rounding to bf16, pairs of terms and transposes, as the bf16 tiers' kernels need them. A header
+ * included before may have instructions for rounding (bf16_dot_round.h).
  */
 #ifndef NPU_TIER_BF16_CONVERT_H
 #define NPU_TIER_BF16_CONVERT_H
@@ -73,7 +73,7 @@ static inline void round_pairs16(const float *lo, const float *hi, uint32_t *pai
 #endif
 }
 
-static void read_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
+static inline void read_fields(const struct npu_native_call *c, int first, int32_t *to, size_t size)
 {
     for (size_t i = 0; i < size / sizeof *to; i++)
         to[i] = c->arg[first + (int)i].i;

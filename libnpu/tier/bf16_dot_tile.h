@@ -10,8 +10,10 @@
 #ifndef NPU_TIER_BF16_DOT_TILE_H
 #define NPU_TIER_BF16_DOT_TILE_H
 
-#include "libnpu/tier/ahead.h"
-#include "libnpu/tier/bf16_native.h"
+#ifndef NPU_DOT_EMULATED
+#include "libnpu/tier/bf16_dot_round.h"
+#endif
+#include "libnpu/tier/bf16_results.h"
 
 enum { DOT_LANES = 16, DOT_PAIRS = 16, DOT_ROWS = 8 };
 
@@ -89,6 +91,17 @@ static inline dot_sums dot_add(dot_sums c, dot_terms b, dot_terms a)
     }
     return c;
 }
+
+/* Row i of a block's results. */
+static inline void dot_result(const struct bf16_results *to, int64_t i, dot_sums c0, dot_sums c1, bool half)
+{
+    float v[BLOCK];
+
+    (void)half;
+    dot_store(v, c0);
+    dot_store(v + DOT_LANES, c1);
+    results_row(to, i, v);
+}
 #else
 #include <immintrin.h>
 
@@ -107,17 +120,31 @@ static inline dot_terms dot_spread(const void *p)
     return (__m512bh)_mm512_set1_epi32(u);
 }
 
-/* To nearest even; denormal numbers become zeros. */
-#define UNIT_ROUND32(from, to)                                                                                         \
-    _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps((from) + 16), _mm512_loadu_ps(from)))
-#define UNIT_ROUND16(from, to)                                                                                         \
-    _mm256_storeu_si256((__m256i *)(void *)(to), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from)))
-static inline __m512i dot_rounded(const float *p)
+/* Row i of a block's results, `half`: to->half, known to the compiler. */
+static inline __attribute__((always_inline)) void dot_result(const struct bf16_results *to, int64_t i, dot_sums c0,
+                                                             dot_sums c1, const bool half)
 {
-    return _mm512_cvtepu16_epi32((__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(p)));
+    c0 = _mm512_add_ps(c0, dot_load(to->bias));
+    c1 = _mm512_add_ps(c1, dot_load(to->bias + DOT_LANES));
+    if (half) {
+        if (to->residual) {
+            const __m512i more = _mm512_loadu_si512(to->more[i]);
+
+            c0 = _mm512_add_ps(
+                c0, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm512_castsi512_si256(more)), 16)));
+            c1 = _mm512_add_ps(c1, _mm512_castsi512_ps(_mm512_slli_epi32(
+                                       _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(more, 1)), 16)));
+        }
+        _mm512_storeu_si512(to->row[i], (__m512i)_mm512_cvtne2ps_pbh(c1, c0));
+    } else {
+        if (to->residual) {
+            c0 = _mm512_add_ps(c0, dot_load(to->more[i]));
+            c1 = _mm512_add_ps(c1, dot_load(to->more[i] + sizeof c0));
+        }
+        dot_store(to->row[i], c0);
+        dot_store(to->row[i] + sizeof c0, c1);
+    }
 }
-#define UNIT_ROUND_PAIRS16(lo, hi, pair)                                                                               \
-    _mm512_storeu_si512(pair, _mm512_or_si512(dot_rounded(lo), _mm512_slli_epi32(dot_rounded(hi), 16)))
 #endif
 
 #define UNIT_ROWS    DOT_ROWS
@@ -137,15 +164,21 @@ static inline __m512i dot_rounded(const float *p)
         c##i##_0 = dot_add(c##i##_0, w0, v);                                                                           \
         c##i##_1 = dot_add(c##i##_1, w1, v);                                                                           \
     }
+#define DOT_RESULT(i)                                                                                                  \
+    if (rows > i)                                                                                                      \
+        dot_result(to, row + i, c##i##_0, c##i##_1, end == DOT_HALF);
 #define DOT_END(i)                                                                                                     \
     if (rows > i) {                                                                                                    \
         dot_store(c + i * ldc, c##i##_0);                                                                              \
         dot_store(c + i * ldc + DOT_LANES, c##i##_1);                                                                  \
     }
 
-static inline __attribute__((always_inline)) void dot_block(const char *a, size_t a_ld, size_t a_step,
-                                                            const uint16_t *b0, const uint16_t *b1, int64_t n,
-                                                            const int rows, float *c, size_t ldc, bool add)
+enum dot_end { DOT_SUMS, DOT_F32, DOT_HALF };
+
+/* `rows` rows of sums to c, or of results in f32 or bf16 to those of `to` from `row` on. */
+static inline __attribute__((always_inline)) void
+dot_block(const char *a, size_t a_ld, size_t a_step, const uint16_t *b0, const uint16_t *b1, int64_t n, const int rows,
+          float *c, size_t ldc, bool add, const struct bf16_results *to, int64_t row, const enum dot_end end)
 {
     DOT_EACH(DOT_BEGIN)
 
@@ -162,24 +195,59 @@ static inline __attribute__((always_inline)) void dot_block(const char *a, size_
         b0 += NPU_BF16_TILE;
         b1 += NPU_BF16_TILE;
     }
-    DOT_EACH(DOT_END)
+    if (end == DOT_SUMS) {
+        DOT_EACH(DOT_END)
+    } else {
+        DOT_EACH(DOT_RESULT)
+    }
 }
 
-/* By themselves: inlined, the sums lose registers to what is round them. Returns how many rows were made. */
+/* By themselves: inlined, the sums lose registers to what is round them. Return how many rows were made. */
 static __attribute__((noinline)) int dot_rows(const char *a, size_t a_ld, size_t a_step, const uint16_t *b0,
                                               const uint16_t *b1, int64_t n, int64_t rows, float *c, size_t ldc,
                                               bool add)
 {
     if (rows > 4) {
-        dot_block(a, a_ld, a_step, b0, b1, n, 8, c, ldc, add);
+        dot_block(a, a_ld, a_step, b0, b1, n, 8, c, ldc, add, NULL, 0, DOT_SUMS);
         return 8;
     }
     if (rows > 1) {
-        dot_block(a, a_ld, a_step, b0, b1, n, 4, c, ldc, add);
+        dot_block(a, a_ld, a_step, b0, b1, n, 4, c, ldc, add, NULL, 0, DOT_SUMS);
         return 4;
     }
-    dot_block(a, a_ld, a_step, b0, b1, n, 1, c, ldc, add);
+    dot_block(a, a_ld, a_step, b0, b1, n, 1, c, ldc, add, NULL, 0, DOT_SUMS);
     return 1;
+}
+
+static inline __attribute__((always_inline)) int dot_results_as(const char *a, size_t a_ld, size_t a_step,
+                                                                const uint16_t *b0, const uint16_t *b1, int64_t n,
+                                                                int64_t rows, const struct bf16_results *to,
+                                                                int64_t row, const enum dot_end end)
+{
+    if (rows > 4) {
+        dot_block(a, a_ld, a_step, b0, b1, n, 8, NULL, 0, false, to, row, end);
+        return 8;
+    }
+    if (rows > 1) {
+        dot_block(a, a_ld, a_step, b0, b1, n, 4, NULL, 0, false, to, row, end);
+        return 4;
+    }
+    dot_block(a, a_ld, a_step, b0, b1, n, 1, NULL, 0, false, to, row, end);
+    return 1;
+}
+
+static __attribute__((noinline)) int dot_results(const char *a, size_t a_ld, size_t a_step, const uint16_t *b0,
+                                                 const uint16_t *b1, int64_t n, int64_t rows,
+                                                 const struct bf16_results *to, int64_t row)
+{
+    return dot_results_as(a, a_ld, a_step, b0, b1, n, rows, to, row, DOT_F32);
+}
+
+static __attribute__((noinline)) int dot_results_half(const char *a, size_t a_ld, size_t a_step, const uint16_t *b0,
+                                                      const uint16_t *b1, int64_t n, int64_t rows,
+                                                      const struct bf16_results *to, int64_t row)
+{
+    return dot_results_as(a, a_ld, a_step, b0, b1, n, rows, to, row, DOT_HALF);
 }
 
 /* c[32][32] (ldc floats a row) = or, if `add`, += a b over n steps of 32 terms. a0, a1: 16 rows each, a_ld bytes apart,
@@ -192,8 +260,20 @@ static inline void unit_block(const char *a0, const char *a1, size_t a_ld, size_
     for (int64_t i = 0; i < rows;) {
         const char *a = i < 16 ? a0 + (size_t)i * a_ld : a1 + (size_t)(i - 16) * a_ld;
 
-        fetch_rows(ahead, i, i + DOT_ROWS < rows ? i + DOT_ROWS : rows);
+        fetch_rows(ahead, i, at_most(rows, i + DOT_ROWS));
         i += dot_rows(a, a_ld, a_step, b0, b1, n, rows - i, c + (size_t)i * ldc, ldc, add);
+    }
+}
+
+/* The same to results. Rows of `to` beyond `rows` may be written to. */
+static inline void unit_results(const char *a0, const char *a1, size_t a_ld, size_t a_step, const uint16_t *b0,
+                                const uint16_t *b1, int64_t n, int64_t rows, const struct bf16_results *to)
+{
+    for (int64_t i = 0; i < rows;) {
+        const char *a = i < 16 ? a0 + (size_t)i * a_ld : a1 + (size_t)(i - 16) * a_ld;
+
+        fetch_results(to, i, at_most(rows, i + DOT_ROWS));
+        i += (to->half ? dot_results_half : dot_results)(a, a_ld, a_step, b0, b1, n, rows - i, to, i);
     }
 }
 

@@ -4,7 +4,7 @@
 #ifndef NPU_TIER_BF16_GATHER_H
 #define NPU_TIER_BF16_GATHER_H
 
-#include "libnpu/tier/bf16_convert.h"
+#include "libnpu/tier/bf16_results.h"
 
 /* ---- geometry of a phase (kernels/conv2d.cl has the formulas' explanation) ---- */
 struct phase {
@@ -377,70 +377,58 @@ static inline void finish_row(const struct npu_native_call *c, const struct npu_
         finish_columns(c, g, v, at, col, n, scale);
 }
 
-/* The rows of a block, BLOCK columns from `col` on, where nothing but a bias and perhaps a residual of the results'
- * type is added to the sums. */
-static inline __attribute__((always_inline)) void
-finish_sums(const struct npu_native_call *c, const struct npu_bf16_gather *g, const float (*sums)[BLOCK], int64_t rows,
-            const int64_t *at, int64_t col, const bool f32, const bool residual)
+/* Is nothing added to sums but a bias and a residual of the results' type? */
+static inline bool only_added(const struct npu_native_call *c, const struct npu_bf16_gather *g, float scale)
 {
-    float bias[BLOCK] = {0};
-
-    if (c->p[2])
-        add_values(bias, c->p[2], g->types >> 8 & 255, col, BLOCK);
-    for (int64_t r = 0; r < rows; r++) {
-        const int64_t to = at[r] * g->dst_c + col;
-
-        if (f32) {
-            const float *more = residual ? (const float *)c->p[3] + to : NULL;
-            float *y = (float *)c->p[4] + to;
-
-#pragma GCC ivdep
-            for (int i = 0; i < BLOCK; i++) {
-                const float v = sums[r][i] + bias[i];
-
-                y[i] = residual ? v + more[i] : v;
-            }
-        } else {
-            float v[BLOCK];
-
-            for (int i = 0; i < BLOCK; i++)
-                v[i] = sums[r][i] + bias[i];
-            if (residual)
-                add_values(v, c->p[3], NPU_BF16, to, BLOCK);
-            round32(v, (bf16 *)c->p[4] + to);
-        }
-    }
+    return (g->act & 255) == NPU_ACT_NONE && scale == 1.0f && (!c->p[3] || (g->types >> 16 & 255) == (g->types & 255));
 }
 
-/* The same with all that may follow, and for fewer columns. */
-static void finish_block(const struct npu_native_call *c, const struct npu_bf16_gather *g, float (*sums)[BLOCK],
-                         int64_t rows, const int64_t *at, int64_t col, int cols, float scale)
-{
-    const float(*from)[BLOCK] = (const float(*)[BLOCK])sums;
-    const int type = g->types & 255;
-
-    if (cols < BLOCK || (c->p[3] && (g->types >> 16 & 255) != type) || (g->act & 255) != NPU_ACT_NONE || scale != 1.0f)
-        for (int64_t r = 0; r < rows; r++)
-            finish_row(c, g, sums[r], at[r] * g->dst_c + col, col, cols, scale);
-    else if (type == NPU_F32 && c->p[3])
-        finish_sums(c, g, from, rows, at, col, true, true);
-    else if (type == NPU_F32)
-        finish_sums(c, g, from, rows, at, col, true, false);
-    else if (c->p[3])
-        finish_sums(c, g, from, rows, at, col, false, true);
-    else
-        finish_sums(c, g, from, rows, at, col, false, false);
-}
-
-/* A block's results are short pieces of rows: their lines come into the cache while the block is computed. */
-static inline void results_ahead(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
-                                 int64_t rows, int64_t col, struct ahead *ret_ahead)
+/* Rows of a block: pixels at[0 .. rows - 1], BLOCK columns from `col` on; rows that are not wanted go to `spare`. */
+static void find_results(const struct npu_native_call *c, const struct npu_bf16_gather *g, const int64_t *at,
+                         int64_t rows, int64_t col, char *spare, struct bf16_results *ret)
 {
     const int64_t size = (g->types & 255) == NPU_F32 ? 4 : 2;
 
-    ret_ahead->bytes = BLOCK * size;
-    for (int64_t r = 0; r < rows; r++)
-        ret_ahead->row[r] = (const char *)c->p[4] + (at[r] * g->dst_c + col) * size;
+    ret->half = size == 2;
+    ret->residual = c->p[3];
+    memset(ret->bias, 0, sizeof ret->bias);
+    if (c->p[2])
+        add_values(ret->bias, c->p[2], g->types >> 8 & 255, col, BLOCK);
+    for (int64_t r = 0; r < BLOCK; r++) {
+        const int64_t to = r < rows ? (at[r] * g->dst_c + col) * size : 0;
+
+        ret->row[r] = r < rows ? (char *)c->p[4] + to : spare;
+        ret->more[r] = r < rows && c->p[3] ? (const char *)c->p[3] + to : spare;
+    }
+}
+
+/* A block of 32 rows of terms from a0 and a1 on and the packed columns at w. */
+struct gather_block {
+    const bf16 *a0, *a1, *w;
+    int64_t a_ld, a_step, w_ld, steps; /* elements */
+    const int64_t *at;                 /* result pixels */
+    int64_t rows, col;
+    int cols;
+};
+
+static void run_block(const struct npu_native_call *c, const struct npu_bf16_gather *g, const struct gather_block *b,
+                      float scale)
+{
+    const char *a0 = (const char *)b->a0, *a1 = (const char *)b->a1;
+    const size_t ld = sizeof(bf16) * (size_t)b->a_ld, step = sizeof(bf16) * (size_t)b->a_step;
+    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
+
+    if (b->cols == BLOCK && only_added(c, g, scale)) {
+        struct bf16_results to;
+
+        find_results(c, g, b->at, b->rows, b->col, (char *)sums, &to);
+        unit_results(a0, a1, ld, step, b->w, b->w + b->w_ld, b->steps, b->rows, &to);
+    } else {
+        unit_block(a0, a1, ld, step, b->w, b->w + b->w_ld, b->steps, b->rows, sums[0], BLOCK, false,
+                   &(struct ahead){.bytes = 0});
+        for (int64_t r = 0; r < b->rows; r++)
+            finish_row(c, g, sums[r], b->at[r] * g->dst_c + b->col, b->col, b->cols, scale);
+    }
 }
 
 /* Is a row of terms a piece of the source as it stands there? */
@@ -490,23 +478,25 @@ static void gather_unit(const struct npu_native_call *c, const struct npu_bf16_g
     const int64_t placed = in_place(g) ? mn / BLOCK * BLOCK : 0;
     const bf16 *source = (const bf16 *)c->p[0] + m0 * g->src_c + group * g->depth;
     int64_t at[NPU_BF16_MOST_ROWS];
-    float sums[BLOCK][BLOCK] __attribute__((aligned(64)));
 
     gather_rows(c, g, p, s, group, m0, mn, placed, rows, at);
-    for (int64_t b = b0; b < b1; b++)
+    for (int64_t n = b0; n < b1; n++)
         for (int64_t i = 0; i < mn; i += BLOCK) {
             const bool here = i < placed;
-            const int64_t a_ld = here ? g->src_c : 32, a_step = here ? 32 : NPU_BF16_TILE;
-            const bf16 *a = here ? source + i * g->src_c : rows + i / 16 * tile_row, *w = packed + b * 2 * tile_row;
-            const int64_t col = group * g->cn + b * BLOCK;
-            const int cols = (int)at_most(BLOCK, g->cn - b * BLOCK);
-            struct ahead ahead;
+            const bf16 *a = here ? source + i * g->src_c : rows + i / 16 * tile_row;
+            const struct gather_block b = {.a0 = a,
+                                           .a1 = a + (here ? 16 * g->src_c : tile_row),
+                                           .w = packed + n * 2 * tile_row,
+                                           .a_ld = here ? g->src_c : 32,
+                                           .a_step = here ? 32 : NPU_BF16_TILE,
+                                           .w_ld = tile_row,
+                                           .steps = steps,
+                                           .at = at + i,
+                                           .rows = at_most(BLOCK, mn - i),
+                                           .col = group * g->cn + n * BLOCK,
+                                           .cols = (int)at_most(BLOCK, g->cn - n * BLOCK)};
 
-            results_ahead(c, g, at + i, at_most(BLOCK, mn - i), col, &ahead);
-            unit_block((const char *)a, (const char *)(a + (here ? 16 * a_ld : tile_row)), sizeof(bf16) * (size_t)a_ld,
-                       sizeof(bf16) * (size_t)a_step, w, w + tile_row, steps, at_most(BLOCK, mn - i), sums[0], BLOCK,
-                       false, &ahead);
-            finish_block(c, g, sums, at_most(BLOCK, mn - i), at + i, col, cols, scale);
+            run_block(c, g, &b, scale);
         }
 }
 
