@@ -11,9 +11,9 @@ struct shape {
 };
 
 struct data {
-    uint16_t *x, *w, *gy; /* bf16 */
-    float *y, *gx, *gw, *bias;
-    double *want; /* the largest of y, gx and gw */
+    uint16_t *x, *w, *gy;             /* bf16 */
+    float *y, *gx, *gw, *bias, *more; /* more: gy in f32 */
+    double *want;                     /* the largest of y, gx and gw */
     void *packed, *scratch, *part;
 };
 
@@ -128,32 +128,47 @@ static float *in_f32(const uint16_t *v, int64_t n)
     return f;
 }
 
-/* f32 operands that round to the bf16 ones; or a bf16 result of 0.5 sums + bias, ReLU, + a bf16 residual. */
-enum kind { PLAIN, WIDE, HALF, KINDS };
+/* f32 operands that round to the bf16 ones; a residual of the results' type, which is f32 or bf16; or a bf16 result of
+ * 0.5 sums + bias, ReLU, + a bf16 residual. */
+enum kind { PLAIN, WIDE, MORE, HALF_MORE, HALF, KINDS };
 
 static int run_gather(const struct npu_bf16_kernels *a, struct npu_bf16_gather g, const struct shape *s, struct data *d,
                       enum kind kind)
 {
-    const bool wide = kind == WIDE;
+    const bool wide = kind == WIDE || kind == MORE, half = kind == HALF || kind == HALF_MORE;
     struct npu_launch pack = empty(2), gather = empty(6);
     const uint16_t *from = g.grad_x ? d->gy : d->x;
     float *const x = in_f32(from, g.grad_x ? y_size(s) : x_size(s)), *const w = in_f32(d->w, w_size(s));
     const float scale = kind == HALF ? 0.5f : 1.0f;
     float *to = g.grad_x ? d->gx : d->y;
 
-    g.types = wide ? NPU_BF16_WIDE : kind == HALF ? NPU_BF16 | NPU_F32 << 8 | NPU_BF16 << 16 : 0;
+    g.types = wide ? NPU_BF16_WIDE : half ? NPU_BF16 | NPU_F32 << 8 | NPU_BF16 << 16 : 0;
     g.act = kind == HALF ? NPU_ACT_RELU | 256 : NPU_ACT_NONE;
     memset(to, 0xff, sizeof *to * (size_t)(g.grad_x ? x_size(s) : y_size(s))); /* NaN */
     memset(d->packed, 0xff, npu_bf16_gather_packed(&g));
+    memset(d->scratch, 0xff, npu_bf16_gather_scratch(&g) * (size_t)g.parts);
     if (x && w) {
         run(a->pack, &pack, &g.n, sizeof g, NULL, (void *[NPU_MAX_ARGS]){wide ? (void *)w : d->w, d->packed});
         run(a->gather, &gather, &g.n, sizeof g, &scale,
             (void *[NPU_MAX_ARGS]){wide ? (void *)x : (void *)(uintptr_t)from, d->packed, g.grad_x ? NULL : d->bias,
-                                   kind == HALF ? d->gy : NULL, to, d->scratch});
+                                   half           ? (void *)d->gy
+                                   : kind == MORE ? d->more
+                                                  : NULL,
+                                   to, d->scratch});
     }
     free(x);
     free(w);
     return x && w ? 0 : -ENOMEM;
+}
+
+/* What a kind wants, from what the one before it wants. */
+static double want_next(const struct data *d, enum kind kind, double want, int64_t i, int64_t o)
+{
+    const double more = value(d->gy[i]), bias = d->bias[o];
+
+    if (kind == MORE)
+        return want + more;
+    return kind == HALF ? fmax(0.0, 0.5 * (want - more - bias) + bias) + more : want;
 }
 
 static int test_gather(const struct npu_bf16_kernels *a, const struct shape *s, struct data *d, bool grad_x)
@@ -192,11 +207,11 @@ static int test_gather(const struct npu_bf16_kernels *a, const struct shape *s, 
     visit(s, d, grad_x ? visit_x : visit_y);
     for (int64_t i = 0; !grad_x && i < n; i++)
         d->want[i] += d->bias[i % cout];
-    for (enum kind kind = PLAIN; kind < (grad_x ? HALF : KINDS) && r == 0; kind++) {
+    for (enum kind kind = PLAIN; kind < (grad_x ? MORE : KINDS) && r == 0; kind++) {
         r = run_gather(a, g, s, d, kind);
-        for (int64_t i = 0; kind == HALF && i < n; i++)
-            d->want[i] = fmax(0.0, 0.5 * (d->want[i] - d->bias[i % cout]) + d->bias[i % cout]) + value(d->gy[i]);
-        r = r == 0 && !(kind == HALF ? agrees_in_bf16(to, d->want, n) : agrees(to, d->want, n)) ? -EIO : r;
+        for (int64_t i = 0; !grad_x && i < n; i++)
+            d->want[i] = want_next(d, kind, d->want[i], i, i % cout);
+        r = r == 0 && !(kind >= HALF_MORE ? agrees_in_bf16(to, d->want, n) : agrees(to, d->want, n)) ? -EIO : r;
     }
     return r;
 }
@@ -239,6 +254,8 @@ static int test_wgrad(const struct npu_bf16_kernels *a, const struct shape *s, s
 
         g.types = NPU_F32 | (kind == WIDE ? NPU_BF16_WIDE : 0);
         memset(d->gw, 0xff, sizeof *d->gw * (size_t)w_size(s)); /* NaN */
+        memset(d->part, 0xff, sizeof(float) * z.part * (size_t)(g.shares * g.groups));
+        memset(d->scratch, 0xff, z.scratch * (size_t)g.parts);
         run(a->wgrad, &wgrad, &g.n, sizeof g, NULL,
             kind == WIDE ? (void *[NPU_MAX_ARGS]){x, gy, d->part, d->scratch}
                          : (void *[NPU_MAX_ARGS]){d->x, d->gy, d->part, d->scratch});
@@ -278,13 +295,16 @@ static int test_shape(const struct npu_bf16_kernels *a, struct shape s)
     d.gx = malloc(sizeof *d.gx * (size_t)nx);
     d.gw = malloc(sizeof *d.gw * (size_t)nw);
     d.bias = malloc(sizeof *d.bias * (size_t)(s.coutg * s.groups));
+    d.more = malloc(sizeof *d.more * (size_t)ny);
     d.want = malloc(sizeof *d.want * (size_t)most);
-    if (d.x && d.w && d.gy && d.y && d.gx && d.gw && d.bias && d.want) {
+    if (d.x && d.w && d.gy && d.y && d.gx && d.gw && d.bias && d.more && d.want) {
         fill(d.x, nx, &seed);
         fill(d.w, nw, &seed);
         fill(d.gy, ny, &seed);
         for (int i = 0; i < s.coutg * s.groups; i++)
             d.bias[i] = 0.25f * (float)(i % 9) - 1.0f;
+        for (int64_t i = 0; i < ny; i++)
+            d.more[i] = value(d.gy[i]);
         r = test_gather(a, &s, &d, false);
         clean(&d);
         r = r < 0 ? r : test_gather(a, &s, &d, true);
@@ -299,6 +319,7 @@ static int test_shape(const struct npu_bf16_kernels *a, struct shape s)
     free(d.gx);
     free(d.gw);
     free(d.bias);
+    free(d.more);
     free(d.want);
     return r;
 }
