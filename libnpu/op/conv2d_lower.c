@@ -252,8 +252,8 @@ static void grad_w_dw(const struct npu_node *n, struct npu_lower *l, const struc
 }
 
 /* ---- bf16 units, where one serves ---- */
-/* NPU_BF16_WIDE if f32 factors may be rounded. They are not where Winograd's tiles serve: a quarter of the multiply-adds
- * take less time in f32 than all of them in pairs. */
+/* NPU_BF16_WIDE if f32 factors may be rounded. They are not where Winograd's tiles serve: a quarter of the
+ * multiply-adds take less time in f32 than all of them in pairs. */
 static int32_t wide_if(const struct npu_node *n, const struct npu_conv2d_dims *d)
 {
     const struct npu_avx2_conv g = {.n = (int32_t)d->n,

@@ -226,25 +226,25 @@ static int rate_of(const cpu_set_t *cpus, int64_t until_ns, peak_fn *fn, const u
     struct worker *w = calloc((size_t)threads + 1, sizeof *w);
     pthread_barrier_t begin;
     double sum = 0;
-    int n = 0, r = w ? pthread_barrier_init(&begin, NULL, (unsigned)threads) : ENOMEM;
+    int cpu = -1, r = !w ? ENOMEM : pthread_barrier_init(&begin, NULL, (unsigned)threads); /* EINVAL: no processor */
 
-    if (r) {
+    if (r || threads < 1) {
         free(w);
         return bench_fail("--peak: %s", strerror(r));
     }
-    for (int cpu = 0; n < threads; cpu++) {
-        if (!CPU_ISSET(cpu, cpus))
-            continue;
-        w[n] = (struct worker){.cpu = cpu, .fn = fn, .data = data, .until_ns = until_ns, .begin = &begin};
-        n++;
+    for (int i = 0; i < threads; i++) {
+        do
+            cpu++;
+        while (!CPU_ISSET(cpu, cpus));
+        w[i] = (struct worker){.cpu = cpu, .fn = fn, .data = data, .until_ns = until_ns, .begin = &begin};
     }
-    for (int i = 1; i < n; i++)
+    for (int i = 1; i < threads; i++)
         if ((r = pthread_create(&w[i].thread, NULL, work, &w[i])) != 0) {
             bench_fail("--peak: %s", strerror(r)); /* the others wait at the barrier */
             exit(1);
         }
     work(&w[0]);
-    for (int i = 0; i < n; i++) {
+    for (int i = 0; i < threads; i++) {
         if (i > 0)
             pthread_join(w[i].thread, NULL);
         sum += w[i].rate;
